@@ -1,0 +1,47 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// The module table of docs/architecture.md: arrows point down only.
+let package = Package(
+    name: "vdit",
+    products: [
+        .library(name: "VDiT", targets: ["VDiT"]),
+        .executable(name: "vdit", targets: ["VditCommand"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    ],
+    targets: [
+        .target(name: "CVditKernels", linkerSettings: [.linkedLibrary("m")]),
+        .target(name: "COneDNN", linkerSettings: [.linkedLibrary("dnnl")]),
+        .target(
+            name: "CFFmpeg",
+            linkerSettings: ["avformat", "avcodec", "swscale", "avutil"].map { .linkedLibrary($0) }),
+        .target(name: "CPNG", linkerSettings: [.linkedLibrary("png16")]),
+        .target(name: "VditTensor", dependencies: ["CVditKernels", "COneDNN"]),
+        .target(name: "VditAttention", dependencies: ["VditTensor"]),
+        .target(name: "VditModels", dependencies: ["VditTensor", "VditAttention"]),
+        .target(name: "VditMedia", dependencies: ["VditTensor", "CFFmpeg", "CPNG"]),
+        .target(
+            name: "VditPipeline",
+            dependencies: ["VditTensor", "VditAttention", "VditModels", "VditMedia"]),
+        .target(
+            name: "VDiT",
+            dependencies: ["VditTensor", "VditAttention", "VditModels", "VditMedia", "VditPipeline"]),
+        .executableTarget(
+            name: "VditCommand",
+            dependencies: [
+                "VDiT", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            path: "Sources/vdit"),
+
+        .target(name: "TestSupport", dependencies: ["VDiT"], path: "Tests/Support"),
+        .testTarget(name: "ParityTests", dependencies: ["VDiT", "TestSupport"]),
+        .testTarget(name: "InvariantTests", dependencies: ["VDiT", "TestSupport", "CVditKernels"]),
+        .testTarget(name: "BadInputTests", dependencies: ["VDiT", "TestSupport"]),
+        .testTarget(
+            name: "EndToEndTests",
+            dependencies: ["VDiT", "TestSupport", "VditCommand"]),
+    ],
+    swiftLanguageModes: [.v6]
+)

@@ -1,0 +1,7 @@
+#ifndef COneDNN_H
+#define COneDNN_H
+
+#include "vdit_dnnl.h"
+#include "vdit_dnnl_matmul.h"
+
+#endif

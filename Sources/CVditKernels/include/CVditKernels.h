@@ -1,0 +1,7 @@
+#ifndef CVDIT_KERNELS_H
+#define CVDIT_KERNELS_H
+
+#include "vdit_cpu.h"
+#include "vdit_rows.h"
+
+#endif

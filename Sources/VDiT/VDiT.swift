@@ -1,0 +1,5 @@
+@_exported import VditAttention
+@_exported import VditMedia
+@_exported import VditModels
+@_exported import VditPipeline
+@_exported import VditTensor

@@ -1,0 +1,72 @@
+import VditTensor
+
+/// One self-attention layer of one guidance branch: the place whose state a method may carry across steps.
+public struct AttentionSite: Sendable, Hashable, Codable {
+    public enum Branch: String, Sendable, CaseIterable, Codable {
+        case conditional
+        case unconditional
+    }
+
+    /// Index of the transformer block.
+    public let layer: Int
+    public let branch: Branch
+
+    public init(layer: Int, branch: Branch) {
+        self.layer = layer
+        self.branch = branch
+    }
+}
+
+/// Everything one attention is asked to compute.
+public struct AttentionCall: Sendable {
+    /// `[heads, tokens, headDim]`, f32 or bf16, after normalisation and rotary embedding.
+    public let q: Tensor
+    public let k: Tensor
+    public let v: Tensor
+    /// Factor of the scores, `1 / sqrt(headDim)`.
+    public let scale: Float
+    public let layout: TokenLayout
+    public let site: AttentionSite
+    /// 0-based index in the sampler loop, and the loop's length.
+    public let step: Int
+    public let steps: Int
+    public let pool: WorkPool
+    /// The instruction set to compute with.
+    public let instructionSet: InstructionSet
+
+    public init(
+        q: Tensor, k: Tensor, v: Tensor, scale: Float? = nil, layout: TokenLayout, site: AttentionSite,
+        step: Int, steps: Int, pool: WorkPool, instructionSet: InstructionSet
+    ) {
+        precondition(q.rank == 3 && q.shape == k.shape && k.shape == v.shape)
+        precondition(q.shape[1] == layout.tokens)
+        self.q = q
+        self.k = k
+        self.v = v
+        self.scale = scale ?? 1 / Float(q.shape[2]).squareRoot()
+        self.layout = layout
+        self.site = site
+        self.step = step
+        self.steps = steps
+        self.pool = pool
+        self.instructionSet = instructionSet
+    }
+
+    public var heads: Int { q.shape[0] }
+    public var tokens: Int { q.shape[1] }
+    public var headDim: Int { q.shape[2] }
+}
+
+/// What the kernel computes.
+public struct AttentionOutput: Sendable {
+    /// `[tokens, heads, headDim]`, f32 or bf16: token-major, ready for the output projection.
+    public var values: Tensor
+    /// `[heads, tokens]` f32, natural log of the softmax denominator of the scaled scores; −∞ where a
+    /// query kept no key.
+    public var logSumExp: Tensor
+
+    public init(values: Tensor, logSumExp: Tensor) {
+        self.values = values
+        self.logSumExp = logSumExp
+    }
+}

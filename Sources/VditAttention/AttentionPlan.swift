@@ -1,0 +1,83 @@
+/// Which key blocks each query block attends to, as data. One kernel runs any plan; dense is the plan that
+/// keeps everything.
+///
+/// `out = Σ w v / Σ w` over the keys of the kept blocks with `w = exp(scale · q·k)`, and
+/// `logSumExp = log Σ w`. A query block that keeps nothing is legal: values 0, logSumExp −∞.
+public struct AttentionPlan: Sendable, Equatable {
+    /// The decision for one head. Positions are places in the order, tokens places in the sequence.
+    public struct Head: Sendable, Equatable {
+        /// `queryOrder[position]` is a token; nil is the identity. A permutation of all tokens.
+        public var queryOrder: [Int32]?
+        public var keyOrder: [Int32]?
+        /// Block boundaries in positions: first 0, last the token count, strictly ascending.
+        public var queryOffsets: [Int32]
+        public var keyOffsets: [Int32]
+        /// `keyBlocks[rowStart[b]..<rowStart[b + 1]]` are the key blocks query block `b` keeps, ascending.
+        public var rowStart: [Int32]
+        public var keyBlocks: [Int32]
+
+        public init(
+            queryOrder: [Int32]? = nil, keyOrder: [Int32]? = nil, queryOffsets: [Int32],
+            keyOffsets: [Int32], rowStart: [Int32], keyBlocks: [Int32]
+        ) {
+            self.queryOrder = queryOrder
+            self.keyOrder = keyOrder
+            self.queryOffsets = queryOffsets
+            self.keyOffsets = keyOffsets
+            self.rowStart = rowStart
+            self.keyBlocks = keyBlocks
+        }
+
+        public var queryBlocks: Int { queryOffsets.count - 1 }
+        public var keyBlockCount: Int { keyOffsets.count - 1 }
+
+        /// The key blocks that query block `block` keeps.
+        public func kept(_ block: Int) -> ArraySlice<Int32> {
+            keyBlocks[Int(rowStart[block])..<Int(rowStart[block + 1])]
+        }
+
+        /// Query-key token pairs computed.
+        public var pairs: Int {
+            var total = 0
+            for block in 0..<queryBlocks {
+                var keys = 0
+                for key in kept(block) {
+                    keys += Int(keyOffsets[Int(key) + 1] - keyOffsets[Int(key)])
+                }
+                total += keys * Int(queryOffsets[block + 1] - queryOffsets[block])
+            }
+            return total
+        }
+    }
+
+    /// One entry per head, or a single one that all heads share.
+    public var heads: [Head]
+
+    public init(heads: [Head]) { self.heads = heads }
+
+    /// The plan of one head, of `heads.count` or of all.
+    public func head(_ index: Int) -> Head { heads.count == 1 ? heads[0] : heads[index] }
+
+    /// Kept token pairs over all token pairs, averaged over heads.
+    public func density(tokens: Int) -> Double {
+        let kept = heads.reduce(0) { $0 + $1.pairs }
+        return Double(kept) / (Double(tokens) * Double(tokens) * Double(heads.count))
+    }
+
+    /// Block boundaries every `block` positions, the last block short.
+    public static func offsets(tokens: Int, block: Int) -> [Int32] {
+        stride(from: 0, to: tokens, by: block).map(Int32.init) + [Int32(tokens)]
+    }
+
+    /// The plan that keeps everything.
+    public static func dense(tokens: Int, block: Int = 128) -> AttentionPlan {
+        let offsets = offsets(tokens: tokens, block: block)
+        let blocks = Int32(offsets.count - 1)
+        return AttentionPlan(heads: [
+            Head(
+                queryOffsets: offsets, keyOffsets: offsets,
+                rowStart: (0...blocks).map { $0 * blocks },
+                keyBlocks: (0..<blocks).flatMap { _ in 0..<blocks })
+        ])
+    }
+}

@@ -1,0 +1,155 @@
+import Glibc
+
+/// Memory that tensors share. Freed with the last tensor that views it.
+///
+/// `@unchecked Sendable`: the pointer never changes; concurrent writers are kept to disjoint rows by the
+/// code that hands out views (see `WorkPool`).
+public final class Storage: @unchecked Sendable {
+    let base: UnsafeMutableRawPointer
+    public let byteCount: Int
+    private let release: (@Sendable (UnsafeMutableRawPointer, Int) -> Void)?
+
+    /// Zeroed memory, aligned to 64 bytes or a page. Large blocks come from `mmap` and go back to the
+    /// system when freed.
+    init(byteCount: Int) {
+        self.byteCount = byteCount
+        let size = max(64, (byteCount + 63) & ~63)
+        if size >= 1 << 20 {
+            let mapped = mmap(nil, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+            precondition(mapped != MAP_FAILED, "out of memory: \(size) bytes")
+            madvise(mapped, size, MADV_HUGEPAGE)
+            base = mapped!
+            release = { pointer, _ in munmap(pointer, size) }
+        } else {
+            var pointer: UnsafeMutableRawPointer?
+            precondition(posix_memalign(&pointer, 64, size) == 0, "out of memory: \(size) bytes")
+            base = pointer!
+            memset(base, 0, size)
+            release = { pointer, _ in free(pointer) }
+        }
+    }
+
+    /// Borrows memory that somebody else owns; `release` is called with the last view.
+    init(
+        base: UnsafeMutableRawPointer, byteCount: Int,
+        release: (@Sendable (UnsafeMutableRawPointer, Int) -> Void)?
+    ) {
+        self.base = base
+        self.byteCount = byteCount
+        self.release = release
+    }
+
+    deinit { release?(base, byteCount) }
+}
+
+/// A dense row-major array of any rank. Copies and views share their storage, as in PyTorch.
+public struct Tensor: Sendable {
+    public let dtype: DType
+    /// Extents, outermost first. Empty for a scalar.
+    public let shape: [Int]
+    public let storage: Storage
+    /// Bytes from the storage's start to the first element.
+    let byteOffset: Int
+
+    /// A zeroed tensor. Shapes are our own: a negative extent or an overflow is a precondition.
+    public init(_ dtype: DType, _ shape: [Int]) {
+        let count = shape.reduce(1) { $0 * $1 }
+        self.init(
+            dtype, shape, storage: Storage(byteCount: count * dtype.byteCount), byteOffset: 0)
+    }
+
+    init(_ dtype: DType, _ shape: [Int], storage: Storage, byteOffset: Int) {
+        self.dtype = dtype
+        self.shape = shape
+        self.storage = storage
+        self.byteOffset = byteOffset
+        precondition(byteOffset >= 0 && byteOffset + byteCount <= storage.byteCount)
+    }
+
+    public init(_ values: [Float], shape: [Int]? = nil) {
+        self.init(.f32, shape ?? [values.count])
+        precondition(count == values.count)
+        values.withUnsafeBytes { bytes in
+            if let source = bytes.baseAddress { memcpy(rawPointer, source, bytes.count) }
+        }
+    }
+
+    /// Number of elements.
+    public var count: Int { shape.reduce(1, *) }
+    public var byteCount: Int { count * dtype.byteCount }
+    public var rank: Int { shape.count }
+    /// Extent of the last axis (1 for a scalar).
+    public var columns: Int { shape.last ?? 1 }
+    /// Product of all extents but the last.
+    public var rowCount: Int { shape.dropLast().reduce(1, *) }
+
+    /// The door to C: the first element. Valid while a tensor sharing this storage lives.
+    @unsafe public var rawPointer: UnsafeMutableRawPointer { storage.base + byteOffset }
+
+    @unsafe public func pointer<T>(as type: T.Type) -> UnsafeMutablePointer<T> {
+        precondition(MemoryLayout<T>.stride == dtype.byteCount, "\(T.self) is not \(dtype)")
+        return rawPointer.assumingMemoryBound(to: T.self)
+    }
+
+    public func withFloats<R, E: Error>(
+        _ body: (UnsafeBufferPointer<Float>) throws(E) -> R
+    ) throws(E) -> R {
+        precondition(dtype == .f32)
+        return try body(UnsafeBufferPointer(start: pointer(as: Float.self), count: count))
+    }
+
+    public func withMutableFloats<R, E: Error>(
+        _ body: (UnsafeMutableBufferPointer<Float>) throws(E) -> R
+    ) throws(E) -> R {
+        precondition(dtype == .f32)
+        return try body(UnsafeMutableBufferPointer(start: pointer(as: Float.self), count: count))
+    }
+
+    public func withBytes<R, E: Error>(
+        _ body: (UnsafeRawBufferPointer) throws(E) -> R
+    ) throws(E) -> R {
+        try body(UnsafeRawBufferPointer(start: rawPointer, count: byteCount))
+    }
+}
+
+extension Tensor {
+    /// The same elements under another shape of equal count.
+    public func reshaped(_ shape: [Int]) -> Tensor {
+        precondition(shape.reduce(1, *) == count, "\(self.shape) cannot become \(shape)")
+        return Tensor(dtype, shape, storage: storage, byteOffset: byteOffset)
+    }
+
+    /// Elements `range` of the first axis, as a view.
+    public func slice(_ range: Range<Int>) -> Tensor {
+        precondition(rank >= 1 && range.lowerBound >= 0 && range.upperBound <= shape[0])
+        let stride = shape.dropFirst().reduce(1, *) * dtype.byteCount
+        return Tensor(
+            dtype, [range.count] + shape.dropFirst(), storage: storage,
+            byteOffset: byteOffset + range.lowerBound * stride)
+    }
+
+    /// Element `index` of the first axis, as a view of one rank less.
+    public subscript(_ index: Int) -> Tensor {
+        let view = slice(index..<index + 1)
+        return view.reshaped(Array(view.shape.dropFirst()))
+    }
+
+    /// A copy in storage of its own.
+    public func copy() -> Tensor {
+        let result = Tensor(dtype, shape)
+        memcpy(result.rawPointer, rawPointer, byteCount)
+        return result
+    }
+
+    /// Copies another tensor's elements here; dtype and count must agree.
+    public func assign(_ other: Tensor) {
+        precondition(dtype == other.dtype && count == other.count)
+        memmove(rawPointer, other.rawPointer, byteCount)
+    }
+
+    /// The elements as fp32 values, whatever the dtype.
+    public func floats() -> [Float] {
+        let source = dtype == .f32 ? self : converted(to: .f32)
+        return source.withFloats { Array($0) }
+    }
+}

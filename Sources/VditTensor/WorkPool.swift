@@ -1,0 +1,180 @@
+import Glibc
+import Synchronization
+
+/// Memory one worker reuses from item to item.
+///
+/// Tensors taken from it are valid until the item ends; `reset` happens before the next one.
+public final class Scratch {
+    private var blocks: [Storage] = []
+    private var block = 0
+    private var used = 0
+
+    /// A tensor with arbitrary contents, 64-byte aligned, valid until the current item ends.
+    public func tensor(_ dtype: DType, _ shape: [Int]) -> Tensor {
+        let bytes = (shape.reduce(1, *) * dtype.byteCount + 63) & ~63
+        while block < blocks.count, used + bytes > blocks[block].byteCount {
+            block += 1
+            used = 0
+        }
+        if block == blocks.count {
+            blocks.append(Storage(byteCount: max(bytes, 1 << 20)))
+            used = 0
+        }
+        defer { used += bytes }
+        return Tensor(dtype, shape, storage: blocks[block], byteOffset: used)
+    }
+
+    func reset() {
+        // One block that holds everything is friendlier to the caches than several.
+        if blocks.count > 1 {
+            blocks = [Storage(byteCount: blocks.reduce(0) { $0 + $1.byteCount })]
+        }
+        block = 0
+        used = 0
+    }
+}
+
+/// The process's threads. Everything parallel runs here; numeric libraries run inside an item, on one thread.
+///
+/// Items are taken dynamically, so results must not depend on which worker runs an item: an item's output
+/// is a function of its index alone. That is what makes every result independent of the thread count.
+public final class WorkPool: @unchecked Sendable {
+    // Guarded by `lock`: job, generation, active, stopping. `next` is atomic. Scratch i belongs to worker i.
+    private typealias Job = (Int, Scratch) -> Void
+    public let threads: Int
+    private let lock = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
+    private let wake = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
+    private let done = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
+    private let next = Atomic<Int>(0)
+    private var job: Job?
+    private var items = 0
+    private var generation = 0
+    private var active = 0
+    private var stopping = false
+    private var handles: [pthread_t] = []
+    private let scratch: [Scratch]
+    private let exclusive = Mutex<Void>(())
+
+    /// - Parameter threads: worker threads including the caller's, at least 1.
+    public init(threads: Int) {
+        precondition(threads >= 1)
+        self.threads = threads
+        scratch = (0..<threads).map { _ in Scratch() }
+        pthread_mutex_init(lock, nil)
+        pthread_cond_init(wake, nil)
+        pthread_cond_init(done, nil)
+        serialNumericLibraries()
+        for index in 1..<max(threads, 1) {
+            let start = Unmanaged.passRetained(Start(pool: self, index: index))
+            var handle = pthread_t()
+            let status = pthread_create(
+                &handle, nil,
+                { argument in
+                    let start = Unmanaged<Start>.fromOpaque(argument!).takeRetainedValue()
+                    let pool = start.pool.takeUnretainedValue()
+                    serialNumericLibraries()
+                    pool.work(start.index)
+                    return nil
+                }, start.toOpaque())
+            if status == 0 { handles.append(handle) } else { start.release() }
+        }
+    }
+
+    private final class Start {
+        let pool: Unmanaged<WorkPool>
+        let index: Int
+        init(pool: WorkPool, index: Int) {
+            self.pool = .passUnretained(pool)
+            self.index = index
+        }
+    }
+
+    deinit {
+        pthread_mutex_lock(lock)
+        stopping = true
+        pthread_cond_broadcast(wake)
+        pthread_mutex_unlock(lock)
+        for handle in handles { pthread_join(handle, nil) }
+        pthread_mutex_destroy(lock)
+        pthread_cond_destroy(wake)
+        pthread_cond_destroy(done)
+        lock.deallocate()
+        wake.deallocate()
+        done.deallocate()
+    }
+
+    /// Runs `body` for every item in `0..<items`, in no particular order, and returns when all are done.
+    ///
+    /// `body` gets the item and the worker's scratch. If items throw, the error of the lowest item that
+    /// ran and failed is thrown after all workers have stopped. Not to be called from inside an item.
+    public func run<E: Error>(
+        _ items: Int, _ body: @Sendable (Int, Scratch) throws(E) -> Void
+    ) throws(E) {
+        if items <= 0 { return }
+        let failure = Mutex<(item: Int, error: E)?>(nil)
+        let failed = Atomic<Bool>(false)
+        exclusive.withLock { _ in
+            withoutActuallyEscaping(body) { body in
+                launch(items) { item, scratch in
+                    if failed.load(ordering: .relaxed) { return }
+                    do throws(E) {
+                        try body(item, scratch)
+                    } catch {
+                        failed.store(true, ordering: .relaxed)
+                        failure.withLock { if $0 == nil || item < $0!.item { $0 = (item, error) } }
+                    }
+                }
+            }
+        }
+        if let first = failure.withLock({ $0 }) { throw first.error }
+    }
+
+    private func launch(_ count: Int, _ work: (Int, Scratch) -> Void) {
+        withoutActuallyEscaping(work) { work in
+            next.store(0, ordering: .relaxed)
+            if handles.isEmpty || count == 1 {
+                items = count
+                drain(work, 0)
+                return
+            }
+            pthread_mutex_lock(lock)
+            job = work
+            items = count
+            generation += 1
+            active = handles.count
+            pthread_cond_broadcast(wake)
+            pthread_mutex_unlock(lock)
+            drain(work, 0)
+            pthread_mutex_lock(lock)
+            while active > 0 { pthread_cond_wait(done, lock) }
+            job = nil
+            pthread_mutex_unlock(lock)
+        }
+    }
+
+    private func drain(_ work: Job, _ worker: Int) {
+        while true {
+            let item = next.wrappingAdd(1, ordering: .relaxed).oldValue
+            if item >= items { return }
+            scratch[worker].reset()
+            work(item, scratch[worker])
+        }
+    }
+
+    private func work(_ worker: Int) {
+        var seen = 0
+        pthread_mutex_lock(lock)
+        while true {
+            while generation == seen && !stopping { pthread_cond_wait(wake, lock) }
+            if stopping { break }
+            seen = generation
+            let current = job
+            pthread_mutex_unlock(lock)
+            if let current { drain(current, worker) }
+            pthread_mutex_lock(lock)
+            active -= 1
+            if active == 0 { pthread_cond_signal(done) }
+        }
+        pthread_mutex_unlock(lock)
+    }
+}
