@@ -14,6 +14,16 @@ void vdit_dnnl_serial(void) {
     if (set_threads) set_threads(1);
 }
 
+void vdit_dnnl_limit(int instruction_set) {
+#if defined(__x86_64__)
+    static const dnnl_cpu_isa_t limits[] = {dnnl_cpu_isa_sse41, dnnl_cpu_isa_avx2, dnnl_cpu_isa_avx512_core,
+                                            dnnl_cpu_isa_avx512_core_bf16, dnnl_cpu_isa_avx512_core_amx};
+    if (instruction_set >= 0 && instruction_set <= 4) dnnl_set_max_cpu_isa(limits[instruction_set]);
+#else
+    (void)instruction_set;
+#endif
+}
+
 void vdit_dnnl_version(char *text, int64_t capacity) {
     const dnnl_version_t *version = dnnl_version();
     snprintf(text, (size_t)capacity, "%d.%d.%d", version->major, version->minor, version->patch);
