@@ -1,0 +1,169 @@
+import Foundation
+
+/// A JSON object of settings (`config.json`, `scheduler_config.json`, `model_index.json`), read with checks.
+///
+/// Every getter throws `TensorError.malformed` naming the file, the key, what was found and what was
+/// expected. JSON null counts as absent.
+public struct ConfigFile: Sendable {
+    public let path: String
+    private let values: [String: Value]
+
+    private enum Value: Sendable {
+        case string(String), number(Double), bool(Bool), list([Value]), object, null
+
+        init(_ any: Any) {
+            switch any {
+            case let text as String: self = .string(text)
+            case let number as NSNumber:
+                // NSNumber keeps JSON booleans as the type code of a char.
+                self = String(cString: number.objCType) == "c"
+                    ? .bool(number.boolValue) : .number(number.doubleValue)
+            case let list as [Any]: self = .list(list.map(Value.init))
+            case is [String: Any]: self = .object
+            default: self = .null
+            }
+        }
+
+        var found: String {
+            switch self {
+            case .string(let text): "\"\(text.prefix(60))\""
+            case .number(let number): "\(number)"
+            case .bool(let flag): "\(flag)"
+            case .list(let list): "a list of \(list.count)"
+            case .object: "an object"
+            case .null: "null"
+            }
+        }
+    }
+
+    /// - Throws: `TensorError.missing`, `.inaccessible`, or `.malformed` when the file is not a JSON object.
+    public init(path: String) throws(TensorError) {
+        self.path = path
+        var isDirectory: ObjCBool = false
+        guard FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory) else {
+            throw .missing(path: path)
+        }
+        if isDirectory.boolValue {
+            throw .inaccessible(path: path, reason: "is a directory, expected a file", kind: .badData)
+        }
+        let size = (try? FileManager.default.attributesOfItem(atPath: path)[.size] as? Int) ?? nil
+        if let size, size > 4 << 20 {
+            throw .malformed(
+                path: path, field: "size", found: "\(size) bytes", expected: "a configuration of at most 4 MiB")
+        }
+        guard let data = FileManager.default.contents(atPath: path) else {
+            throw .inaccessible(path: path, reason: "cannot be read", kind: .permission)
+        }
+        guard let any = try? JSONSerialization.jsonObject(with: data), let object = any as? [String: Any]
+        else { throw .malformed(path: path, field: "content", found: "no JSON object", expected: "one") }
+        values = object.mapValues(Value.init)
+    }
+
+    private func present(_ key: String) -> Value? {
+        guard let value = values[key] else { return nil }
+        if case .null = value { return nil }
+        return value
+    }
+
+    private func required<T>(_ key: String, _ value: T?, _ expected: String) throws(TensorError) -> T {
+        guard let value else {
+            throw .malformed(path: path, field: key, found: "nothing", expected: expected)
+        }
+        return value
+    }
+
+    private func wrong(_ key: String, _ value: Value, _ expected: String) -> TensorError {
+        .malformed(path: path, field: key, found: value.found, expected: expected)
+    }
+
+    /// The keys that are present and not null.
+    public var keys: Set<String> { Set(values.keys.filter { present($0) != nil }) }
+
+    public func integerIfPresent(_ key: String, _ range: ClosedRange<Int>) throws(TensorError) -> Int? {
+        guard let value = present(key) else { return nil }
+        let expected = "a whole number from \(range.lowerBound) to \(range.upperBound)"
+        guard case .number(let number) = value, let whole = Int(exactly: number), range.contains(whole)
+        else { throw wrong(key, value, expected) }
+        return whole
+    }
+
+    public func integer(_ key: String, _ range: ClosedRange<Int>) throws(TensorError) -> Int {
+        try required(key, integerIfPresent(key, range), "a whole number from \(range.lowerBound) to \(range.upperBound)")
+    }
+
+    public func numberIfPresent(_ key: String, _ range: ClosedRange<Double>) throws(TensorError) -> Double? {
+        guard let value = present(key) else { return nil }
+        guard case .number(let number) = value, range.contains(number) else {
+            throw wrong(key, value, "a number from \(range.lowerBound) to \(range.upperBound)")
+        }
+        return number
+    }
+
+    public func number(_ key: String, _ range: ClosedRange<Double>) throws(TensorError) -> Double {
+        try required(key, numberIfPresent(key, range), "a number from \(range.lowerBound) to \(range.upperBound)")
+    }
+
+    public func boolIfPresent(_ key: String) throws(TensorError) -> Bool? {
+        guard let value = present(key) else { return nil }
+        guard case .bool(let flag) = value else { throw wrong(key, value, "true or false") }
+        return flag
+    }
+
+    public func stringIfPresent(_ key: String) throws(TensorError) -> String? {
+        guard let value = present(key) else { return nil }
+        guard case .string(let text) = value else { throw wrong(key, value, "a text") }
+        return text
+    }
+
+    public func string(_ key: String, oneOf allowed: [String]) throws(TensorError) -> String {
+        let expected = allowed.map { "\"\($0)\"" }.joined(separator: " or ")
+        let text = try required(key, stringIfPresent(key), expected)
+        guard allowed.contains(text) else { throw wrong(key, .string(text), expected) }
+        return text
+    }
+
+    public func numbersIfPresent(_ key: String) throws(TensorError) -> [Double]? {
+        guard let value = present(key) else { return nil }
+        guard case .list(let list) = value else { throw wrong(key, value, "a list of numbers") }
+        var numbers: [Double] = []
+        for element in list {
+            guard case .number(let number) = element else { throw wrong(key, element, "a list of numbers") }
+            numbers.append(number)
+        }
+        return numbers
+    }
+
+    public func integers(
+        _ key: String, count: Int, _ range: ClosedRange<Int>
+    ) throws(TensorError) -> [Int] {
+        let expected = "\(count) whole numbers from \(range.lowerBound) to \(range.upperBound)"
+        let numbers = try required(key, numbersIfPresent(key), expected)
+        let whole = numbers.compactMap { Int(exactly: $0) }.filter(range.contains)
+        guard numbers.count == count, whole.count == count else {
+            throw .malformed(path: path, field: key, found: "\(numbers)", expected: expected)
+        }
+        return whole
+    }
+
+    public func boolsIfPresent(_ key: String) throws(TensorError) -> [Bool]? {
+        guard let value = present(key) else { return nil }
+        guard case .list(let list) = value else { throw wrong(key, value, "a list of true and false") }
+        var flags: [Bool] = []
+        for element in list {
+            guard case .bool(let flag) = element else { throw wrong(key, element, "a list of true and false") }
+            flags.append(flag)
+        }
+        return flags
+    }
+
+    /// The strings of a list such as `["diffusers", "WanTransformer3DModel"]`; nulls are skipped.
+    public func stringsIfPresent(_ key: String) throws(TensorError) -> [String]? {
+        guard let value = present(key) else { return nil }
+        guard case .list(let list) = value else { throw wrong(key, value, "a list of texts") }
+        var texts: [String] = []
+        for element in list {
+            if case .string(let text) = element { texts.append(text) }
+        }
+        return texts
+    }
+}
