@@ -4,17 +4,48 @@ import VditTensor
 public enum PipelineError: Failure, Equatable {
     /// A value that cannot be used: what it is, what was found, what was expected.
     case invalid(String, found: String, expected: String, kind: FailureKind)
+    /// Something this version does not do, and what it does instead.
+    case unsupported(String, found: String, expected: String)
+    /// NaN or an infinity in the latents or a model's output: where it began.
+    case notFinite(tensor: String, step: Int, steps: Int, layer: Int?)
+    /// A checkpoint that belongs to another run: the first field that differs.
+    case otherRun(path: String, field: String, checkpoint: String, current: String)
+    /// A run that would not fit into the memory there is.
+    case tooLarge(needed: Int, available: Int, limitedBy: String)
+    /// The caller asked to stop; the checkpoint, if one was written, can be resumed.
+    case cancelled(step: Int, steps: Int, checkpoint: String?)
 
     public var kind: FailureKind {
         switch self {
         case .invalid(_, _, _, let kind): kind
+        case .unsupported: .unsupported
+        case .notFinite: .internalError
+        case .otherRun: .configuration
+        case .tooLarge: .osError
+        case .cancelled: .temporary
         }
     }
 
     public var description: String {
         switch self {
         case .invalid(let what, let found, let expected, _):
-            "\(what): found \(found), expected \(expected)"
+            return "\(what): found \(found), expected \(expected)"
+        case .unsupported(let what, let found, let expected):
+            return "\(what): \(found) is not supported; expected \(expected)"
+        case .notFinite(let tensor, let step, let steps, let layer):
+            let place = layer.map { ", first in transformer block \($0)" } ?? ""
+            return "step \(step + 1) of \(steps): NaN or infinity in \(tensor)\(place)"
+        case .otherRun(let path, let field, let checkpoint, let current):
+            return "\(path): \(field): the checkpoint was made with \(checkpoint), this run has \(current)"
+        case .tooLarge(let needed, let available, let limitedBy):
+            return "this run needs about \(mebibytes(needed)) of memory, \(mebibytes(available)) are "
+                + "available (\(limitedBy)); use a smaller size or fewer frames"
+        case .cancelled(let step, let steps, let checkpoint):
+            let saved = checkpoint.map { "; state saved in \($0), continue with --resume" } ?? ""
+            return "stopped after step \(step) of \(steps)\(saved)"
         }
     }
 }
+
+/// A byte count for people.
+func mebibytes(_ bytes: Int) -> String { "\(bytes >> 20) MiB" }

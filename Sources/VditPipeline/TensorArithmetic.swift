@@ -1,0 +1,41 @@
+import VditTensor
+
+/// `Σ weight · tensor`, elementwise over fp32 tensors of one shape; summed in double and rounded once.
+///
+/// A term of weight 0 is left out, so what it holds cannot reach the sum.
+func combination(_ terms: [(weight: Double, tensor: Tensor)]) -> Tensor {
+    let result = Tensor(.f32, terms[0].tensor.shape)
+    let count = result.count
+    let chunk = 2048
+    var sums = [Double](repeating: 0, count: chunk)
+    result.withMutableFloats { output in
+        sums.withUnsafeMutableBufferPointer { sums in
+            for start in stride(from: 0, to: count, by: chunk) {
+                let length = min(chunk, count - start)
+                for index in 0..<length { sums[index] = 0 }
+                for (weight, tensor) in terms where weight != 0 {
+                    precondition(tensor.count == count)
+                    tensor.withFloats { values in
+                        for index in 0..<length {
+                            sums[index] += weight * Double(values[start + index])
+                        }
+                    }
+                }
+                for index in 0..<length { output[start + index] = Float(sums[index]) }
+            }
+        }
+    }
+    return result
+}
+
+extension Tensor {
+    /// Whether no element of this fp32 tensor is NaN or infinite.
+    var isFinite: Bool {
+        // x · 0 is 0 for finite x and NaN otherwise, and NaN survives the sum; this vectorises.
+        withFloats { values in
+            var sum: Float = 0
+            for value in values { sum += value * 0 }
+            return sum == 0
+        }
+    }
+}
