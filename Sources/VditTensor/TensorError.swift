@@ -8,6 +8,10 @@ public enum TensorError: Failure, Equatable {
     case malformed(path: String, field: String, found: String, expected: String)
     /// A tensor is not what the caller needs.
     case mismatch(tensor: String, found: String, expected: String)
+    /// A file does not hold the tensor asked for; some that it does hold.
+    case absent(path: String, tensor: String, present: [String])
+    /// A model's weights are not the ones its configuration describes.
+    case weights(path: String, WeightProblems)
     /// A format that is recognised and refused, with what to do instead.
     case refused(path: String, found: String, advice: String)
     case outOfMemory(bytes: Int)
@@ -20,14 +24,16 @@ public enum TensorError: Failure, Equatable {
         switch self {
         case .missing: .missingInput
         case .inaccessible(_, _, let kind): kind
-        case .malformed, .mismatch, .refused: .badData
+        case .malformed, .mismatch, .absent, .weights, .refused: .badData
         case .outOfMemory: .osError
         case .library: .internalError
         case .environment: .usage
         }
     }
 
-    public var description: String {
+    public var description: String { text.onOneLine }
+
+    private var text: String {
         switch self {
         case .missing(let path):
             "\(path): no such file or directory"
@@ -37,6 +43,11 @@ public enum TensorError: Failure, Equatable {
             "\(path): \(field): found \(found), expected \(expected)"
         case .mismatch(let tensor, let found, let expected):
             "tensor \(tensor): found \(found), expected \(expected)"
+        case .absent(let path, let tensor, let present):
+            "\(path): no tensor \(tensor)"
+                + (present.isEmpty ? "; it holds none" : "; it holds \(present.joined(separator: ", "))")
+        case .weights(let path, let problems):
+            "\(path): \(problems)"
         case .refused(let path, let found, let advice):
             "\(path): \(found); \(advice)"
         case .outOfMemory(let bytes):
@@ -45,6 +56,29 @@ public enum TensorError: Failure, Equatable {
             "\(name): \(call) failed with status \(status)"
         case .environment(let name, let found, let expected):
             "\(name): found \(found), expected \(expected)"
+        }
+    }
+}
+
+extension String {
+    /// With control characters, line ends and bidirectional overrides as escapes: what a file names itself
+    /// can neither break a message nor drive a terminal.
+    var onOneLine: String {
+        func isHarmful(_ scalar: UnicodeScalar) -> Bool {
+            switch scalar.value {
+            case ..<0x20, 0x7f..<0xa0, 0x2028...0x202e, 0x2066...0x2069: true
+            default: false
+            }
+        }
+        if !unicodeScalars.contains(where: isHarmful) { return self }
+        return unicodeScalars.reduce(into: "") { text, scalar in
+            switch scalar {
+            case "\n": text += "\\n"
+            case "\r": text += "\\r"
+            case "\t": text += "\\t"
+            case _ where isHarmful(scalar): text += "\\u{\(String(scalar.value, radix: 16))}"
+            default: text.unicodeScalars.append(scalar)
+            }
         }
     }
 }

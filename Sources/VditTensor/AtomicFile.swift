@@ -1,0 +1,187 @@
+import Glibc
+
+/// What to do when an output already exists.
+public enum ExistingFile: Sendable {
+    case refuse, replace
+}
+
+/// A file that appears under its name complete or not at all.
+///
+/// Bytes go to `.<name>.<pid>.part` beside the target; `commit` syncs it, renames it and syncs the
+/// directory. Dropped without a commit, it leaves nothing. `SIGXFSZ` has to be ignored by the process for a
+/// file size limit to arrive here as an error.
+public final class AtomicFile {
+    public let path: String
+    private let temporary: String
+    private let existing: ExistingFile
+    private var descriptor: Int32
+
+    /// - Throws: `TensorError.inaccessible`: the directory is missing or not writable, the target is not a
+    ///   regular file, or it exists and `existing` is `.refuse`.
+    public init(_ path: String, existing: ExistingFile) throws(TensorError) {
+        try Self.check(path, existing: existing)
+        self.path = path
+        self.existing = existing
+        temporary = Self.temporaryPath(for: path)
+        descriptor = Self.create(temporary)
+        if descriptor < 0 && errno == EEXIST {
+            // Left by a process of the same number that was killed.
+            unlink(temporary)
+            descriptor = Self.create(temporary)
+        }
+        if descriptor < 0 { throw .writing(path, errno) }
+    }
+
+    deinit {
+        if descriptor >= 0 {
+            close(descriptor)
+            unlink(temporary)
+        }
+    }
+
+    /// Appends bytes.
+    ///
+    /// - Throws: `TensorError.inaccessible` (full disk, quota, size limit); nothing remains then.
+    public func write(_ bytes: UnsafeRawBufferPointer) throws(TensorError) {
+        precondition(descriptor >= 0, "write after commit")
+        var done = 0
+        while done < bytes.count {
+            // Linux writes at most 2 GiB at a time anyway.
+            let some = Glibc.write(descriptor, bytes.baseAddress! + done, min(bytes.count - done, 1 << 30))
+            if some > 0 {
+                done += some
+            } else if some == 0 || errno != EINTR {
+                throw .writing(path, some == 0 ? EIO : errno)
+            }
+        }
+    }
+
+    public func write(_ bytes: [UInt8]) throws(TensorError) {
+        var failure: TensorError?
+        bytes.withUnsafeBytes { bytes in
+            do throws(TensorError) { try write(bytes) } catch { failure = error }
+        }
+        if let failure { throw failure }
+    }
+
+    /// Gives the file its name. To be called once, last.
+    public func commit() throws(TensorError) {
+        precondition(descriptor >= 0, "commit twice")
+        var code: Int32 = 0
+        if fsync(descriptor) != 0 { code = errno }
+        if close(descriptor) != 0 && code == 0 { code = errno }
+        descriptor = -1
+        if code != 0 {
+            unlink(temporary)
+            throw .writing(path, code)
+        }
+        try Self.rename(temporary, to: path, existing: existing)
+    }
+
+    /// Writes all bytes of a small file at once.
+    public static func write(
+        _ bytes: [UInt8], to path: String, existing: ExistingFile
+    ) throws(TensorError) {
+        let file = try AtomicFile(path, existing: existing)
+        try file.write(bytes)
+        try file.commit()
+    }
+}
+
+// For writers that open their file themselves, as libav does.
+extension AtomicFile {
+    /// Where to write what will become `path`.
+    public static func temporaryPath(for path: String) -> String {
+        let (directory, name) = split(path)
+        return "\(directory)/.\(name).\(getpid()).part"
+    }
+
+    /// Checks, before any work is spent, that `path` can be created.
+    ///
+    /// - Throws: `TensorError.inaccessible`: the directory is missing or not writable, the target is not a
+    ///   regular file, or it exists and `existing` is `.refuse`.
+    public static func check(_ path: String, existing: ExistingFile) throws(TensorError) {
+        func refuse(_ reason: String) -> TensorError {
+            .inaccessible(path: path, reason: reason, kind: .cannotCreate)
+        }
+        let (directory, name) = split(path)
+        if path.utf8.contains(0) { throw refuse("the path contains a NUL character") }
+        if ["", ".", ".."].contains(name) { throw refuse("names a directory, expected a file name") }
+        var status = stat()
+        if stat(directory, &status) != 0 {
+            if errno == ENOENT || errno == ENOTDIR {
+                throw refuse("directory \(directory) does not exist; create it first")
+            }
+            throw .writing(path, errno)
+        }
+        if status.st_mode & S_IFMT != S_IFDIR { throw refuse("\(directory) is not a directory") }
+        if access(directory, W_OK | X_OK) != 0 { throw .writing(directory, errno) }
+        if lstat(path, &status) == 0 {
+            if status.st_mode & S_IFMT == S_IFLNK && stat(path, &status) != 0 {
+                throw refuse("is a symbolic link to nothing")
+            }
+            if let kind = InputFile.specialKind(status.st_mode) {
+                throw refuse("is a \(kind), expected a file name")
+            }
+            if existing == .refuse { throw refuse("exists already; use --overwrite to replace it") }
+        } else if errno != ENOENT {
+            throw .writing(path, errno)
+        }
+    }
+
+    /// Syncs a finished temporary file and gives it its name; on failure it is removed.
+    public static func commit(
+        temporary: String, to path: String, existing: ExistingFile
+    ) throws(TensorError) {
+        let descriptor = open(temporary, O_RDONLY | O_CLOEXEC)
+        var code: Int32 = descriptor < 0 ? errno : 0
+        if descriptor >= 0 {
+            if fsync(descriptor) != 0 { code = errno }
+            close(descriptor)
+        }
+        if code != 0 {
+            unlink(temporary)
+            throw .writing(path, code)
+        }
+        try rename(temporary, to: path, existing: existing)
+    }
+
+    private static func create(_ temporary: String) -> Int32 {
+        while true {
+            let flags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW
+            let descriptor = open(temporary, flags, 0o666)
+            if descriptor >= 0 || errno != EINTR { return descriptor }
+        }
+    }
+
+    private static func rename(
+        _ temporary: String, to path: String, existing: ExistingFile
+    ) throws(TensorError) {
+        do throws(TensorError) {
+            // Again, for what may have appeared since the first check.
+            try check(path, existing: existing)
+            // A link, unlike a rename, refuses an existing target even in the last moment.
+            if existing == .refuse && link(temporary, path) == 0 {
+                unlink(temporary)
+            } else if existing == .refuse && errno == EEXIST {
+                throw .inaccessible(
+                    path: path, reason: "was created by somebody else meanwhile", kind: .cannotCreate)
+            } else if Glibc.rename(temporary, path) != 0 {
+                throw .writing(path, errno)
+            }
+        } catch {
+            unlink(temporary)
+            throw error
+        }
+        let directory = open(split(path).directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        if directory < 0 { return }  // writable but not readable: nothing to sync through
+        defer { close(directory) }
+        if fsync(directory) != 0 && errno != EINVAL { throw .writing(path, errno) }
+    }
+
+    private static func split(_ path: String) -> (directory: String, name: String) {
+        guard let slash = path.lastIndex(of: "/") else { return (".", path) }
+        let directory = slash == path.startIndex ? "/" : String(path[..<slash])
+        return (directory, String(path[path.index(after: slash)...]))
+    }
+}

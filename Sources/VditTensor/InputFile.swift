@@ -1,0 +1,136 @@
+import Glibc
+
+/// A regular file opened for reading. Directories, FIFOs and devices are refused without blocking on them.
+struct InputFile: ~Copyable {
+    /// What tells one state of a file from another.
+    struct Identity: Sendable, Equatable {
+        let device: UInt64
+        let inode: UInt64
+        let byteCount: Int
+        let modifiedSeconds: Int
+        let modifiedNanoseconds: Int
+
+        init(_ status: stat) {
+            device = UInt64(status.st_dev)
+            inode = UInt64(status.st_ino)
+            byteCount = Int(status.st_size)
+            modifiedSeconds = Int(status.st_mtim.tv_sec)
+            modifiedNanoseconds = Int(status.st_mtim.tv_nsec)
+        }
+    }
+
+    let path: String
+    let descriptor: Int32
+    let identity: Identity
+    var byteCount: Int { identity.byteCount }
+
+    /// - Throws: `TensorError.missing` or `.inaccessible`.
+    init(_ path: String) throws(TensorError) {
+        // A NUL would silently cut the path that C sees.
+        if path.isEmpty || path.utf8.contains(0) { throw .missing(path: path) }
+        var descriptor: Int32
+        repeat {
+            descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
+        } while descriptor < 0 && errno == EINTR
+        if descriptor < 0 { throw .reading(path, errno) }
+        var status = stat()
+        if fstat(descriptor, &status) != 0 {
+            let code = errno
+            close(descriptor)
+            throw .reading(path, code)
+        }
+        if let kind = Self.specialKind(status.st_mode) {
+            close(descriptor)
+            throw .inaccessible(
+                path: path, reason: "is a \(kind), expected a regular file", kind: .missingInput)
+        }
+        self.path = path
+        self.descriptor = descriptor
+        identity = Identity(status)
+    }
+
+    deinit { close(descriptor) }
+
+    /// What a path is if not a regular file.
+    static func specialKind(_ mode: mode_t) -> String? {
+        switch mode & S_IFMT {
+        case S_IFREG: nil
+        case S_IFDIR: "directory"
+        case S_IFIFO: "FIFO"
+        case S_IFSOCK: "socket"
+        default: "device"
+        }
+    }
+
+    /// Bytes `range` of the file, which must lie inside the size it had when opened.
+    ///
+    /// - Throws: `TensorError.inaccessible` when reading fails or the file has become shorter.
+    func read(_ range: Range<Int>) throws(TensorError) -> [UInt8] {
+        var failure: TensorError?
+        let bytes = [UInt8](unsafeUninitializedCapacity: range.count) { buffer, count in
+            while count < range.count {
+                let got = pread(
+                    descriptor, buffer.baseAddress! + count, range.count - count,
+                    range.lowerBound + count)
+                if got > 0 {
+                    count += got
+                } else if got == 0 {
+                    failure = .inaccessible(
+                        path: path, reason: "became shorter while being read", kind: .ioError)
+                    return
+                } else if errno != EINTR {
+                    failure = .reading(path, errno)
+                    return
+                }
+            }
+        }
+        if let failure { throw failure }
+        return bytes
+    }
+
+    /// The whole of a small file.
+    ///
+    /// - Throws: also `TensorError.malformed` when it is larger than `limit` bytes.
+    static func contents(of path: String, limit: Int) throws(TensorError) -> [UInt8] {
+        let file = try InputFile(path)
+        if file.byteCount > limit {
+            throw .malformed(
+                path: path, field: "size", found: "\(file.byteCount) bytes",
+                expected: "at most \(limit)")
+        }
+        return try file.read(0..<file.byteCount)
+    }
+}
+
+extension TensorError {
+    /// The error of an `errno` met while reading.
+    static func reading(_ path: String, _ code: Int32) -> TensorError {
+        switch code {
+        case ENOENT, ENOTDIR: .missing(path: path)
+        case EACCES, EPERM: .inaccessible(path: path, reason: message(code), kind: .permission)
+        case ELOOP, ENAMETOOLONG, EISDIR, ENXIO:
+            .inaccessible(path: path, reason: message(code), kind: .missingInput)
+        case EIO, ESTALE, ETIMEDOUT, ENODEV:
+            .inaccessible(path: path, reason: message(code), kind: .ioError)
+        default: .inaccessible(path: path, reason: message(code), kind: .osError)
+        }
+    }
+
+    /// The error of an `errno` met while creating or writing.
+    static func writing(_ path: String, _ code: Int32) -> TensorError {
+        switch code {
+        case EACCES, EPERM: .inaccessible(path: path, reason: message(code), kind: .permission)
+        case ENOSPC, EIO, EDQUOT, EFBIG, ESTALE, EPIPE:
+            .inaccessible(path: path, reason: message(code), kind: .ioError)
+        case EMFILE, ENFILE, ENOMEM:
+            .inaccessible(path: path, reason: message(code), kind: .osError)
+        default: .inaccessible(path: path, reason: message(code), kind: .cannotCreate)
+        }
+    }
+
+    private static func message(_ code: Int32) -> String {
+        guard let text = strerror(code) else { return "error \(code)" }
+        let message = String(cString: text)
+        return message.prefix(1).lowercased() + message.dropFirst()
+    }
+}
