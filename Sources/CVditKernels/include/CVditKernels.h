@@ -1,6 +1,7 @@
 #ifndef CVDIT_KERNELS_H
 #define CVDIT_KERNELS_H
 
+#include "vdit_attention.h"
 #include "vdit_cpu.h"
 #include "vdit_rows.h"
 

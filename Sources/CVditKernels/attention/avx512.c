@@ -1,0 +1,26 @@
+#if defined(__x86_64__)
+
+#include <immintrin.h>
+#include <math.h>
+
+#include "attention.h"
+#include "exp2.h"
+
+#define ELEMENTS 1
+#define PANEL 16
+#define DEPTH 8
+#define EXP2_POLYNOMIAL EXP2_FLOAT
+
+VDIT_ISA_BEGIN(VDIT_TARGET_AVX512)
+
+#include "vec_avx512.h"
+#include "pack.h"
+#include "attend.h"
+
+VDIT_ISA_END
+
+const vdit_attention vdit_attention_f32_avx512 = {
+    "avx512", PANEL, panel_bytes, scratch_bytes, pack_keys, pack_values, attend,
+};
+
+#endif

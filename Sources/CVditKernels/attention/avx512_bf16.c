@@ -1,0 +1,26 @@
+#if defined(__x86_64__)
+
+#include <immintrin.h>
+#include <math.h>
+
+#include "attention.h"
+#include "exp2.h"
+
+#define ELEMENTS 2
+#define PANEL 16
+#define DEPTH 8
+#define EXP2_POLYNOMIAL EXP2_BF16
+
+VDIT_ISA_BEGIN(VDIT_TARGET_AVX512_BF16)
+
+#include "vec_avx512.h"
+#include "pack.h"
+#include "attend.h"
+
+VDIT_ISA_END
+
+const vdit_attention vdit_attention_bf16_avx512 = {
+    "avx512-bf16", PANEL, panel_bytes, scratch_bytes, pack_keys, pack_values, attend,
+};
+
+#endif

@@ -1,0 +1,57 @@
+// Sixteen floats. ELEMENTS chooses the operands of v_dot: floats, or pairs of bf16.
+
+enum { LANES = 16 };
+typedef __m512 vec;
+
+VDIT_INLINE vec v_zero(void) { return _mm512_setzero_ps(); }
+VDIT_INLINE vec v_set(float x) { return _mm512_set1_ps(x); }
+VDIT_INLINE vec v_load(const void *from) { return _mm512_load_ps(from); }
+VDIT_INLINE void v_store(float *to, vec x) { _mm512_store_ps(to, x); }
+VDIT_INLINE vec v_broadcast(const uint32_t *unit) { return _mm512_broadcastss_ps(_mm_load_ss((const float *)unit)); }
+VDIT_INLINE vec v_sub(vec a, vec b) { return _mm512_sub_ps(a, b); }
+VDIT_INLINE vec v_mul(vec a, vec b) { return _mm512_mul_ps(a, b); }
+VDIT_INLINE vec v_max(vec a, vec b) { return _mm512_max_ps(a, b); }
+VDIT_INLINE int v_any_above(vec a, vec b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ) != 0; }
+VDIT_INLINE float v_largest(vec a) { return _mm512_reduce_max_ps(a); }
+
+/// 2^x for x <= 8, 0 below 2^-126 (subnormal weights are slow and weigh nothing).
+VDIT_INLINE vec v_exp2(vec x) {
+    vec whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    vec part = _mm512_sub_ps(x, whole);
+#define STEP(sum, coefficient) _mm512_fmadd_ps(sum, part, _mm512_set1_ps(coefficient))
+    vec power = EXP2_POLYNOMIAL(_mm512_set1_ps, STEP);
+#undef STEP
+    __mmask16 normal = _mm512_cmp_ps_mask(x, _mm512_set1_ps(-126), _CMP_NLT_UQ);
+    return _mm512_maskz_scalef_ps(normal, power, whole);
+}
+
+/// to[k][line] = lines[line][k] for 16 lines of `units` units, `stride` apart.
+VDIT_INLINE void transpose_lines(const uint32_t *lines, int32_t stride, int32_t units, uint32_t *to) {
+    for (int32_t u = 0; u < units; u++)
+        for (int32_t k = 0; k < 16; k++) to[u * 16 + k] = lines[k * stride + u];
+}
+
+#if ELEMENTS == 2
+
+VDIT_INLINE vec v_dot(vec sum, vec a, vec b) {
+    return _mm512_dpbf16_ps(sum, (__m512bh)a, (__m512bh)b);
+}
+
+/// Stores weights as operands and adds them, as rounded, to the sums.
+VDIT_INLINE vec v_store_weights(uint32_t *to, vec weights, vec total) {
+    __m256i pairs = (__m256i)_mm512_cvtneps_pbh(weights);
+    _mm256_store_si256((__m256i *)to, pairs);
+    __m512i ones = _mm512_set1_epi32(0x3f803f80);
+    return _mm512_dpbf16_ps(total, (__m512bh)_mm512_zextsi256_si512(pairs), (__m512bh)ones);
+}
+
+#else
+
+VDIT_INLINE vec v_dot(vec sum, vec a, vec b) { return _mm512_fmadd_ps(a, b, sum); }
+
+VDIT_INLINE vec v_store_weights(uint32_t *to, vec weights, vec total) {
+    _mm512_store_ps(to, weights);
+    return _mm512_add_ps(total, weights);
+}
+
+#endif

@@ -1,0 +1,66 @@
+#ifndef VDIT_ATTENTION_H
+#define VDIT_ATTENTION_H
+
+#include <stdint.h>
+
+#include "vdit_cpu.h"
+#include "vdit_rows.h"
+
+/// Most query rows one `attend` takes.
+#define VDIT_ATTEND_ROWS 128
+
+/// A matrix of tokens in memory: row `order ? order[i] : first + i`, of which the first head_dim elements
+/// are used, starts at data + row * stride elements.
+typedef struct {
+    const void *data;
+    vdit_float_type type;  // VDIT_F32 or VDIT_BF16
+    int64_t stride;
+    const int32_t *order;
+    int64_t first;
+} vdit_token_rows;
+
+/// One query block of one head: out = softmax(scale * q kᵀ + bias) v over the keys of the listed blocks.
+typedef struct {
+    vdit_token_rows q;
+    int32_t rows;  // 1 ... VDIT_ATTEND_ROWS
+    int32_t head_dim;
+    float scale;  // of the scores
+    // The head's packed panels. Block b holds block_keys[b + 1] - block_keys[b] >= 1 keys and starts at panel
+    // block_panel[b]; what its last panel holds beyond them is ignored.
+    const void *keys;
+    const void *values;
+    const int32_t *block_panel;
+    const int32_t *block_keys;
+    const int32_t *kept;  // block indices
+    int32_t kept_count;   // >= 1
+    // Added to the scaled score of packed key panel * keys_per_panel + i; NULL for none.
+    const float *key_bias;
+    // Rows go to out + row * out_stride elements and lse + row, `row` as for q. out overlaps nothing.
+    void *out;
+    vdit_float_type out_type;  // VDIT_F32 or VDIT_BF16
+    int64_t out_stride;
+    float *lse;     // natural log of the softmax denominator; NULL if not wanted
+    void *scratch;  // scratch_bytes(head_dim) bytes, 64-byte aligned, contents arbitrary
+} vdit_attend_call;
+
+/// Attention with one operand type on one instruction set.
+///
+/// head_dim is a multiple of 8, 8 ... 256. Packed keys and packed values are panels of keys_per_panel keys,
+/// panel_bytes(head_dim) bytes each, 64-byte aligned; their layout is private to the kernel.
+typedef struct {
+    const char *name;
+    int32_t keys_per_panel;
+    int64_t (*panel_bytes)(int32_t head_dim);
+    int64_t (*scratch_bytes)(int32_t head_dim);
+    /// Packs `count` rows into ceil(count / keys_per_panel) panels, zeros beyond the last row.
+    void (*pack_keys)(const vdit_token_rows *rows, int64_t count, int32_t head_dim, void *panels);
+    void (*pack_values)(const vdit_token_rows *rows, int64_t count, int32_t head_dim, void *panels);
+    /// Writes only the rows named by q.order; reads no key outside the kept blocks. Accumulates in fp32.
+    void (*attend)(const vdit_attend_call *call);
+} vdit_attention;
+
+/// The kernel for an instruction set and an operand type (VDIT_F32 or VDIT_BF16). A set without a kernel of
+/// its own has that of the set before it.
+const vdit_attention *vdit_attention_kernel(vdit_isa isa, vdit_float_type operands);
+
+#endif

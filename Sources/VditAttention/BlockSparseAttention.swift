@@ -1,0 +1,107 @@
+import VditTensor
+
+/// Runs a plan: `out = softmax(scale · q kᵀ) v` of each query over the keys of the blocks it keeps.
+///
+/// - Parameters:
+///   - dtype: element type of the values, f32 or bf16.
+///   - kernel: the kernel to compute with; by default that of the call's instruction set, with products in
+///     the type of `q`.
+public func blockSparseAttention(
+    _ call: AttentionCall, _ plan: AttentionPlan, values dtype: DType, kernel: AttentionKernel? = nil
+) -> AttentionOutput {
+    precondition(plan.heads.count == 1 || plan.heads.count == call.heads)
+    for head in plan.heads { head.require(tokens: call.tokens) }
+    let kernel = kernel ?? AttentionKernel(call.instructionSet, operands: call.q.dtype)
+    let packed = PackedKeys(
+        k: call.k, v: call.v,
+        blocks: plan.heads.map { KeyBlocks(order: $0.keyOrder, offsets: $0.keyOffsets, kernel: kernel) },
+        kernel: kernel, pool: call.pool)
+    // Zero is what a query that keeps no key gets.
+    let values = Tensor(dtype, [call.tokens, call.heads, call.headDim])
+    let logSumExp = Tensor(.f32, [call.heads, call.tokens])
+    let items = workItems(plan, heads: call.heads)
+    call.pool.run(items.count) { index, scratch in
+        let item = items[index]
+        let head = plan.head(item.head)
+        let kept = head.kept(item.block)
+        if kept.isEmpty {
+            logSumExp[item.head].withMutableFloats { row in
+                for position in item.positions {
+                    row[head.queryOrder.map { Int($0[position]) } ?? position] = -.infinity
+                }
+            }
+        } else {
+            packed.attend(
+                head: item.head, q: HeadView(headMajor: call.q, head: item.head), order: head.queryOrder,
+                positions: item.positions, kept: kept, scale: call.scale,
+                out: HeadView(tokenMajor: values, head: item.head), logSumExp: logSumExp[item.head],
+                scratch: scratch)
+        }
+    }
+    return AttentionOutput(values: values, logSumExp: logSumExp)
+}
+
+/// Attention of token-major query rows to all packed keys, on the calling thread: for use inside an item
+/// of a `WorkPool`.
+///
+/// - Parameters:
+///   - q: `[rows, heads, headDim]` f32 or bf16.
+///   - out: `[rows, heads, headDim]` f32 or bf16; does not overlap `q`.
+///   - scale: factor of the scores; nil is `1 / sqrt(headDim)`.
+public func crossAttention(
+    q: Tensor, keys: PackedKeys, into out: Tensor, scale: Float? = nil, scratch: Scratch
+) {
+    precondition(q.shape == out.shape && q.rank == 3 && q.shape[1] == keys.heads)
+    let scale = scale ?? 1 / Float(keys.headDim).squareRoot()
+    for head in 0..<keys.heads {
+        keys.attend(
+            head: head, q: HeadView(tokenMajor: q, head: head), positions: 0..<q.shape[0], kept: [0],
+            scale: scale, out: HeadView(tokenMajor: out, head: head), scratch: scratch)
+    }
+}
+
+private struct WorkItem {
+    let head: Int
+    let block: Int
+    let positions: Range<Int>
+    let cost: Int
+}
+
+/// Query blocks, long ones cut, costliest first so that the last items to finish are short.
+private func workItems(_ plan: AttentionPlan, heads: Int) -> [WorkItem] {
+    var items: [WorkItem] = []
+    for index in 0..<heads {
+        let head = plan.head(index)
+        for block in 0..<head.queryBlocks {
+            let keys = head.kept(block).reduce(0) {
+                $0 + Int(head.keyOffsets[Int($1) + 1] - head.keyOffsets[Int($1)])
+            }
+            let positions = Int(head.queryOffsets[block])..<Int(head.queryOffsets[block + 1])
+            for part in positions.parts(atMost: AttentionKernel.rows) {
+                items.append(
+                    WorkItem(head: index, block: block, positions: part, cost: keys * part.count))
+            }
+        }
+    }
+    return items.sorted { $0.cost > $1.cost }
+}
+
+extension AttentionPlan.Head {
+    /// Stops on a plan that would make the kernel read or write elsewhere.
+    fileprivate func require(tokens: Int) {
+        func ascend(_ offsets: [Int32]) -> Bool {
+            offsets.first == 0 && offsets.last == Int32(tokens)
+                && zip(offsets, offsets.dropFirst()).allSatisfy { $0 < $1 }
+        }
+        func covers(_ order: [Int32]?) -> Bool {
+            order.map { $0.count == tokens && $0.allSatisfy { $0 >= 0 && $0 < tokens } } ?? true
+        }
+        precondition(ascend(queryOffsets) && ascend(keyOffsets), "block offsets")
+        precondition(covers(queryOrder) && covers(keyOrder), "token orders")
+        precondition(
+            rowStart.count == queryBlocks + 1 && rowStart.first == 0
+                && rowStart.last == Int32(keyBlocks.count)
+                && zip(rowStart, rowStart.dropFirst()).allSatisfy { $0 <= $1 }
+                && keyBlocks.allSatisfy { $0 >= 0 && $0 < keyBlockCount }, "kept blocks")
+    }
+}

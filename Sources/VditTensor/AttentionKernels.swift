@@ -1,0 +1,217 @@
+import CVditKernels
+
+/// The attention kernel of an instruction set and an operand type.
+///
+/// `@unchecked Sendable`: the table is constant static memory of the C library.
+public struct AttentionKernel: @unchecked Sendable, CustomStringConvertible {
+    let table: UnsafePointer<vdit_attention>
+
+    /// Most query rows one call takes; longer query blocks are cut.
+    public static let rows = Int(VDIT_ATTEND_ROWS)
+    /// Head dimensions the kernels are written for.
+    public static func serves(headDim: Int) -> Bool { headDim % 8 == 0 && (8...256).contains(headDim) }
+
+    /// - Parameter operands: f32 or bf16, the type in which queries, keys, weights and values are multiplied.
+    ///   Where the set has no bf16 products they are widened. Sums are fp32 in both.
+    public init(_ set: InstructionSet, operands: DType) {
+        precondition(operands == .f32 || operands == .bf16)
+        table = vdit_attention_kernel(set.isa, operands == .bf16 ? VDIT_BF16 : VDIT_F32)
+    }
+
+    /// The instruction set computed with, which may be an earlier one than asked for.
+    public var description: String { String(cString: table.pointee.name) }
+}
+
+/// One head of a `[heads, tokens, headDim]` or a `[tokens, heads, headDim]` tensor, f32 or bf16.
+public struct HeadView {
+    let tensor: Tensor
+    let offset: Int
+    let stride: Int
+    let tokens: Int
+
+    /// Head `head` of `[heads, tokens, headDim]`.
+    public init(headMajor tensor: Tensor, head: Int) {
+        precondition(tensor.rank == 3 && head >= 0 && head < tensor.shape[0])
+        self.tensor = tensor
+        offset = head * tensor.shape[1] * tensor.shape[2]
+        stride = tensor.shape[2]
+        tokens = tensor.shape[1]
+    }
+
+    /// Head `head` of `[tokens, heads, headDim]`.
+    public init(tokenMajor tensor: Tensor, head: Int) {
+        precondition(tensor.rank == 3 && head >= 0 && head < tensor.shape[1])
+        self.tensor = tensor
+        offset = head * tensor.shape[2]
+        stride = tensor.shape[1] * tensor.shape[2]
+        tokens = tensor.shape[0]
+    }
+
+    var headDim: Int { tensor.shape[2] }
+
+    var type: vdit_float_type {
+        precondition(tensor.dtype == .f32 || tensor.dtype == .bf16, "attention on \(tensor.dtype)")
+        return tensor.dtype == .bf16 ? VDIT_BF16 : VDIT_F32
+    }
+
+    var data: UnsafeMutableRawPointer { tensor.rawPointer + offset * tensor.dtype.byteCount }
+
+    func rows(_ order: UnsafePointer<Int32>?, _ first: Int) -> vdit_token_rows {
+        vdit_token_rows(
+            data: data, type: type, stride: Int64(stride), order: order.map { $0 + first },
+            first: Int64(first))
+    }
+}
+
+/// The keys of one head cut into blocks.
+public struct KeyBlocks: Sendable {
+    /// `order[position]` is a token; nil is the identity.
+    public let order: [Int32]?
+    /// Block boundaries in positions: first 0, last the number of keys, strictly ascending.
+    public let offsets: [Int32]
+    /// First panel of each block, and the number of panels.
+    let panels: [Int32]
+
+    public init(order: [Int32]? = nil, offsets: [Int32], kernel: AttentionKernel) {
+        self.order = order
+        self.offsets = offsets
+        let size = kernel.table.pointee.keys_per_panel
+        var panels: [Int32] = [0]
+        panels.reserveCapacity(offsets.count)
+        for (start, end) in zip(offsets, offsets.dropFirst()) {
+            precondition(start < end, "key blocks are not empty")
+            panels.append(panels.last! + (end - start + size - 1) / size)
+        }
+        self.panels = panels
+    }
+
+    var count: Int { offsets.count - 1 }
+    var panelCount: Int { Int(panels[count]) }
+}
+
+/// Keys and values of every head in the layout one kernel reads. Immutable; reused for any number of queries.
+public struct PackedKeys: Sendable {
+    public let kernel: AttentionKernel
+    public let heads: Int
+    /// Keys of each head.
+    public let keys: Int
+    public let headDim: Int
+    /// One entry per head, or a single one that all heads share.
+    let blocks: [KeyBlocks]
+    private let firstPanel: [Int]
+    private let packedKeys: Tensor
+    private let packedValues: Tensor
+
+    /// Packs `[heads, keys, headDim]` f32 or bf16 tensors, gathered by the blocks' order.
+    /// - Parameter blocks: one entry per head, or one that all heads share, made for the same kernel.
+    public init(k: Tensor, v: Tensor, blocks: [KeyBlocks], kernel: AttentionKernel, pool: WorkPool) {
+        precondition(k.rank == 3 && k.shape == v.shape && k.shape[1] >= 1)
+        precondition(AttentionKernel.serves(headDim: k.shape[2]), "head dimension \(k.shape[2])")
+        precondition(blocks.count == 1 || blocks.count == k.shape[0])
+        self.kernel = kernel
+        let (heads, keys, headDim) = (k.shape[0], k.shape[1], k.shape[2])
+        (self.heads, self.keys, self.headDim) = (heads, keys, headDim)
+        self.blocks = blocks
+
+        var firstPanel = [0]
+        var items: [(head: Int, blocks: Range<Int>)] = []
+        for head in 0..<heads {
+            let layout = blocks[blocks.count == 1 ? 0 : head]
+            precondition(layout.offsets.first == 0 && layout.offsets.last == Int32(keys))
+            precondition(layout.order.map { $0.count == keys } ?? true)
+            firstPanel.append(firstPanel[head] + layout.panelCount)
+            var start = 0
+            for block in 0..<layout.count where layout.offsets[block + 1] - layout.offsets[start] >= 512 {
+                items.append((head, start..<block + 1))
+                start = block + 1
+            }
+            if start < layout.count { items.append((head, start..<layout.count)) }
+        }
+        self.firstPanel = firstPanel
+
+        let size = Int(kernel.table.pointee.panel_bytes(Int32(headDim)))
+        let packedKeys = Tensor(.u8, [firstPanel[heads] * size])
+        let packedValues = Tensor(.u8, [firstPanel[heads] * size])
+        let dim = Int32(headDim)
+        pool.run(items.count) { [firstPanel, items] item, _ in
+            let table = kernel.table.pointee
+            let (head, range) = items[item]
+            let layout = blocks[blocks.count == 1 ? 0 : head]
+            for block in range {
+                let first = Int(layout.offsets[block])
+                let count = Int64(layout.offsets[block + 1]) - Int64(first)
+                let byte = (firstPanel[head] + Int(layout.panels[block])) * size
+                layout.order.withPointer { order in
+                    var rows = HeadView(headMajor: k, head: head).rows(order, first)
+                    table.pack_keys(&rows, count, dim, packedKeys.rawPointer + byte)
+                    rows = HeadView(headMajor: v, head: head).rows(order, first)
+                    table.pack_values(&rows, count, dim, packedValues.rawPointer + byte)
+                }
+            }
+        }
+        self.packedKeys = packedKeys
+        self.packedValues = packedValues
+    }
+
+    /// Packs all keys as one block.
+    public init(k: Tensor, v: Tensor, kernel: AttentionKernel, pool: WorkPool) {
+        let whole = KeyBlocks(offsets: [0, Int32(k.shape[1])], kernel: kernel)
+        self.init(k: k, v: v, blocks: [whole], kernel: kernel, pool: pool)
+    }
+
+    /// Attention of the queries at `positions` of one head to the kept blocks, on the calling thread.
+    ///
+    /// - Parameters:
+    ///   - order: `order[position]` is the row of `q`, `out` and `logSumExp`; nil is the identity.
+    ///   - kept: indices of key blocks, at least one.
+    ///   - logSumExp: `[tokens]` f32, natural log of the softmax denominator.
+    public func attend(
+        head: Int, q: HeadView, order: [Int32]? = nil, positions: Range<Int>, kept: ArraySlice<Int32>,
+        scale: Float, out: HeadView, logSumExp: Tensor? = nil, scratch: Scratch
+    ) {
+        precondition(q.headDim == headDim && out.headDim == headDim && !kept.isEmpty)
+        precondition(positions.lowerBound >= 0 && positions.upperBound <= min(q.tokens, out.tokens))
+        precondition(logSumExp.map { $0.dtype == .f32 && $0.count == q.tokens } ?? true)
+        let table = kernel.table.pointee
+        let layout = blocks[blocks.count == 1 ? 0 : head]
+        let byte = firstPanel[head] * Int(table.panel_bytes(Int32(headDim)))
+        let work = scratch.tensor(.u8, [Int(table.scratch_bytes(Int32(headDim)))])
+        order.withPointer { order in
+            layout.panels.withUnsafeBufferPointer { panels in
+                layout.offsets.withUnsafeBufferPointer { offsets in
+                    kept.withUnsafeBufferPointer { kept in
+                        for part in positions.parts(atMost: AttentionKernel.rows) {
+                            var call = vdit_attend_call(
+                                q: q.rows(order, part.lowerBound), rows: Int32(part.count),
+                                head_dim: Int32(headDim), scale: scale,
+                                keys: packedKeys.rawPointer + byte,
+                                values: packedValues.rawPointer + byte,
+                                block_panel: panels.baseAddress, block_keys: offsets.baseAddress,
+                                kept: kept.baseAddress, kept_count: Int32(kept.count), key_bias: nil,
+                                out: out.data, out_type: out.type, out_stride: Int64(out.stride),
+                                lse: logSumExp?.pointer(as: Float.self), scratch: work.rawPointer)
+                            table.attend(&call)
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+extension Range<Int> {
+    /// The range cut into the fewest consecutive parts of at most `limit`, as equal as can be.
+    public func parts(atMost limit: Int) -> [Range<Int>] {
+        let parts = (count + limit - 1) / limit
+        return (0..<parts).map { part in
+            lowerBound + count * part / parts..<lowerBound + count * (part + 1) / parts
+        }
+    }
+}
+
+extension [Int32]? {
+    fileprivate func withPointer<R>(_ body: (UnsafePointer<Int32>?) -> R) -> R {
+        guard let self else { return body(nil) }
+        return self.withUnsafeBufferPointer { body($0.baseAddress) }
+    }
+}

@@ -1,0 +1,191 @@
+import Foundation
+import Testing
+import VDiT
+
+/// A generator whose seed is fresh in every run and named in a failure.
+public struct SeededRandom: RandomNumberGenerator {
+    public let seed: UInt64
+    private var state: UInt64
+
+    public init(seed: UInt64) {
+        self.seed = seed
+        state = seed
+    }
+
+    public static func fresh() -> SeededRandom { SeededRandom(seed: .random(in: 0..<1_000_000_000)) }
+
+    /// splitmix64
+    public mutating func next() -> UInt64 {
+        state &+= 0x9e37_79b9_7f4a_7c15
+        var z = state
+        z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
+        z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
+        return z ^ (z >> 31)
+    }
+
+    /// Roughly normal: the sum of twelve uniforms.
+    public mutating func normal() -> Float {
+        (0..<12).reduce(-6) { sum, _ in sum + Float.random(in: 0..<1, using: &self) }
+    }
+}
+
+/// Root of the summed squared differences over that of the expected values.
+public func relativeError(_ found: [Float], _ expected: [Float]) -> Double {
+    precondition(found.count == expected.count)
+    var difference = 0.0, size = 0.0
+    for (a, b) in zip(found, expected) {
+        difference += (Double(a) - Double(b)) * (Double(a) - Double(b))
+        size += Double(b) * Double(b)
+    }
+    return (difference / max(size, 1e-30)).squareRoot()
+}
+
+/// A kernel with the operands it is tested on.
+public struct AttentionKernelCase: Sendable, CustomTestStringConvertible {
+    public let kernel: AttentionKernel
+    public let operands: DType
+    /// Relative error allowed against float64 on the same operands.
+    public var tolerance: Double { operands == .bf16 ? 1e-2 : 1e-5 }
+    public var testDescription: String { "\(kernel) \(operands)" }
+}
+
+/// Random attention calls and plans, and what they should come to.
+public enum AttentionCase {
+    /// Every kernel this CPU can run.
+    public static let kernels: [AttentionKernelCase] = InstructionSet.supported.flatMap { set in
+        [DType.f32, .bf16].map { AttentionKernelCase(kernel: AttentionKernel(set, operands: $0), operands: $0) }
+    }
+
+    public static func normal(_ shape: [Int], _ dtype: DType, _ random: inout SeededRandom) -> Tensor {
+        Tensor((0..<shape.reduce(1, *)).map { _ in random.normal() }, shape: shape).converted(to: dtype)
+    }
+
+    public static func call(
+        heads: Int, tokens: Int, headDim: Int, _ kernel: AttentionKernelCase, threads: Int = 1,
+        _ random: inout SeededRandom
+    ) -> AttentionCall {
+        let shape = [heads, tokens, headDim]
+        return AttentionCall(
+            q: normal(shape, kernel.operands, &random), k: normal(shape, kernel.operands, &random),
+            v: normal(shape, kernel.operands, &random),
+            layout: TokenLayout(frames: 1, height: 1, width: tokens),
+            site: AttentionSite(layer: 0, branch: .conditional), step: 0, steps: 1,
+            pool: WorkPool(threads: threads), instructionSet: .scalar)
+    }
+
+    /// The call with other operands, converted to its type.
+    public static func call(
+        like call: AttentionCall, q: Tensor? = nil, k: Tensor? = nil, v: Tensor? = nil, scale: Float? = nil,
+        pool: WorkPool? = nil
+    ) -> AttentionCall {
+        let dtype = call.q.dtype
+        return AttentionCall(
+            q: (q ?? call.q).converted(to: dtype), k: (k ?? call.k).converted(to: dtype),
+            v: (v ?? call.v).converted(to: dtype), scale: scale ?? call.scale, layout: call.layout,
+            site: call.site, step: call.step, steps: call.steps, pool: pool ?? call.pool,
+            instructionSet: call.instructionSet)
+    }
+
+    /// A plan of random permutations, block sizes (many of one token) and kept blocks (some rows empty).
+    public static func plan(
+        heads: Int, tokens: Int, density: Double, _ random: inout SeededRandom
+    ) -> AttentionPlan {
+        func offsets() -> [Int32] {
+            var offsets: [Int32] = [0]
+            while Int(offsets.last!) < tokens {
+                let size = [1, 2, 5, 16, 17, 64, 100, 200].randomElement(using: &random)!
+                offsets.append(Int32(min(tokens, Int(offsets.last!) + size)))
+            }
+            return offsets
+        }
+        func order() -> [Int32]? {
+            Bool.random(using: &random) ? (0..<Int32(tokens)).shuffled(using: &random) : nil
+        }
+        return AttentionPlan(
+            heads: (0..<heads).map { _ in
+                let queryOffsets = offsets(), keyOffsets = offsets()
+                var rowStart: [Int32] = [0], kept: [Int32] = []
+                for _ in 1..<queryOffsets.count {
+                    for block in 0..<keyOffsets.count - 1
+                    where Double.random(in: 0..<1, using: &random) < density {
+                        kept.append(Int32(block))
+                    }
+                    rowStart.append(Int32(kept.count))
+                }
+                return AttentionPlan.Head(
+                    queryOrder: order(), keyOrder: order(), queryOffsets: queryOffsets,
+                    keyOffsets: keyOffsets, rowStart: rowStart, keyBlocks: kept)
+            })
+    }
+
+    /// One query over the listed keys, in float64: values and natural-log denominator.
+    public static func oracle(
+        q: ArraySlice<Float>, k: ArraySlice<Float>, v: ArraySlice<Float>, keys: [Int], scale: Double
+    ) -> (values: [Double], logSumExp: Double) {
+        let dim = q.count
+        var values = [Double](repeating: 0, count: dim)
+        if keys.isEmpty { return (values, -.infinity) }
+        let scores = keys.map { key in
+            var sum = 0.0
+            for c in 0..<dim {
+                sum += Double(q[q.startIndex + c]) * Double(k[k.startIndex + key * dim + c])
+            }
+            return sum * scale
+        }
+        let largest = scores.max()!
+        var total = 0.0
+        for (key, score) in zip(keys, scores) {
+            let weight = exp(score - largest)
+            total += weight
+            for c in 0..<dim { values[c] += weight * Double(v[v.startIndex + key * dim + c]) }
+        }
+        return (values.map { $0 / total }, largest + log(total))
+    }
+
+    /// The whole plan in float64: `[tokens, heads, headDim]` values and `[heads, tokens]` denominators.
+    public static func oracle(_ call: AttentionCall, _ plan: AttentionPlan) -> (values: [Float], logSumExp: [Float]) {
+        let (heads, tokens, dim) = (call.heads, call.tokens, call.headDim)
+        let (q, k, v) = (call.q.floats(), call.k.floats(), call.v.floats())
+        var values = [Float](repeating: 0, count: tokens * heads * dim)
+        var denominators = [Float](repeating: 0, count: heads * tokens)
+        for index in 0..<heads {
+            let head = plan.head(index)
+            let part = index * tokens * dim..<(index + 1) * tokens * dim
+            for block in 0..<head.queryBlocks {
+                let keys = head.kept(block).flatMap { key in
+                    (head.keyOffsets[Int(key)]..<head.keyOffsets[Int(key) + 1]).map {
+                        Int(head.keyOrder?[Int($0)] ?? $0)
+                    }
+                }
+                for position in Int(head.queryOffsets[block])..<Int(head.queryOffsets[block + 1]) {
+                    let token = head.queryOrder.map { Int($0[position]) } ?? position
+                    let start = part.lowerBound + token * dim
+                    let row = oracle(
+                        q: q[start..<start + dim], k: k[part], v: v[part], keys: keys, scale: Double(call.scale))
+                    for c in 0..<dim { values[(token * heads + index) * dim + c] = Float(row.values[c]) }
+                    denominators[index * tokens + token] = Float(row.logSumExp)
+                }
+            }
+        }
+        return (values, denominators)
+    }
+
+    /// Values within the kernel's tolerance by relative RMS, denominators within it each, −∞ where nothing
+    /// is kept.
+    public static func expectParity(
+        _ call: AttentionCall, _ plan: AttentionPlan, _ kernel: AttentionKernelCase, _ comment: Comment,
+        sourceLocation: SourceLocation = #_sourceLocation
+    ) {
+        let output = blockSparseAttention(call, plan, values: .f32, kernel: kernel.kernel)
+        let expected = oracle(call, plan)
+        let error = relativeError(output.values.floats(), expected.values)
+        #expect(error <= kernel.tolerance, comment, sourceLocation: sourceLocation)
+        for (found, right) in zip(output.logSumExp.floats(), expected.logSumExp) {
+            if right == -.infinity {
+                #expect(found == right, comment, sourceLocation: sourceLocation)
+            } else if !(abs(found - right) <= Float(kernel.tolerance) * max(1, abs(right))) {
+                Issue.record("logSumExp \(found), expected \(right): \(comment)", sourceLocation: sourceLocation)
+            }
+        }
+    }
+}
