@@ -4,10 +4,13 @@ import VditTensor
 public enum ModelError: Failure, Equatable {
     /// A value that cannot be used: what it is, what was found, what was expected.
     case invalid(String, found: String, expected: String, kind: FailureKind)
+    /// A layer put out NaN or infinity; −1 is the patch embedding.
+    case nonFinite(layer: Int)
 
     public var kind: FailureKind {
         switch self {
         case .invalid(_, _, _, let kind): kind
+        case .nonFinite: .internalError
         }
     }
 
@@ -15,6 +18,9 @@ public enum ModelError: Failure, Equatable {
         switch self {
         case .invalid(let what, let found, let expected, _):
             "\(what): found \(found), expected \(expected)"
+        case .nonFinite(let layer):
+            layer < 0
+                ? "the patch embedding put out NaN or infinity" : "layer \(layer) put out NaN or infinity"
         }
     }
 }

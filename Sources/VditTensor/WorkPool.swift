@@ -178,3 +178,28 @@ public final class WorkPool: @unchecked Sendable {
         pthread_mutex_unlock(lock)
     }
 }
+
+/// Results of the items of one `WorkPool.run`, each written by its own item.
+///
+/// `@unchecked Sendable`: distinct items write distinct slots, and reading waits for the run to end.
+public final class ResultSlots<Value: Sendable>: @unchecked Sendable {
+    private let slots: UnsafeMutableBufferPointer<Value?>
+
+    public init(count: Int) {
+        slots = .allocate(capacity: count)
+        slots.initialize(repeating: nil)
+    }
+
+    deinit {
+        slots.deinitialize()
+        slots.deallocate()
+    }
+
+    public subscript(index: Int) -> Value? {
+        get { slots[index] }
+        set { slots[index] = newValue }
+    }
+
+    /// The values written, in item order.
+    public var all: [Value] { slots.compactMap { $0 } }
+}

@@ -1,0 +1,54 @@
+/// Where a model's weights come from.
+public protocol WeightSource {
+    /// Whether a tensor of this name exists.
+    func contains(_ name: String) -> Bool
+    /// A tensor as stored. Floating point, in the shape the model checked before.
+    func tensor(_ name: String) throws(TensorError) -> Tensor
+    /// The caller has packed the tensor; its pages may go back to the system.
+    func release(_ name: String)
+}
+
+/// Weights drawn from a fixed sequence, for benchmarks and tests where no checkpoint is at hand.
+///
+/// Matrices have standard deviation `1 / sqrt(inputs)`, so that activations keep their size; vectors whose
+/// name ends in `weight` are 1, others small. bf16.
+public struct RandomWeights: WeightSource {
+    private let shapes: [String: [Int]]
+    private let seed: UInt64
+
+    public init(_ tensors: [(name: String, shape: [Int])], seed: UInt64) {
+        shapes = Dictionary(tensors.map { ($0.name, $0.shape) }, uniquingKeysWith: { $1 })
+        self.seed = seed
+    }
+
+    public func contains(_ name: String) -> Bool { shapes[name] != nil }
+
+    public func tensor(_ name: String) throws(TensorError) -> Tensor {
+        guard let shape = shapes[name] else { throw .missing(path: name) }
+        let result = Tensor(.f32, shape)
+        let isMatrix = shape.count > 1 && !name.hasSuffix("table")
+        if !isMatrix && name.hasSuffix("weight") {
+            result.withMutableFloats { $0.update(repeating: 1) }
+        } else {
+            let inputs = shape.dropFirst().reduce(1, *)
+            let deviation = isMatrix ? 1 / Float(inputs).squareRoot() : 0.02
+            // FNV-1a of the name, so that every tensor has a stream of its own.
+            var state = name.utf8.reduce(seed ^ 0xcbf2_9ce4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
+            result.withMutableFloats { values in
+                for i in values.indices {
+                    // splitmix64; the sum of the two halves is close enough to a bell here.
+                    state &+= 0x9e37_79b9_7f4a_7c15
+                    var z = state
+                    z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
+                    z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
+                    z ^= z >> 31
+                    let sum = Float(UInt32(truncatingIfNeeded: z)) + Float(z >> 32)
+                    values[i] = (sum / 4_294_967_296 - 1) * 2.449_49 * deviation
+                }
+            }
+        }
+        return result.converted(to: .bf16)
+    }
+
+    public func release(_ name: String) {}
+}
