@@ -9,6 +9,8 @@ public final class Scratch {
     private var block = 0
     private var used = 0
 
+    public init() {}
+
     /// A tensor with arbitrary contents, 64-byte aligned, valid until the current item ends.
     public func tensor(_ dtype: DType, _ shape: [Int]) -> Tensor {
         let bytes = (shape.reduce(1, *) * dtype.byteCount + 63) & ~63

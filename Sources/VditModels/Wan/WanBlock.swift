@@ -70,41 +70,44 @@ struct WanBlock: Sendable {
 
     // MARK: what does not change from step to step
 
-    /// Keys and values of cross-attention, packed for the kernel.
-    struct CrossContext: Sendable {
-        let text: PackedKeys
-        let image: PackedKeys?
+    /// Keys and values of cross-attention, `[heads, tokens, headDim]` of the operand type.
+    struct KeysValues: Sendable {
+        let keys: Tensor
+        let values: Tensor
     }
 
+    /// Projects conditioning tokens to keys and values.
+    ///
     /// - Parameters:
     ///   - text: `[tokens, inner]` projected prompt, of the operand type.
     ///   - image: `[imageTokens, inner]` projected image tokens of an image-to-video model.
-    func crossContext(
-        text: Tensor, image: Tensor?, _ compute: ComputeContext, _ scratch: Scratch, trace: Trace?
-    ) throws(TensorError) -> CrossContext {
-        func packed(
-            _ x: Tensor, _ projection: Linear, _ norm: Tensor, _ name: String
-        ) throws(TensorError) -> PackedKeys {
+    func crossKeys(
+        text: Tensor, image: Tensor?, _ scratch: Scratch
+    ) throws(TensorError) -> (text: KeysValues, image: KeysValues?) {
+        func project(
+            _ x: Tensor, _ projection: Linear, _ norm: Tensor
+        ) throws(TensorError) -> KeysValues {
             let tokens = x.shape[0]
-            let keysValues = scratch.tensor(.f32, [tokens, 2 * config.inner])
-            try projection(x, into: keysValues, scratch)
-            let keys = scratch.tensor(x.dtype, [config.heads, tokens, config.headDim])
-            let values = scratch.tensor(x.dtype, [config.heads, tokens, config.headDim])
-            rows.splitHeads(
-                keysValues, column: 0, heads: config.heads, headDim: config.headDim, weight: norm,
-                epsilon: epsilon, rotary: nil, into: keys, .headMajor(firstToken: 0))
-            rows.splitHeads(
-                keysValues, column: config.inner, heads: config.heads, headDim: config.headDim,
-                weight: nil, epsilon: epsilon, rotary: nil, into: values, .headMajor(firstToken: 0))
-            trace?.record("\(name).k_after_norm", keys)
-            trace?.record("\(name).v", values)
-            return PackedKeys(keys: keys, values: values, instructionSet: compute.instructionSet)
+            let both = scratch.tensor(.f32, [tokens, 2 * config.inner])
+            try projection(x, into: both, scratch)
+            let keys = Tensor(x.dtype, [config.heads, tokens, config.headDim])
+            let values = Tensor(x.dtype, [config.heads, tokens, config.headDim])
+            for (index, (out, norm)) in [(keys, norm), (values, nil)].enumerated() {
+                rows.splitHeads(
+                    both, column: index * config.inner, heads: config.heads, headDim: config.headDim,
+                    weight: norm, epsilon: epsilon, rotary: nil, into: out, .headMajor(firstToken: 0))
+            }
+            return KeysValues(keys: keys, values: values)
         }
-        let textKeys = try packed(text, crossKV, crossNormK, "attn2")
-        guard let image, let imageKV, let imageNormK else {
-            return CrossContext(text: textKeys, image: nil)
-        }
-        return CrossContext(text: textKeys, image: try packed(image, imageKV, imageNormK, "attn2.image"))
+        let textKeys = try project(text, crossKV, crossNormK)
+        guard let image, let imageKV, let imageNormK else { return (textKeys, nil) }
+        return (textKeys, try project(image, imageKV, imageNormK))
+    }
+
+    /// What a chunk's cross-attention reads: packed for the kernel, made once per video.
+    struct CrossContext: Sendable {
+        let text: PackedKeys
+        let image: PackedKeys?
     }
 
     /// The block's modulation for one timestep.
@@ -185,8 +188,8 @@ struct WanBlock: Sendable {
     ///
     /// - Parameter attended: `[rows, heads, headDim]` of the operand type or f32.
     func afterAttention(
-        _ x: Tensor, attended: Tensor, _ parts: [Part], context: CrossContext, _ compute: ComputeContext,
-        _ scratch: Scratch, _ note: ChunkTrace?
+        _ x: Tensor, attended: Tensor, _ parts: [Part], context: CrossContext, _ scratch: Scratch,
+        _ note: ChunkTrace?
     ) throws(TensorError) {
         let tokens = x.shape[0]
         let inner = config.inner
@@ -220,13 +223,13 @@ struct WanBlock: Sendable {
             epsilon: epsilon, rotary: nil, into: q, .tokenMajor)
         note?("attn2.q_after_norm", q)
         let cross = scratch.tensor(context.image == nil ? operand : .f32, heads)
-        crossAttention(q, context.text, into: cross, scratch)
+        crossAttention(q: q, keys: context.text, into: cross, scratch: scratch)
         note?("attn2.sdpa_out", cross)
         var crossed = cross.reshaped([tokens, inner])
         if let image = context.image {
             // Two softmaxes, added before the projection.
             let second = scratch.tensor(.f32, heads)
-            crossAttention(q, image, into: second, scratch)
+            crossAttention(q: q, keys: image, into: second, scratch: scratch)
             note?("attn2.image.sdpa_out", second)
             rows.gatedAdd(crossed, second.reshaped([tokens, inner]), gate: nil)
             if operand != .f32 {

@@ -148,13 +148,25 @@ public final class WanTransformer: VideoModel {
             image = try imageEmbedding(tokens, rows: rows, operand: operand, scratch)
             if let image { trace?.record("image_embedder.out", image) }
         }
-        let slots = ResultSlots<WanBlock.CrossContext>(count: blocks.count)
+        typealias Keys = (text: WanBlock.KeysValues, image: WanBlock.KeysValues?)
+        let slots = ResultSlots<Keys>(count: blocks.count)
         let imageTokens = image
         try compute.pool.run(blocks.count) { index, scratch throws(TensorError) in
-            slots[index] = try blocks[index].crossContext(
-                text: text, image: imageTokens, compute, scratch, trace: index == 0 ? trace : nil)
+            slots[index] = try blocks[index].crossKeys(text: text, image: imageTokens, scratch)
         }
-        return Prepared(layers: slots.all)
+        let kernel = AttentionKernel(compute.instructionSet, operands: operand)
+        func pack(_ keys: WanBlock.KeysValues) -> PackedKeys {
+            PackedKeys(k: keys.keys, v: keys.values, kernel: kernel, pool: compute.pool)
+        }
+        for (name, keys) in [("attn2", slots[0]?.text), ("attn2.image", slots[0]?.image)] {
+            guard let trace, let keys else { continue }
+            trace.record("block0.\(name).k_after_norm", keys.keys)
+            trace.record("block0.\(name).v", keys.values)
+        }
+        let packed = slots.all.map { keys in
+            WanBlock.CrossContext(text: pack(keys.text), image: keys.image.map(pack))
+        }
+        return Prepared(layers: packed)
     }
 
     // MARK: the forward pass
@@ -241,8 +253,7 @@ public final class WanTransformer: VideoModel {
                 } else if let values {
                     try blocks[layer - 1].afterAttention(
                         rows, attended: values.slice(range), parts(range, previous),
-                        context: context.layers[layer - 1], compute, scratch,
-                        note(layer - 1, range, trace))
+                        context: context.layers[layer - 1], scratch, note(layer - 1, range, trace))
                 }
                 if layer < blocks.count {
                     try blocks[layer].beforeAttention(
