@@ -163,3 +163,7 @@ extension Tensor {
         return nil
     }
 }
+
+extension WeightStore: WeightSource {
+    public func contains(_ name: String) -> Bool { shardOf[name] != nil }
+}
