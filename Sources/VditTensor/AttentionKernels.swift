@@ -102,6 +102,9 @@ public struct PackedKeys: Sendable {
     private let packedKeys: Tensor
     private let packedValues: Tensor
 
+    /// Bytes it holds.
+    public var byteCount: Int { packedKeys.byteCount + packedValues.byteCount }
+
     /// Packs `[heads, keys, headDim]` f32 or bf16 tensors, gathered by the blocks' order.
     /// - Parameter blocks: one entry per head, or one that all heads share, made for the same kernel.
     public init(k: Tensor, v: Tensor, blocks: [KeyBlocks], kernel: AttentionKernel, pool: WorkPool) {
