@@ -16,7 +16,7 @@ let package = Package(
         .target(name: "COneDNN", linkerSettings: [.linkedLibrary("dnnl")]),
         .target(
             name: "CFFmpeg",
-            linkerSettings: ["avformat", "avcodec", "swscale", "avutil"].map { .linkedLibrary($0) }),
+            linkerSettings: ["avfilter", "avformat", "avcodec", "swscale", "avutil"].map { .linkedLibrary($0) }),
         .target(name: "CPNG", linkerSettings: [.linkedLibrary("png16")]),
         .target(name: "VditTensor", dependencies: ["CVditKernels", "COneDNN"]),
         .target(name: "VditAttention", dependencies: ["VditTensor"]),
