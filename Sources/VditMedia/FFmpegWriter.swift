@@ -21,13 +21,8 @@ public struct FFmpegWriter: ~Copyable, @unchecked Sendable {
     ) throws(MediaError) {
         let plan = try VideoPlan(
             path: path, width: width, height: height, frameCount: frameCount, options: options)
+        sink = try Self.sink(plan)
         self.plan = plan
-        sink =
-            switch plan.format {
-            case .png: try StillSink(plan)
-            case .pngSequence: try SequenceSink(plan)
-            default: try VideoSink(plan)
-            }
     }
 
     /// Checks an output as `init` does, opens and closes its encoder, and creates nothing.
@@ -41,14 +36,23 @@ public struct FFmpegWriter: ~Copyable, @unchecked Sendable {
     ) throws(MediaError) -> VideoPlan {
         let plan = try VideoPlan(
             path: path, width: width, height: height, frameCount: frameCount, options: options)
-        switch plan.format {
-        case .png: try MediaError.files { () throws(TensorError) in try AtomicFile.check(path, existing: options.existing) }
-        case .pngSequence: _ = try SequencePattern(path: path).check(plan)
-        default:
-            try MediaError.files { () throws(TensorError) in try AtomicFile.check(path, existing: options.existing) }
-            _ = try VideoEncoder(plan, globalHeader: false)
+        if plan.format == .pngSequence {
+            _ = try SequencePattern(path: path).check(plan)
+        } else {
+            try MediaError.files { () throws(TensorError) in
+                try AtomicFile.check(path, existing: options.existing)
+            }
         }
+        if plan.format.muxer != nil { _ = try VideoEncoder(plan, globalHeader: false) }
         return plan
+    }
+
+    private static func sink(_ plan: VideoPlan) throws(MediaError) -> any FrameSink {
+        switch plan.format {
+        case .png: try StillSink(plan)
+        case .pngSequence: try SequenceSink(plan)
+        default: try VideoSink(plan)
+        }
     }
 
     /// Samples to hand to `write`.

@@ -88,7 +88,7 @@ struct EncoderRow {
     }
 
     static let gif = EncoderRow(names: ["gif"], pixelFormat: "pal8")
-    static let y4m = EncoderRow(names: ["rawvideo"], pixelFormat: "yuv444p")
+    static let y4m = EncoderRow(names: ["wrapped_avframe"], pixelFormat: "yuv444p")
 
     /// The first of `names` this build of FFmpeg has that takes the pixel format.
     func encoder(for format: AVPixelFormat) -> UnsafePointer<AVCodec>? {

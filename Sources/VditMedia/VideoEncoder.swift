@@ -27,10 +27,8 @@ final class VideoEncoder {
         context.pointee.thread_count = plan.codec == .h264 ? 1 : Int32(plan.options.threads)
         setColour()
         var options = LibavOptions(settings())
-        do throws(MediaError) {
-            try Libav.check(plan.path, "opening encoder \(plan.encoder)", fallback: .unsupported) {
-                avcodec_open2(context, codec, &options.dictionary)
-            }
+        try Libav.check(plan.path, "opening encoder \(plan.encoder)", fallback: .unsupported) {
+            avcodec_open2(context, codec, &options.dictionary)
         }
         if let unused = options.unused {
             throw .library(
@@ -65,6 +63,15 @@ final class VideoEncoder {
             if packet.pointee.duration == 0 { packet.pointee.duration = 1 }
             try receive(packet)
         }
+    }
+
+    /// Gives a picture the stream's colour tags; ProRes writes them into each frame.
+    func tag(_ picture: UnsafeMutablePointer<AVFrame>) {
+        picture.pointee.colorspace = context.pointee.colorspace
+        picture.pointee.color_primaries = context.pointee.color_primaries
+        picture.pointee.color_trc = context.pointee.color_trc
+        picture.pointee.color_range = context.pointee.color_range
+        picture.pointee.chroma_location = context.pointee.chroma_sample_location
     }
 
     private func setColour() {

@@ -34,6 +34,7 @@ final class VideoSink: FrameSink {
             to: isGIF ? PaletteFilter.input : plan.libavFormat, width: plan.width, height: plan.height,
             ownsSource: true)
         palette = isGIF ? try PaletteFilter(plan) : nil
+        encoder.tag(converter.target)
         try open(format)
     }
 
