@@ -1,0 +1,25 @@
+# make demo   installs what is missing, builds, renders the sample model's demo prompt into out/
+# make test   installs what is missing, builds, runs all tests
+.PHONY: demo test build setup clean
+
+VDIT := .build/release/vdit
+BUILD_FLAGS := -c release --explicit-target-dependency-import-check error
+
+setup:
+	@scripts/setup
+
+build: setup
+	swift build $(BUILD_FLAGS) --product vdit
+
+demo: build
+	@mkdir -p out
+	$(VDIT) render --model samples/wan-mini \
+	    --prompt-embedding samples/prompts/01-red-ball-right.safetensors \
+	    --negative-prompt-embedding samples/prompts/empty.safetensors \
+	    --seed 7 --overwrite --contact-sheet out/demo.png -o out/demo.mp4
+
+test: setup
+	swift test $(BUILD_FLAGS)
+
+clean:
+	rm -rf .build out

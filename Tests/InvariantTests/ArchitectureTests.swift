@@ -1,0 +1,44 @@
+import Foundation
+import Testing
+import TestSupport
+
+/// The module table of docs/architecture.md is what the sources do.
+@Suite struct ArchitectureTests {
+    static let system: Set<String> = ["Foundation", "Glibc", "Synchronization", "Dispatch"]
+    static let allowed: [String: Set<String>] = {
+        let tensor: Set<String> = ["VditTensor"]
+        let pipeline: Set<String> = ["VditTensor", "VditAttention", "VditModels", "VditMedia"]
+        return [
+            "VditTensor": ["CVditKernels", "COneDNN"],
+            "VditAttention": tensor,
+            "VditModels": ["VditTensor", "VditAttention"],
+            "VditMedia": ["VditTensor", "CFFmpeg", "CPNG"],
+            "VditPipeline": pipeline,
+            "VDiT": pipeline.union(["VditPipeline"]),
+            "vdit": ["VDiT", "ArgumentParser"],
+        ]
+    }()
+
+    @Test(arguments: allowed.keys.sorted())
+    func modulesImportOnlyWhatTheirRowLists(_ module: String) throws {
+        let folder = Golden.root.appendingPathComponent("Sources/\(module)")
+        let files = try #require(FileManager.default.enumerator(at: folder, includingPropertiesForKeys: nil))
+        var seen = 0
+        for case let file as URL in files where file.pathExtension == "swift" {
+            seen += 1
+            for line in try String(contentsOf: file, encoding: .utf8).split(separator: "\n") {
+                let words = line.split(separator: " ")
+                guard let position = words.firstIndex(of: "import"), position <= 1, words.count > position + 1,
+                    position == 0 || words[0].hasPrefix("@") || words[0] == "public"
+                else { continue }
+                let name = String(words[position + 1])
+                let isAllowed = Self.allowed[module]?.contains(name) == true || Self.system.contains(name)
+                #expect(isAllowed, "\(file.lastPathComponent) imports \(name)")
+                if module == "VditAttention" || module == "VditModels" {
+                    #expect(name != "Foundation", "\(file.lastPathComponent) imports Foundation")
+                }
+            }
+        }
+        #expect(seen > 0)
+    }
+}
