@@ -13,8 +13,20 @@ public protocol SparseMethod: Sendable {
     /// Whether `finish` changes the values. The kernel then writes them in fp32.
     var finishes: Bool { get }
 
+    /// The plan of every call, where it depends on the layout alone; nil before `prepare` or otherwise.
+    var layoutPlan: AttentionPlan? { get }
+
+    /// Parameters that `prepare` found for a wanted density, by option name.
+    var solved: [String: Double] { get }
+
+    /// Bytes of state one site holds at most.
+    func stateBytes(layout: TokenLayout, heads: Int, headDim: Int) -> Int
+
     /// Builds what never changes during a run. A layout the method cannot serve fails here.
     mutating func prepare(for layout: TokenLayout) throws(AttentionError)
+
+    /// Sees a call of a step that the schedule keeps dense, and may learn from it.
+    mutating func observe(_ call: AttentionCall) throws(AttentionError)
 
     /// Plans one call. Called once per site and step, in step order.
     mutating func plan(_ call: AttentionCall) throws(AttentionError) -> AttentionPlan
@@ -31,9 +43,20 @@ extension SparseMethod {
         set {}
     }
     public var finishes: Bool { false }
+    public var layoutPlan: AttentionPlan? { nil }
+    public var solved: [String: Double] { [:] }
+    public func stateBytes(layout: TokenLayout, heads: Int, headDim: Int) -> Int { 0 }
     public mutating func prepare(for layout: TokenLayout) throws(AttentionError) {}
+    public mutating func observe(_ call: AttentionCall) throws(AttentionError) {}
     public mutating func finish(
         _ output: inout AttentionOutput, of call: AttentionCall,
         attend: (AttentionPlan) -> AttentionOutput
     ) throws(AttentionError) {}
+
+    /// Bytes of state a run holds at most, over all its sites.
+    public func predictedStateBytes(
+        layout: TokenLayout, heads: Int, headDim: Int, layers: Int, branches: Int
+    ) -> Int {
+        stateBytes(layout: layout, heads: heads, headDim: headDim) * layers * branches
+    }
 }

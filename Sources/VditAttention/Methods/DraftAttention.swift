@@ -1,0 +1,198 @@
+import VditTensor
+
+/// Averages queries and keys over rectangles of a frame, and keeps the pairs of rectangles that the attention
+/// between those averages says matter, over the whole map of a head.
+///
+/// - Source: Shen, Han, Zhou et al., DraftAttention: Fast Video Diffusion via Low-Resolution Attention
+///   Guidance, arXiv 2505.14708; shawnricecake/draft-attention.
+/// - Differs: `selection=budget` (the default) keeps exactly the wanted share, equal scores by index, and on
+///   top of it every query block's best key block and its own, so that no query is left without keys;
+///   `threshold` selects as the reference does. `cut=even` (the default) divides a frame that is no multiple
+///   of the pool into rectangles of nearly equal size; the reference serves no such frame.
+public struct DraftAttention: SparseMethod {
+    public static let name = "draft"
+
+    enum Budget: Sendable, Equatable {
+        /// This share of the map is dropped; rows left without keys stay so.
+        case threshold(sparsity: Double)
+        /// This share of the map's pairs is dropped, and then every row's best block and its own are added.
+        case sparsity(Double)
+        /// Everything kept, text included, makes this share of all pairs.
+        case density(Double)
+    }
+
+    private let poolHeight: Int
+    private let poolWidth: Int
+    private let cut: Cut
+    private let budget: Budget
+    private var prepared: Regions?
+
+    private struct Regions: Sendable {
+        let layout: TokenLayout
+        let order: [Int32]
+        let blocks: TokenBlocks
+    }
+
+    init(poolHeight: Int, poolWidth: Int, cut: Cut, budget: Budget) {
+        self.poolHeight = poolHeight
+        self.poolWidth = poolWidth
+        self.cut = cut
+        self.budget = budget
+    }
+
+    public mutating func prepare(for layout: TokenLayout) throws(AttentionError) {
+        let regions = regions(layout)
+        if case .density(let density) = budget {
+            let sizes = regions.blocks.videoSizes.map(Double.init)
+            let least = sizes.reduce(0) { $0 + $1 * $1 }
+            if layout.videoPairs(density: density) < least {
+                throw .unreachableDensity(
+                    density, method: Self.name, reachable: layout.density(videoPairs: least)...1)
+            }
+        }
+        prepared = regions
+    }
+
+    private func regions(_ layout: TokenLayout) -> Regions {
+        let (order, offsets) = layout.regions(
+            rows: cut.bounds(layout.height, size: poolHeight),
+            columns: cut.bounds(layout.width, size: poolWidth))
+        return Regions(
+            layout: layout, order: layout.order(ofVideo: order),
+            blocks: TokenBlocks(layout, videoOffsets: offsets))
+    }
+
+    public mutating func plan(_ call: AttentionCall) throws(AttentionError) -> AttentionPlan {
+        if prepared?.layout != call.layout { try prepare(for: call.layout) }
+        let regions = prepared ?? regions(call.layout)
+        let kernels = PlanningKernels(call.instructionSet)
+        let budget = budget
+        let heads = try call.pool.map(call.heads) { (head, scratch) throws(AttentionError) in
+            let map = try Self.draftMap(call, head, regions.order, regions.blocks, kernels, scratch)
+            let keeps = map.withFloats { Self.selected(Array($0), regions.blocks, budget, call.layout) }
+            let count = regions.blocks.video.count
+            return AttentionPlan.Head(
+                queries: regions.blocks, keys: regions.blocks, queryOrder: regions.order,
+                keyOrder: regions.order,
+                kept: { row in (0..<count).filter { keeps[row * count + $0] }.map(Int32.init) })
+        }
+        return AttentionPlan(heads: heads)
+    }
+
+    /// `[regions, regions]` f32: attention between the means of the regions.
+    private static func draftMap(
+        _ call: AttentionCall, _ head: Int, _ order: [Int32], _ blocks: TokenBlocks,
+        _ kernels: PlanningKernels, _ scratch: Scratch
+    ) throws(AttentionError) -> Tensor {
+        let offsets = Array(blocks.offsets[blocks.video.lowerBound...blocks.video.upperBound])
+        func means(_ x: Tensor) -> Tensor {
+            let means = scratch.tensor(.f32, [blocks.video.count, call.headDim])
+            kernels.blockMeans(x[head], order: order, offsets: offsets, into: means)
+            return means
+        }
+        let map = try pairwiseScores(means(call.q), means(call.k), scratch)
+        kernels.softmax(map, scale: call.scale)
+        return map
+    }
+
+    /// Which pairs of regions are kept.
+    package static func selected(
+        _ map: [Float], _ blocks: TokenBlocks, _ budget: Budget, _ layout: TokenLayout
+    ) -> [Bool] {
+        let count = blocks.video.count
+        let video = Double(layout.videoTokens)
+        switch budget {
+        case .threshold(let sparsity):
+            let dropped = Int((1 - (1 - sparsity)) * Double(map.count))
+            if dropped == 0 { return [Bool](repeating: true, count: map.count) }
+            let threshold = map.sorted()[min(dropped, map.count) - 1]
+            return map.map { $0 >= threshold }
+        case .sparsity(let sparsity):
+            var keeps = take(
+                map, blocks, pairs: (1 - sparsity) * video * video,
+                from: [Bool](repeating: false, count: map.count))
+            for index in forced(map, count) { keeps[index] = true }
+            return keeps
+        case .density(let density):
+            var keeps = [Bool](repeating: false, count: map.count)
+            for row in 0..<count { keeps[row * count + row] = true }
+            return take(map, blocks, pairs: layout.videoPairs(density: density), from: keeps)
+        }
+    }
+
+    /// Every row's best region and its own.
+    private static func forced(_ map: [Float], _ count: Int) -> [Int] {
+        (0..<count).flatMap { row in
+            let best = (row * count..<(row + 1) * count).max { map[$0] < map[$1] } ?? row * count
+            return [best, row * count + row]
+        }
+    }
+
+    /// Adds the best pairs of regions until they hold as near `pairs` token pairs as whole ones can.
+    private static func take(
+        _ map: [Float], _ blocks: TokenBlocks, pairs: Double, from keeps: [Bool]
+    ) -> [Bool] {
+        let sizes = blocks.videoSizes.map(Double.init)
+        var keeps = keeps
+        var taken = 0.0
+        for index in keeps.indices where keeps[index] {
+            taken += sizes[index / sizes.count] * sizes[index % sizes.count]
+        }
+        for index in ranked(map).lazy.map(Int.init) where !keeps[index] {
+            let size = sizes[index / sizes.count] * sizes[index % sizes.count]
+            if taken + size / 2 > pairs { break }
+            keeps[index] = true
+            taken += size
+        }
+        return keeps
+    }
+
+    static let description = MethodDescription(
+        name: name,
+        summary: "keeps the region pairs that low-resolution attention between pooled regions selects",
+        paper: .init(
+            title: "DraftAttention: Fast Video Diffusion via Low-Resolution Attention Guidance",
+            arXiv: "2505.14708"),
+        options: [
+            MethodOption(
+                "sparsity", .number(0...0.999), default: "0.75", "share of region pairs that is dropped"),
+            MethodOption("pool-height", .integer(1...256), default: "8", "token rows of a region"),
+            MethodOption("pool-width", .integer(1...256), default: "16", "token columns of a region"),
+            MethodOption(
+                "cut", .choice(["even", "ragged"]), default: "even",
+                "how a frame that is no multiple of the region is cut"),
+            MethodOption(
+                "selection", .choice(["budget", "threshold"]), default: "budget",
+                "exact share plus each row's best and own block, or the reference's threshold"),
+        ] + MethodDescription.schedule(steps: "25%", layers: 1),
+        presets: [
+            .init(
+                name: "wan-1.3b", families: ["wan"], source: "ours", values: ["sparsity": "0.7"]),
+            .init(
+                name: "wan-14b", families: [], source: "reference code, 81 frames at 768x1280, 50 steps",
+                values: ["sparsity": "0.75", "dense-steps": "30%"]),
+            .init(
+                name: "hunyuan-video", families: ["hunyuan-video"],
+                source: "reference code, 129 frames at 768x1280, 50 steps",
+                values: ["sparsity": "0.9", "dense-steps": "30%", "dense-layers": "2"]),
+            .init(
+                name: "cogvideox", families: ["cogvideox"], source: "ours",
+                values: ["sparsity": "0.7", "pool-height": "10", "pool-width": "15"]),
+            .init(
+                name: "reference", families: [],
+                source: "the golden masks: text-free rows may keep nothing",
+                values: [
+                    "cut": "ragged", "selection": "threshold", "dense-steps": "0", "dense-layers": "0",
+                ]),
+        ],
+        densityOptions: ["sparsity", "selection"]
+    ) { values, density in
+        let sparsity = values.number("sparsity")
+        return DraftAttention(
+            poolHeight: values.integer("pool-height"), poolWidth: values.integer("pool-width"),
+            cut: Cut(rawValue: values.text("cut")) ?? .even,
+            budget: density.map { .density($0) }
+                ?? (values.text("selection") == "threshold"
+                    ? .threshold(sparsity: sparsity) : .sparsity(sparsity)))
+    }
+}

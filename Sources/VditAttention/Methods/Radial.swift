@@ -1,0 +1,168 @@
+import VditTensor
+
+/// Keeps whole neighbouring frames, and of farther ones a diagonal band that halves in width whenever the
+/// distance in time doubles; one static mask for all heads, layers, steps and branches.
+///
+/// - Source: Li, Li, Cai et al., Radial Attention: O(n log n) Sparse Attention with Energy Decay for Long
+///   Video Generation, arXiv 2506.19852; mit-han-lab/radial-attention.
+/// - Differs: `edges=own` (the default) decides a block by the rows and columns a frame owns in it and always
+///   visits adjacent frames: the reference leaves out the borders of frames that do not fill whole blocks,
+///   and can leave a query block without any key. At sizes that fill blocks all `edges` agree. Any token
+///   count is served; the mask of the reference has to divide by the block.
+public struct Radial: SparseMethod {
+    public static let name = "radial"
+
+    private let block: Int
+    private let edges: RadialMask.Edges
+    private let sink: Bool
+    private var band: RadialMask.Band
+    private let density: Double?
+    private var prepared: (layout: TokenLayout, plan: AttentionPlan)?
+
+    init(
+        block: Int, edges: RadialMask.Edges, sink: Bool, band: RadialMask.Band, density: Double? = nil
+    ) {
+        self.block = block
+        self.edges = edges
+        self.sink = sink
+        self.band = band
+        self.density = density
+    }
+
+    public var layoutPlan: AttentionPlan? { prepared?.plan }
+
+    public var solved: [String: Double] {
+        density == nil || prepared == nil
+            ? [:]
+            : [
+                "decay": band.decay, "skip-below": band.skipBelow,
+                "decay-neighbours": band.decayNeighbours ? 1 : 0,
+            ]
+    }
+
+    public mutating func prepare(for layout: TokenLayout) throws(AttentionError) {
+        let shape = RadialMask.Shape(
+            frames: layout.frames, tokensPerFrame: layout.tokensPerFrame, block: block, edges: edges,
+            sink: sink)
+        if let density { band = try solve(density, shape, layout) }
+        let mask = RadialMask(shape, band)
+        let blocks = TokenBlocks(layout, size: block)
+        prepared = (
+            layout, AttentionPlan(heads: [.init(queries: blocks, keys: blocks, kept: mask.kept)])
+        )
+    }
+
+    public mutating func plan(_ call: AttentionCall) throws(AttentionError) -> AttentionPlan {
+        if prepared?.layout != call.layout { try prepare(for: call.layout) }
+        return prepared?.plan ?? .dense(tokens: call.tokens)
+    }
+
+    /// Finds a band of the wanted density: its decay by bisection, visiting more frame pairs where no decay
+    /// is enough, and a band for adjacent frames where every decay is too much.
+    private func solve(
+        _ density: Double, _ shape: RadialMask.Shape, _ layout: TokenLayout
+    ) throws(AttentionError) -> RadialMask.Band {
+        let wanted = layout.videoPairs(density: density)
+        let widest = 4 * Double(layout.frames)
+        var best: (error: Double, band: RadialMask.Band)?
+        var reached = Double.infinity...Double.infinity
+        func pairs(_ band: RadialMask.Band) -> Double {
+            let pairs = Double(RadialMask(shape, band).pairs)
+            reached = min(reached.lowerBound, pairs)...max(reached.upperBound.isFinite ? reached.upperBound : 0, pairs)
+            if best.map({ abs(pairs - wanted) < $0.error }) ?? true { best = (abs(pairs - wanted), band) }
+            return pairs
+        }
+        /// Bisects the decay; true if the wanted number lies between the narrowest and the widest band.
+        func bisect(_ band: RadialMask.Band) -> Bool {
+            var low = band
+            var high = band
+            low.decay = 0
+            high.decay = widest
+            guard pairs(low) <= wanted, pairs(high) >= wanted else { return false }
+            for _ in 0..<24 {
+                var middle = band
+                middle.decay = (low.decay + high.decay) / 2
+                if pairs(middle) < wanted { low = middle } else { high = middle }
+            }
+            return true
+        }
+        var narrow = RadialMask.Band(decay: 0)
+        narrow.decayNeighbours = true
+        let families = [RadialMask.Band(decay: 0), narrow]
+            + [64, 32, 16, 8, 4, 2, 1, 0].map { RadialMask.Band(decay: 0, skipBelow: $0) }
+        if !families.contains(where: bisect),
+            wanted < reached.lowerBound || wanted > reached.upperBound
+        {
+            throw .unreachableDensity(
+                density, method: Self.name,
+                reachable: layout.density(videoPairs: reached.lowerBound)
+                    ... layout.density(videoPairs: reached.upperBound))
+        }
+        return best?.band ?? band
+    }
+
+    static let description = MethodDescription(
+        name: name,
+        summary: "static mask: whole near frames, ever narrower diagonal bands of farther ones",
+        paper: .init(
+            title: "Radial Attention: O(n log n) Sparse Attention with Energy Decay for Long Video Generation",
+            arXiv: "2506.19852"),
+        options: [
+            MethodOption(
+                "decay", .number(0...100), default: "0.5", "factor of the width of the diagonal bands"),
+            MethodOption("block", .integer(16...256), default: "64", "tokens of a block"),
+            MethodOption(
+                "sink", MethodOption.onOff, default: "on", "every query sees the first latent frame"),
+            MethodOption(
+                "edges", .choice(["own", "repaired", "reference"]), default: "own",
+                "how blocks shared by two frames are decided"),
+            MethodOption(
+                "skip-below", .number(0...4096), default: "128",
+                "undecayed band width below which whole frame pairs are skipped"),
+            MethodOption(
+                "decay-neighbours", MethodOption.onOff, default: "off",
+                "adjacent frames get a band too"),
+        ] + MethodDescription.schedule(steps: "25%", layers: 1),
+        presets: [
+            .init(
+                name: "wan-1.3b", families: ["wan"], source: "ours: the authors did not tune it",
+                values: ["decay": "0.5", "block": "64"]),
+            .init(
+                name: "wan-14b", families: [], source: "reference code, 69 frames at 768x1280, 50 steps",
+                values: [
+                    "decay": "0.2", "block": "128", "edges": "repaired", "dense-steps": "12",
+                ]),
+            .init(
+                name: "wan2.2-a14b", families: [],
+                source: "reference code, 77 frames at 768x1280, 40 steps",
+                values: [
+                    "decay": "0.8", "block": "64", "edges": "repaired", "dense-steps": "11",
+                ]),
+            .init(
+                name: "hunyuan-video", families: ["hunyuan-video"],
+                source: "reference code, 117 frames at 768x1280, 50 steps",
+                values: [
+                    "decay": "0.95", "block": "128", "sink": "off", "edges": "repaired",
+                    "dense-steps": "12", "dense-layers": "0",
+                ]),
+            .init(
+                name: "mochi", families: ["mochi"], source: "paper",
+                values: ["sink": "off", "dense-steps": "12", "dense-layers": "0"]),
+            .init(
+                name: "reference", families: [], source: "the golden masks, empty rows included",
+                values: [
+                    "decay": "1", "block": "128", "edges": "reference", "dense-steps": "0",
+                    "dense-layers": "0",
+                ]),
+        ],
+        densityOptions: ["decay", "skip-below", "decay-neighbours"]
+    ) { values, density in
+        Radial(
+            block: values.integer("block"),
+            edges: RadialMask.Edges(rawValue: values.text("edges")) ?? .own, sink: values.isOn("sink"),
+            band: RadialMask.Band(
+                decay: values.number("decay"), skipBelow: values.number("skip-below"),
+                decayNeighbours: values.isOn("decay-neighbours")),
+            density: density)
+    }
+}

@@ -1,0 +1,282 @@
+import VditTensor
+
+/// Clusters queries and keys by content, and lets each query cluster see the key clusters that hold most of
+/// its estimated attention. Tokens are permuted cluster by cluster; outputs return to their places.
+///
+/// Centroids are kept from step to step, so that few iterations follow the activations.
+/// - Source: Yang, Xi, Zhao, Li et al., Sparse VideoGen2: Accelerate Video Generation with Sparse Attention
+///   via Semantic-Aware Permutation, arXiv 2505.18875; svg-project/Sparse-VideoGen.
+/// - Differs: centroids are kept per guidance branch and start anew with every video; seeds are drawn without
+///   replacement from a fixed seed; at `top-p` 1 everything is kept; equal estimates keep the lower cluster;
+///   estimates are fp32. `auto` numbers of clusters shrink with the video, so that clusters fill a kernel tile.
+public struct SVG2: SparseMethod {
+    public static let name = "svg2"
+
+    /// How many key clusters a query cluster keeps.
+    enum Budget: Sendable, Equatable {
+        /// The smallest number whose estimated mass exceeds `mass`, and at least a share of all clusters.
+        case mass(Double, least: Double)
+        /// Key tokens of about this share of all token pairs.
+        case density(Double)
+    }
+
+    /// Nil is `auto`.
+    private let queryClusters: Int?
+    private let keyClusters: Int?
+    private let budget: Budget
+    private let firstIterations: Int
+    private let stepIterations: Int
+    private let observesDenseSteps: Bool
+    private let seed: UInt64
+    private var queryCentroids: Tensor?
+    private var keyCentroids: Tensor?
+
+    init(
+        queryClusters: Int?, keyClusters: Int?, budget: Budget, firstIterations: Int,
+        stepIterations: Int, observesDenseSteps: Bool, seed: UInt64 = 0
+    ) {
+        self.queryClusters = queryClusters
+        self.keyClusters = keyClusters
+        self.budget = budget
+        self.firstIterations = firstIterations
+        self.stepIterations = stepIterations
+        self.observesDenseSteps = observesDenseSteps
+        self.seed = seed
+    }
+
+    public var learned: [String: Tensor] {
+        get {
+            var learned: [String: Tensor] = [:]
+            learned["query-centroids"] = queryCentroids
+            learned["key-centroids"] = keyCentroids
+            return learned
+        }
+        set {
+            queryCentroids = newValue["query-centroids"]
+            keyCentroids = newValue["key-centroids"]
+        }
+    }
+
+    public func stateBytes(layout: TokenLayout, heads: Int, headDim: Int) -> Int {
+        let clusters = counts(layout)
+        return heads * (clusters.queries + clusters.keys) * headDim * 4
+    }
+
+    /// Never more clusters than tokens; `auto` is at most the published numbers, with at least 64 queries
+    /// and 32 keys to a cluster.
+    private func counts(_ layout: TokenLayout) -> (queries: Int, keys: Int) {
+        let tokens = layout.videoTokens
+        return (
+            min(queryClusters ?? max(1, min(100, tokens / 64)), tokens),
+            min(keyClusters ?? max(1, min(500, tokens / 32)), tokens)
+        )
+    }
+
+    public mutating func prepare(for layout: TokenLayout) throws(AttentionError) {
+        guard case .density(let density) = budget else { return }
+        let least = layout.density(videoPairs: Double(layout.videoTokens))
+        if layout.videoPairs(density: density) < Double(layout.videoTokens) {
+            throw .unreachableDensity(density, method: Self.name, reachable: least...1)
+        }
+    }
+
+    public mutating func observe(_ call: AttentionCall) throws(AttentionError) {
+        if observesDenseSteps { _ = try cluster(call) }
+    }
+
+    public mutating func plan(_ call: AttentionCall) throws(AttentionError) -> AttentionPlan {
+        let (queries, keys) = try cluster(call)
+        let kernels = PlanningKernels(call.instructionSet)
+        let budget = budget
+        let heads = try call.pool.map(call.heads) { (head, scratch) throws(AttentionError) in
+            let queryGroups = Groups(queries, head)
+            let keyGroups = Groups(keys, head)
+            let scores = try pairwiseScores(queries.centroids[head], keys.centroids[head], scratch)
+            kernels.softmax(scores, scale: call.scale, weights: keyGroups.sizes.map(Float.init))
+            let kept = scores.withFloats { scores in
+                queryGroups.clusters.map { cluster in
+                    let row = scores[cluster * keyGroups.sizes.count..<(cluster + 1) * keyGroups.sizes.count]
+                    return keyGroups.blocks(
+                        Self.selected(Array(row), keyGroups.sizes, budget, call.layout))
+                }
+            }
+            return AttentionPlan.Head(
+                queries: TokenBlocks(call.layout, videoOffsets: queryGroups.offsets),
+                keys: TokenBlocks(call.layout, videoOffsets: keyGroups.offsets),
+                queryOrder: call.layout.order(ofVideo: queryGroups.order),
+                keyOrder: call.layout.order(ofVideo: keyGroups.order), kept: { kept[$0] })
+        }
+        return AttentionPlan(heads: heads)
+    }
+
+    /// Moves the centroids to this call's queries and keys.
+    private mutating func cluster(
+        _ call: AttentionCall
+    ) throws(AttentionError) -> (queries: Clustering, keys: Clustering) {
+        let counts = counts(call.layout)
+        let means = KMeans(pool: call.pool, instructionSet: call.instructionSet)
+        func update(
+            _ x: Tensor, _ name: String, _ known: Tensor?, _ clusters: Int, _ role: UInt64
+        ) throws(AttentionError) -> Clustering {
+            let shape = [call.heads, clusters, call.headDim]
+            if let known, known.shape != shape || known.dtype != .f32 {
+                throw .state(name, found: "\(known.dtype) \(known.shape)", expected: "F32 \(shape)")
+            }
+            let site = UInt64(call.site.layer) &* 2 &+ role
+            return try means.cluster(
+                x, rows: call.layout.video,
+                from: known ?? KMeans.seeds(
+                    x, rows: call.layout.video, clusters: clusters,
+                    seed: seed &+ site &* 0xd134_2543_de82_ef95),
+                iterations: known == nil ? firstIterations : stepIterations)
+        }
+        let queries = try update(call.q, "query-centroids", queryCentroids, counts.queries, 0)
+        let keys = try update(call.k, "key-centroids", keyCentroids, counts.keys, 1)
+        queryCentroids = queries.centroids
+        keyCentroids = keys.centroids
+        return (queries, keys)
+    }
+
+    /// Key clusters a query cluster keeps, by its estimated attention to each; all if it has no estimate.
+    ///
+    /// - Parameter mass: of each key cluster, summing to 1.
+    static func selected(
+        _ mass: [Float], _ sizes: [Int32], _ budget: Budget, _ layout: TokenLayout
+    ) -> [Int32] {
+        let order = ranked(mass)
+        let count: Int
+        switch budget {
+        case .mass(let wanted, let least):
+            count = max(
+                SelectionRule.upToPlusOne(wanted).count(order.lazy.map { mass[Int($0)] }),
+                Int(least * Double(mass.count)))
+        case .density(let density):
+            // As near the wanted number of keys as whole clusters allow.
+            let wanted = layout.videoPairs(density: density) / Double(layout.videoTokens)
+            var keys = 0.0
+            var taken = 0
+            for cluster in order {
+                let size = Double(sizes[Int(cluster)])
+                if taken > 0, keys + size / 2 > wanted { break }
+                keys += size
+                taken += 1
+            }
+            count = taken
+        }
+        let kept = order.prefix(count)
+        return kept.contains { sizes[Int($0)] > 0 } ? Array(kept) : order
+    }
+}
+
+/// The clusters of one head that have tokens, as blocks of an order.
+private struct Groups {
+    /// Tokens of every cluster, empty ones included.
+    let sizes: [Int32]
+    /// Video tokens cluster by cluster, ascending within each.
+    let order: [Int32]
+    let offsets: [Int32]
+    /// The cluster of each block.
+    let clusters: [Int]
+    /// The block of each cluster; nil where it is empty.
+    private let block: [Int32?]
+
+    init(_ clustering: Clustering, _ head: Int) {
+        sizes = clustering.sizes[head].integers()
+        let labels = clustering.labels[head].integers()
+        clusters = sizes.indices.filter { [sizes] in sizes[$0] > 0 }
+        var block = [Int32?](repeating: nil, count: sizes.count)
+        var next = [Int](repeating: 0, count: sizes.count)
+        var offsets: [Int32] = [0]
+        for cluster in clusters {
+            block[cluster] = Int32(offsets.count - 1)
+            next[cluster] = Int(offsets[offsets.count - 1])
+            offsets.append(offsets[offsets.count - 1] + sizes[cluster])
+        }
+        var order = [Int32](repeating: 0, count: labels.count)
+        for (token, label) in labels.enumerated() {
+            order[next[Int(label)]] = Int32(token)
+            next[Int(label)] += 1
+        }
+        self.order = order
+        self.offsets = offsets
+        self.block = block
+    }
+
+    /// The blocks of some clusters, ascending.
+    func blocks(_ clusters: [Int32]) -> [Int32] {
+        clusters.compactMap { block[Int($0)] }.sorted()
+    }
+}
+
+extension SVG2 {
+    static let description = MethodDescription(
+        name: name,
+        summary: "clusters queries and keys by content and keeps the key clusters with the most estimated mass",
+        paper: .init(
+            title: "Sparse VideoGen2: Accelerate Video Generation with Sparse Attention via "
+                + "Semantic-Aware Permutation",
+            arXiv: "2505.18875"),
+        options: [
+            MethodOption(
+                "query-clusters", .automaticInteger(1...4096), default: "auto", "clusters of queries"),
+            MethodOption(
+                "key-clusters", .automaticInteger(1...16384), default: "auto", "clusters of keys"),
+            MethodOption(
+                "top-p", .number(0...1), default: "0.9",
+                "estimated attention mass the kept key clusters exceed"),
+            MethodOption(
+                "least-keys", .number(0...1), default: "0.1", "share of key clusters always kept"),
+            MethodOption(
+                "first-iterations", .integer(1...1000), default: "20",
+                "k-means iterations at the first call of a layer"),
+            MethodOption(
+                "step-iterations", .integer(1...1000), default: "2", "k-means iterations at later calls"),
+            MethodOption(
+                "cluster-in-dense-steps", MethodOption.onOff, default: "on",
+                "centroids follow the activations during the dense steps"),
+            MethodOption("cluster-seed", .integer(0...Int(Int32.max)), default: "0", "seed of the first centroids"),
+        ] + MethodDescription.schedule(steps: "25%", layers: 1),
+        presets: [
+            .init(
+                name: "wan-1.3b", families: ["wan"], source: "ours, after the paper's 100 and 500 clusters",
+                values: [:]),
+            .init(
+                name: "paper", families: [], source: "paper, main table",
+                values: [
+                    "query-clusters": "100", "key-clusters": "500", "first-iterations": "50",
+                    "dense-steps": "30%",
+                ]),
+            .init(
+                name: "wan-14b", families: [], source: "reference code, 81 frames at 720p, 50 steps",
+                values: [
+                    "query-clusters": "300", "key-clusters": "1000", "first-iterations": "50",
+                    "cluster-in-dense-steps": "off", "dense-steps": "20%",
+                ]),
+            .init(
+                name: "hunyuan-video", families: ["hunyuan-video"],
+                source: "reference code, 129 frames at 720p, 50 steps",
+                values: [
+                    "query-clusters": "400", "key-clusters": "1000", "first-iterations": "50",
+                    "dense-steps": "10%",
+                ]),
+            .init(
+                name: "cosmos", families: ["cosmos"],
+                source: "reference code, 121 frames at 704x1280, 35 steps",
+                values: [
+                    "query-clusters": "400", "key-clusters": "1000", "first-iterations": "50",
+                    "cluster-in-dense-steps": "off", "dense-steps": "30%",
+                ]),
+        ],
+        densityOptions: ["top-p", "least-keys"]
+    ) { values, density in
+        SVG2(
+            queryClusters: values.automaticInteger("query-clusters"),
+            keyClusters: values.automaticInteger("key-clusters"),
+            budget: density.map { .density($0) }
+                ?? .mass(values.number("top-p"), least: values.number("least-keys")),
+            firstIterations: values.integer("first-iterations"),
+            stepIterations: values.integer("step-iterations"),
+            observesDenseSteps: values.isOn("cluster-in-dense-steps"),
+            seed: UInt64(values.integer("cluster-seed")))
+    }
+}

@@ -1,0 +1,29 @@
+/// Which calls stay dense whatever the method: the first steps, where the picture takes shape, and the first
+/// layers. By step index, never by timestep.
+public struct DenseSchedule: Sendable, Equatable {
+    public enum Steps: Sendable, Equatable {
+        case count(Int)
+        /// Of the loop's steps, rounded down; in 0…1.
+        case fraction(Double)
+    }
+
+    public var steps: Steps
+    /// Number of transformer blocks, from the first one on.
+    public var layers: Int
+
+    public init(steps: Steps = .count(0), layers: Int = 0) {
+        self.steps = steps
+        self.layers = layers
+    }
+
+    /// How many of a loop's steps are dense.
+    public func denseSteps(of steps: Int) -> Int {
+        switch self.steps {
+        case .count(let count): min(count, steps)
+        case .fraction(let fraction): min(Int((fraction * Double(steps)).rounded(.down)), steps)
+        }
+    }
+
+    public func isDense(step: Int, of steps: Int) -> Bool { step < denseSteps(of: steps) }
+    public func isDense(layer: Int) -> Bool { layer < layers }
+}
