@@ -96,7 +96,7 @@ public struct DraftAttention: SparseMethod {
     }
 
     /// Which pairs of regions are kept.
-    package static func selected(
+    static func selected(
         _ map: [Float], _ blocks: TokenBlocks, _ budget: Budget, _ layout: TokenLayout
     ) -> [Bool] {
         let count = blocks.video.count

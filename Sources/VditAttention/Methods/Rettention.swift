@@ -142,7 +142,7 @@ public struct Rettention: SparseMethod {
         if prepared?.layout != call.layout { try prepare(for: call.layout) }
         try checkState(call)
         isRefresh = true
-        if ratio != nil, residual != nil, let last = refreshed?.integers().first {
+        if ratio != nil, residual != nil, let last = refreshed?.floats().first {
             isRefresh = call.step / refreshEvery != Int(last) / refreshEvery
         }
         guard !isRefresh, let prepared else { return .dense(tokens: call.tokens) }
@@ -153,7 +153,7 @@ public struct Rettention: SparseMethod {
         let expected: [(String, Tensor?, DType, [Int])] = [
             ("ratio", ratio, .f32, [call.heads, call.tokens]),
             ("residual", residual, residualType, [call.tokens, call.heads, call.headDim]),
-            ("refreshed-step", refreshed, .i32, [1]),
+            ("refreshed-step", refreshed, .f32, [1]),
         ]
         for (name, tensor, dtype, shape) in expected {
             if let tensor, tensor.dtype != dtype || tensor.shape != shape {
@@ -171,7 +171,7 @@ public struct Rettention: SparseMethod {
         let kernels = PlanningKernels(call.instructionSet)
         let chunk = 256
         let chunks = (call.tokens + chunk - 1) / chunk
-        func tokens(_ item: Int) -> Range<Int> { item * chunk..<min((item + 1) * chunk, call.tokens) }
+        let tokens = { @Sendable (item: Int) in item * chunk..<min((item + 1) * chunk, call.tokens) }
 
         if isRefresh, let prepared {
             let full = output
@@ -185,7 +185,7 @@ public struct Rettention: SparseMethod {
             }
             ratio = measured
             residual = difference
-            refreshed = Tensor.integers([Int32(call.step)])
+            refreshed = Tensor([Float(call.step)])
         } else if let ratio, let residual {
             let values = output.values
             call.pool.run(chunks) { item, _ in

@@ -13,7 +13,7 @@ public struct SVG2: SparseMethod {
     public static let name = "svg2"
 
     /// How many key clusters a query cluster keeps.
-    enum Budget: Sendable, Equatable {
+    package enum Budget: Sendable, Equatable {
         /// The smallest number whose estimated mass exceeds `mass`, and at least a share of all clusters.
         case mass(Double, least: Double)
         /// Key tokens of about this share of all token pairs.
@@ -140,7 +140,7 @@ public struct SVG2: SparseMethod {
     /// Key clusters a query cluster keeps, by its estimated attention to each; all if it has no estimate.
     ///
     /// - Parameter mass: of each key cluster, summing to 1.
-    static func selected(
+    package static func selected(
         _ mass: [Float], _ sizes: [Int32], _ budget: Budget, _ layout: TokenLayout
     ) -> [Int32] {
         let order = ranked(mass)

@@ -158,7 +158,7 @@ package struct KMeans: Sendable {
 
 extension Tensor {
     /// The elements of an i32 tensor.
-    func integers() -> [Int32] {
+    package func integers() -> [Int32] {
         precondition(dtype == .i32)
         return withBytes { Array($0.bindMemory(to: Int32.self)) }
     }
@@ -170,7 +170,7 @@ extension Tensor {
 ///   - x: `[rows, columns]` f32.
 ///   - y: `[others, columns]` f32.
 /// - Returns: `[rows, others]` f32.
-func pairwiseScores(_ x: Tensor, _ y: Tensor, _ scratch: Scratch) throws(AttentionError) -> Tensor {
+package func pairwiseScores(_ x: Tensor, _ y: Tensor, _ scratch: Scratch) throws(AttentionError) -> Tensor {
     let scores = Tensor(.f32, [x.shape[0], y.shape[0]])
     try tensorWork { () throws(TensorError) in
         try Linear(weights: [y], biases: [], operand: .f32)(x, into: scores, scratch)

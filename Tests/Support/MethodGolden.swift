@@ -1,0 +1,112 @@
+import Foundation
+import VDiT
+
+/// One case of `Tests/Golden/methods`: its arrays and its parameters.
+public struct MethodGolden {
+    public let name: String
+    private let reader: SafetensorsReader
+    public let parameters: [String: Any]
+
+    public init(_ name: String) throws {
+        self.name = name
+        reader = try SafetensorsReader(Golden.path("methods/\(name).safetensors"))
+        let json = try Data(contentsOf: URL(fileURLWithPath: Golden.path("methods/\(name).json")))
+        parameters = try JSONSerialization.jsonObject(with: json) as? [String: Any] ?? [:]
+    }
+
+    public func has(_ array: String) -> Bool { reader.info(array) != nil }
+    public func tensor(_ array: String) throws -> Tensor { try reader.tensor(array) }
+    public func floats(_ array: String) throws -> [Float] { try reader.tensor(array).floats() }
+    public func integers(_ array: String) throws -> [Int] {
+        try reader.tensor(array).withBytes { $0.bindMemory(to: Int32.self).map(Int.init) }
+    }
+    public func bytes(_ array: String) throws -> [UInt8] { try reader.tensor(array).withBytes { Array($0) } }
+
+    /// A bit-packed mask of the last axis's `columns` bits.
+    public func mask(_ array: String, columns: Int) throws -> [[Bool]] {
+        let packed = try reader.tensor(array)
+        let bytes = packed.withBytes { Array($0) }
+        return (0..<packed.rowCount).map { row in
+            (0..<columns).map { bytes[row * packed.columns + $0 >> 3] >> UInt8($0 & 7) & 1 == 1 }
+        }
+    }
+
+    public func integer(_ parameter: String) -> Int { parameters[parameter] as? Int ?? 0 }
+    public func number(_ parameter: String) -> Double { parameters[parameter] as? Double ?? 0 }
+    public func cases() -> [(name: String, parameters: [String: Any])] {
+        (parameters["cases"] as? [String: [String: Any]] ?? [:]).sorted { $0.key < $1.key }
+            .map { ($0.key, $0.value) }
+    }
+}
+
+/// Sequences of calls and what methods make of them.
+public enum MethodCase {
+    /// Rows `[tokens, heads · dim]`, some of them, as `[heads, tokens, dim]`.
+    public static func headMajor(_ rows: [Float], heads: Int, dim: Int, tokens: [Int]) -> Tensor {
+        var values: [Float] = []
+        for head in 0..<heads {
+            for token in tokens {
+                let start = (token * heads + head) * dim
+                values += rows[start..<start + dim]
+            }
+        }
+        return Tensor(values, shape: [heads, tokens.count, dim])
+    }
+
+    public static func call(
+        q: Tensor, k: Tensor, v: Tensor, layout: TokenLayout, step: Int = 0, steps: Int = 50, layer: Int = 0,
+        branch: AttentionSite.Branch = .conditional, pool: WorkPool = WorkPool(threads: 2),
+        instructionSet: InstructionSet? = nil
+    ) -> AttentionCall {
+        AttentionCall(
+            q: q, k: k, v: v, layout: layout, site: AttentionSite(layer: layer, branch: branch), step: step,
+            steps: steps, pool: pool,
+            instructionSet: instructionSet ?? InstructionSet.supported.max() ?? .scalar)
+    }
+
+    /// Random operands.
+    public static func call(
+        _ layout: TokenLayout, heads: Int = 2, headDim: Int = 16, dtype: DType = .f32, step: Int = 0,
+        steps: Int = 50, layer: Int = 0, branch: AttentionSite.Branch = .conditional,
+        pool: WorkPool = WorkPool(threads: 2), _ random: inout SeededRandom
+    ) -> AttentionCall {
+        let shape = [heads, layout.tokens, headDim]
+        return call(
+            q: AttentionCase.normal(shape, dtype, &random), k: AttentionCase.normal(shape, dtype, &random),
+            v: AttentionCase.normal(shape, dtype, &random), layout: layout, step: step, steps: steps,
+            layer: layer, branch: branch, pool: pool)
+    }
+
+    /// `[query block][key block]`.
+    public static func blockMask(_ head: AttentionPlan.Head) -> [[Bool]] {
+        (0..<head.queryBlocks).map { row in
+            var keeps = [Bool](repeating: false, count: head.keyBlockCount)
+            for block in head.kept(row) { keeps[Int(block)] = true }
+            return keeps
+        }
+    }
+
+    /// `[query token][key token]`.
+    public static func tokenMask(_ head: AttentionPlan.Head) -> [[Bool]] {
+        let tokens = Int(head.queryOffsets.last ?? 0)
+        var mask = [[Bool]](repeating: [Bool](repeating: false, count: tokens), count: tokens)
+        for row in 0..<head.queryBlocks {
+            let keys = head.kept(row).flatMap { block in
+                (head.keyOffsets[Int(block)]..<head.keyOffsets[Int(block) + 1]).map {
+                    Int(head.keyOrder?[Int($0)] ?? $0)
+                }
+            }
+            for position in Int(head.queryOffsets[row])..<Int(head.queryOffsets[row + 1]) {
+                let query = head.queryOrder.map { Int($0[position]) } ?? position
+                for key in keys { mask[query][key] = true }
+            }
+        }
+        return mask
+    }
+
+    /// The largest absolute difference.
+    public static func distance(_ found: [Float], _ expected: [Float]) -> Float {
+        precondition(found.count == expected.count)
+        return zip(found, expected).reduce(0) { max($0, abs($1.0 - $1.1)) }
+    }
+}
