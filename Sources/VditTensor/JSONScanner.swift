@@ -7,6 +7,8 @@ public struct JSONScanner {
     private let bytes: [UInt8]
     private let path: String
     private let part: String
+    /// What is being read, for errors; "" for the whole.
+    var context = ""
     private var position = 0
     /// Just inside an opening bracket, where no comma may come.
     private var first = false
@@ -145,7 +147,9 @@ public struct JSONScanner {
     func unexpected(_ expected: String) -> TensorError {
         let found =
             peek.map { $0 > 0x20 && $0 < 0x7f ? "'\(Character(UnicodeScalar($0)))'" : "byte \($0)" } ?? "its end"
-        return .malformed(path: path, field: "\(part) at byte \(position)", found: found, expected: expected)
+        let place = context.isEmpty ? part : "\(part), \(context.shortened)"
+        return .malformed(
+            path: path, field: "\(place), byte \(position)", found: found, expected: expected)
     }
 
     private var peek: UInt8? { position < bytes.count ? bytes[position] : nil }

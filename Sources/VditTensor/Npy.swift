@@ -142,7 +142,7 @@ struct NpyHeader {
                 path: path, found: "big-endian array (\(descriptor))", advice: "save a.astype('<f4')")
         }
         throw .refused(
-            path: path, found: "array of type '\(SafetensorsHeader.shown(descriptor))'",
+            path: path, found: "array of type '\(descriptor.shortened)'",
             advice: "save a.astype('float32')")
     }
 

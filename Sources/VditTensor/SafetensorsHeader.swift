@@ -67,7 +67,9 @@ struct SafetensorsHeader: Sendable {
                 if metadata != nil { throw Self.duplicate("__metadata__", path) }
                 metadata = try Self.metadata(&scanner)
             } else {
+                scanner.context = key
                 tensors.append(try Self.tensor(key, &scanner, data, path))
+                scanner.context = ""
             }
         }
         try scanner.end()
@@ -79,7 +81,7 @@ struct SafetensorsHeader: Sendable {
             if tensor.byteRange.lowerBound != covered {
                 let fault = tensor.byteRange.lowerBound < covered ? "overlap" : "leave a hole"
                 throw .malformed(
-                    path: path, field: "\(Self.shown(tensor.name)).data_offsets",
+                    path: path, field: "\(tensor.name.shortened).data_offsets",
                     found: "a start at \(tensor.byteRange.lowerBound - data.lowerBound)",
                     expected: "\(covered - data.lowerBound), where the one before ends (tensors \(fault))")
             }
@@ -107,7 +109,7 @@ struct SafetensorsHeader: Sendable {
     ) throws(TensorError) -> TensorInfo {
         if name.unicodeScalars.contains(where: isForbidden) {
             throw .malformed(
-                path: path, field: "header", found: "tensor name \(shown(name))",
+                path: path, field: "header", found: "tensor name \(name.shortened)",
                 expected: "a name without control characters")
         }
         var type: (name: String, bits: Int)?
@@ -117,30 +119,30 @@ struct SafetensorsHeader: Sendable {
         while let field = try scanner.nextKey() {
             switch field {
             case "dtype":
-                if type != nil { throw duplicate("\(shown(name)).dtype", path) }
+                if type != nil { throw duplicate("\(name.shortened).dtype", path) }
                 let found = try scanner.string()
                 guard let index = bits.index(forKey: found) else {
                     throw .malformed(
-                        path: path, field: "\(shown(name)).dtype", found: shown(found),
+                        path: path, field: "\(name.shortened).dtype", found: found.shortened,
                         expected: "a safetensors type such as F32, BF16 or F16")
                 }
                 type = (bits[index].key, bits[index].value)
             case "shape":
-                if shape != nil { throw duplicate("\(shown(name)).shape", path) }
-                shape = try counts(&scanner, atMost: maxRank, "\(shown(name)).shape", path)
+                if shape != nil { throw duplicate("\(name.shortened).shape", path) }
+                shape = try counts(&scanner, atMost: maxRank, "\(name.shortened).shape", path)
             case "data_offsets":
-                if offsets != nil { throw duplicate("\(shown(name)).data_offsets", path) }
-                offsets = try counts(&scanner, atMost: 2, "\(shown(name)).data_offsets", path)
+                if offsets != nil { throw duplicate("\(name.shortened).data_offsets", path) }
+                offsets = try counts(&scanner, atMost: 2, "\(name.shortened).data_offsets", path)
             default: try scanner.skipValue()
             }
         }
         guard let type, let shape, let offsets else {
             let absent = type == nil ? "dtype" : shape == nil ? "shape" : "data_offsets"
-            throw .malformed(path: path, field: shown(name), found: "no \(absent)", expected: "one")
+            throw .malformed(path: path, field: name.shortened, found: "no \(absent)", expected: "one")
         }
         guard offsets.count == 2, offsets[0] <= offsets[1], offsets[1] <= data.count else {
             throw .malformed(
-                path: path, field: "\(shown(name)).data_offsets", found: "\(offsets)",
+                path: path, field: "\(name.shortened).data_offsets", found: "\(offsets)",
                 expected: "a start and an end within \(data.count) bytes of data")
         }
         var size = type.bits
@@ -148,14 +150,14 @@ struct SafetensorsHeader: Sendable {
             let (product, overflow) = size.multipliedReportingOverflow(by: extent)
             if overflow {
                 throw .malformed(
-                    path: path, field: "\(shown(name)).shape", found: "\(shape)",
+                    path: path, field: "\(name.shortened).shape", found: "\(shape)",
                     expected: "a size that fits 63 bits")
             }
             size = product
         }
         if size % 8 != 0 || size / 8 != offsets[1] - offsets[0] {
             throw .malformed(
-                path: path, field: "\(shown(name)).data_offsets",
+                path: path, field: "\(name.shortened).data_offsets",
                 found: "\(offsets[1] - offsets[0]) bytes",
                 expected: size % 8 == 0 ? "\(size / 8) for \(type.name) \(shape)" : "whole bytes")
         }
@@ -181,11 +183,6 @@ struct SafetensorsHeader: Sendable {
 
     static func duplicate(_ field: String, _ path: String) -> TensorError {
         .malformed(path: path, field: field, found: "two entries", expected: "one")
-    }
-
-    /// A name from a file, short enough for a message.
-    static func shown(_ name: String) -> String {
-        name.utf8.count <= 160 ? name : "\(name.unicodeScalars.prefix(120))…"
     }
 
     static func isForbidden(_ scalar: UnicodeScalar) -> Bool {

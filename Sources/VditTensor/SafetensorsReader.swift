@@ -47,7 +47,7 @@ public final class SafetensorsReader: Sendable {
         index.reserveCapacity(header.tensors.count)
         for (position, tensor) in header.tensors.enumerated() {
             if index.updateValue(position, forKey: tensor.name) != nil {
-                throw SafetensorsHeader.duplicate("tensor \(SafetensorsHeader.shown(tensor.name))", path)
+                throw SafetensorsHeader.duplicate("tensor \(tensor.name.shortened)", path)
             }
         }
         self.index = index

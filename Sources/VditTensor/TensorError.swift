@@ -42,10 +42,10 @@ public enum TensorError: Failure, Equatable {
         case .malformed(let path, let field, let found, let expected):
             "\(path): \(field): found \(found), expected \(expected)"
         case .mismatch(let tensor, let found, let expected):
-            "tensor \(tensor): found \(found), expected \(expected)"
+            "tensor \(tensor.shortened): found \(found), expected \(expected)"
         case .absent(let path, let tensor, let present):
-            "\(path): no tensor \(tensor)"
-                + (present.isEmpty ? "; it holds none" : "; it holds \(present.joined(separator: ", "))")
+            "\(path): no tensor \(tensor.shortened)"
+                + (present.isEmpty ? "; it holds none" : "; it holds \(present.map(\.shortened).joined(separator: ", "))")
         case .weights(let path, let problems):
             "\(path): \(problems)"
         case .refused(let path, let found, let advice):
@@ -61,6 +61,9 @@ public enum TensorError: Failure, Equatable {
 }
 
 extension String {
+    /// A name from a file, short enough for a message.
+    var shortened: String { utf8.count <= 160 ? self : String(unicodeScalars.prefix(120)) + "…" }
+
     /// With control characters, line ends and bidirectional overrides as escapes: what a file names itself
     /// can neither break a message nor drive a terminal.
     var onOneLine: String {

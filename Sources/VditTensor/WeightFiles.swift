@@ -22,6 +22,7 @@ struct WeightFiles {
                 ? try sharded(path) : WeightFiles(index: path, files: [path], weightMap: [:])
         }
         let names = try list(path)
+        let path = path.hasSuffix("/") ? String(path.dropLast()) : path
         let standard = "diffusion_pytorch_model"
         let indices = names.filter { $0.hasSuffix(indexSuffix) }
         if let index = indices.first(where: { $0 == standard + indexSuffix }) ?? only(indices) {
@@ -76,7 +77,7 @@ struct WeightFiles {
                 if paths[shard] == nil { paths[shard] = try resolve(shard, in: directory, index) }
                 if map.updateValue(paths[shard] ?? "", forKey: tensor) != nil {
                     throw SafetensorsHeader.duplicate(
-                        "weight_map.\(SafetensorsHeader.shown(tensor))", index)
+                        "weight_map.\(tensor.shortened)", index)
                 }
             }
             weightMap = map
@@ -99,7 +100,7 @@ struct WeightFiles {
             || parts.contains(where: { ["", ".", ".."].contains($0) })
         {
             throw .malformed(
-                path: index, field: "weight_map", found: "file \(SafetensorsHeader.shown(shard))",
+                path: index, field: "weight_map", found: "file \(shard.shortened)",
                 expected: "a file name inside the index's directory")
         }
         let path = "\(directory)/\(shard)"

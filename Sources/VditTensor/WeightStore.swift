@@ -30,7 +30,7 @@ public final class WeightStore: Sendable {
             for tensor in shard.tensors {
                 if let other = shardOf.updateValue(number, forKey: tensor.name) {
                     throw .malformed(
-                        path: shard.path, field: "tensor \(SafetensorsHeader.shown(tensor.name))",
+                        path: shard.path, field: "tensor \(tensor.name.shortened)",
                         found: "also in \(WeightFiles.name(of: shards[other].path))", expected: "it in one file")
                 }
             }
@@ -38,7 +38,7 @@ public final class WeightStore: Sendable {
         for (tensor, file) in source.weightMap {
             if let number = shardOf[tensor], shards[number].path == file { continue }
             throw .malformed(
-                path: source.index, field: "weight_map.\(SafetensorsHeader.shown(tensor))",
+                path: source.index, field: "weight_map.\(tensor.shortened)",
                 found: WeightFiles.name(of: file), expected: "a file that holds this tensor")
         }
         if shardOf.isEmpty {
@@ -129,7 +129,7 @@ public struct WeightProblems: Sendable, Equatable, CustomStringConvertible {
             ("not floating point", notFloatingPoint),
         ]
         return kinds.filter { !$0.1.isEmpty }.map { kind, tensors in
-            let named = tensors.prefix(10).map(SafetensorsHeader.shown).joined(separator: ", ")
+            let named = tensors.prefix(10).map(\.shortened).joined(separator: ", ")
             let rest = tensors.count > 10 ? " and \(tensors.count - 10) more" : ""
             return "\(tensors.count) \(tensors.count == 1 ? "tensor" : "tensors") \(kind): \(named)\(rest)"
         }.joined(separator: "; ")
