@@ -39,22 +39,19 @@ public struct ConfigFile: Sendable {
     /// - Throws: `TensorError.missing`, `.inaccessible`, or `.malformed` when the file is not a JSON object.
     public init(path: String) throws(TensorError) {
         self.path = path
-        var isDirectory: ObjCBool = false
-        guard FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory) else {
-            throw .missing(path: path)
+        let bytes = try InputFile.contents(of: path, limit: 4 << 20)
+        // Foundation keeps one of two equal keys silently, accepts trailing commas and says nothing of places.
+        var scanner = try JSONScanner(bytes, path: path, part: "content")
+        var keys: Set<String> = []
+        try scanner.beginObject()
+        while let key = try scanner.nextKey() {
+            if !keys.insert(key).inserted {
+                throw .malformed(path: path, field: key.shortened, found: "two entries", expected: "one")
+            }
+            try scanner.skipValue()
         }
-        if isDirectory.boolValue {
-            throw .inaccessible(path: path, reason: "is a directory, expected a file", kind: .badData)
-        }
-        let size = (try? FileManager.default.attributesOfItem(atPath: path)[.size] as? Int) ?? nil
-        if let size, size > 4 << 20 {
-            throw .malformed(
-                path: path, field: "size", found: "\(size) bytes", expected: "a configuration of at most 4 MiB")
-        }
-        guard let data = FileManager.default.contents(atPath: path) else {
-            throw .inaccessible(path: path, reason: "cannot be read", kind: .permission)
-        }
-        guard let any = try? JSONSerialization.jsonObject(with: data), let object = any as? [String: Any]
+        try scanner.end()
+        guard let any = try? JSONSerialization.jsonObject(with: Data(bytes)), let object = any as? [String: Any]
         else { throw .malformed(path: path, field: "content", found: "no JSON object", expected: "one") }
         values = object.mapValues(Value.init)
     }
