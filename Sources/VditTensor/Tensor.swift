@@ -147,6 +147,9 @@ extension Tensor {
         memmove(rawPointer, other.rawPointer, byteCount)
     }
 
+    /// Sets every byte.
+    public func fill(byte: UInt8) { memset(rawPointer, Int32(byte), byteCount) }
+
     /// The elements as fp32 values, whatever the dtype.
     public func floats() -> [Float] {
         let source = dtype == .f32 ? self : converted(to: .f32)

@@ -68,6 +68,9 @@ public final class WanTransformer: VideoModel {
             + textEmbedding.1.byteCount + projection.byteCount
     }
 
+    /// Bytes of one block's packed weights.
+    public var layerByteCount: Int { blocks.first?.byteCount ?? 0 }
+
     public func tokenLayout(frames: Int, height: Int, width: Int) throws(ModelError) -> TokenLayout {
         var extents: [Int] = []
         for (name, extent, patch) in [

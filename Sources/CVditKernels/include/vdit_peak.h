@@ -1,0 +1,17 @@
+#ifndef VDIT_PEAK_H
+#define VDIT_PEAK_H
+
+#include <stdint.h>
+
+#include "vdit_cpu.h"
+#include "vdit_rows.h"
+
+/// Runs `rounds` of independent multiply-adds that stay in registers (tiles for bf16 on AMX), as fast as the
+/// core can. Returns the floating-point operations done (a multiply-add is two), 0 where the set has no such
+/// instruction. `type` is VDIT_F32 or VDIT_BF16.
+double vdit_peak_multiply_add(vdit_isa isa, vdit_float_type type, int64_t rounds);
+
+/// Reads `bytes` (a multiple of 512) once from memory, in order. The result depends on every byte.
+uint64_t vdit_peak_read(const void *data, int64_t bytes);
+
+#endif
