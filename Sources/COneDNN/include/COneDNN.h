@@ -2,6 +2,7 @@
 #define COneDNN_H
 
 #include "vdit_dnnl.h"
+#include "vdit_dnnl_conv.h"
 #include "vdit_dnnl_matmul.h"
 
 #endif

@@ -6,5 +6,6 @@
 #include "vdit_planning.h"
 #include "vdit_peak.h"
 #include "vdit_rows.h"
+#include "vdit_vae_rows.h"
 
 #endif

@@ -1,0 +1,52 @@
+#ifndef VDIT_VAE_ROWS_H
+#define VDIT_VAE_ROWS_H
+
+#include <stdint.h>
+
+#include "vdit_cpu.h"
+#include "vdit_rows.h"
+
+// What happens around a tiled convolution: its input is gathered from frames, its products are finished
+// into frames. Frames are [height, width, channels], f32 or bf16; tiles are dense, tile[row][column][channel].
+
+/// A tile cut out of a frame, or out of the sum or difference of two; zero outside the frame.
+typedef struct {
+    const void *first, *second;  // frames of one type and shape; NULL: a frame of zeros
+    float sign;                  // tile = first + sign * second, sign being 1 or -1
+    vdit_float_type from, to;    // f32 to f32, bf16 to bf16, or f32 to bf16
+    int64_t height, width, channels;
+    int64_t top, left;           // the tile's corner in the frame; may be negative
+    int64_t tile_height, tile_width;
+} vdit_vae_gather;
+
+/// Pixels made from a convolution's products:
+///   value = terms[0] + sign * (terms[1] + terms[2]) + bias + residual
+///   stream = value,  operand = value, or silu(normalised value), or normalised value
+/// where normalised(v) = v / max(|v|, 1e-12) * sqrt(channels) * gamma, |v| over the pixel's channels, in f32.
+typedef struct {
+    const float *terms[3];
+    int term_count;               // 1 to 3
+    float sign;
+    const float *bias;            // [channels] or NULL
+    const float *residual;        // like terms[0], or NULL
+    float *value;                 // scratch like terms[0]; may be one of the terms or the residual
+    float *stream;                // f32, pixel_stride apart, or NULL
+    void *operand;                // of operand_type, pixel_stride apart, or NULL
+    vdit_float_type operand_type; // f32 or bf16
+    const float *gamma;           // [channels]; NULL leaves the operand unnormalised
+    int silu;
+    int64_t pixel_stride;         // elements from one pixel of stream and operand to the next
+} vdit_vae_finish;
+
+typedef struct {
+    void (*gather)(const vdit_vae_gather *what, void *tile);
+    /// One row of pixels, dense in terms and residual.
+    void (*finish)(const vdit_vae_finish *what, int64_t pixels, int64_t channels);
+    /// probabilities[count] = softmax(scale * scores[count]); scores is overwritten.
+    void (*softmax)(float *scores, int64_t count, float scale, void *probabilities, vdit_float_type type);
+} vdit_vae_rows;
+
+/// The kernels for an instruction set: its own, or those of the nearest set below it.
+const vdit_vae_rows *vdit_vae_rows_for(vdit_isa isa);
+
+#endif

@@ -1,0 +1,70 @@
+import CVditKernels
+
+/// Where the pixels of one frame go once they are computed, and in which forms.
+///
+/// Frames are `[height, width, channels]`. A value can be kept in fp32 (`stream`, what residual additions
+/// read) and prepared for the convolution that comes next (`operand`).
+public struct FrameSink: Sendable {
+    /// What is done to a pixel's channels on the way into `operand`.
+    public enum Preparation: Sendable {
+        case plain
+        /// `v / max(‖v‖, 1e-12) · √channels · gamma`, computed in fp32; gamma is `[channels]` f32.
+        case normalized(gamma: Tensor)
+        /// SiLU of the normalised value.
+        case activated(gamma: Tensor)
+    }
+
+    public var stream: Tensor?
+    public var operand: Tensor?
+    public var preparation: Preparation
+
+    public init(stream: Tensor?, operand: Tensor?, preparation: Preparation) {
+        precondition(stream == nil || stream!.dtype == .f32)
+        self.stream = stream
+        self.operand = operand
+        self.preparation = preparation
+    }
+
+    /// Fills in the fields of `finish` that concern this sink, starting at element `offset` of the frame.
+    func fill(_ finish: inout vdit_vae_finish, at offset: Int) {
+        finish.stream = stream.map { $0.pointer(as: Float.self) + offset }
+        if let operand {
+            finish.operand = operand.rawPointer + offset * operand.dtype.byteCount
+            finish.operand_type = operand.dtype == .bf16 ? VDIT_BF16 : VDIT_F32
+        }
+        switch preparation {
+        case .plain: break
+        case .normalized(let gamma): finish.gamma = UnsafePointer(gamma.pointer(as: Float.self))
+        case .activated(let gamma):
+            finish.gamma = UnsafePointer(gamma.pointer(as: Float.self))
+            finish.silu = 1
+        }
+    }
+}
+
+/// The row kernels of an instruction set.
+struct FrameRows: @unchecked Sendable {  // a constant table of C functions
+    let table: UnsafePointer<vdit_vae_rows>
+
+    init(_ set: InstructionSet) { table = vdit_vae_rows_for(set.isa) }
+}
+
+/// `value + addend`, pixel by pixel, into a sink. Frames are `[height, width, channels]` f32; `value` is
+/// overwritten when it is the sink's stream.
+public func finishFrame(
+    _ value: Tensor, adding addend: Tensor? = nil, to sink: FrameSink, isa: InstructionSet, pool: WorkPool
+) {
+    let (height, width, channels) = (value.shape[0], value.shape[1], value.shape[2])
+    let rows = FrameRows(isa)
+    pool.run(height) { row, scratch in
+        let offset = row * width * channels
+        var finish = vdit_vae_finish()
+        finish.terms.0 = UnsafePointer(value.pointer(as: Float.self) + offset)
+        finish.term_count = 1
+        finish.residual = addend.map { UnsafePointer($0.pointer(as: Float.self) + offset) }
+        finish.value = scratch.tensor(.f32, [width, channels]).pointer(as: Float.self)
+        finish.pixel_stride = Int64(channels)
+        sink.fill(&finish, at: offset)
+        rows.table.pointee.finish(&finish, Int64(width), Int64(channels))
+    }
+}
