@@ -22,13 +22,13 @@ final class ConvolutionPrimitive: @unchecked Sendable {  // oneDNN primitives ma
     let handle: OpaquePointer
 
     init(
-        _ shape: ConvolutionShape, tileHeight: Int, tileWidth: Int, precision: Precision
+        _ shape: ConvolutionShape, tileHeight: Int, tileWidth: Int, operand: DType
     ) throws(TensorError) {
         var handle: OpaquePointer?
         let status = vdit_dnnl_conv_create(
             Int64(shape.inChannels), Int64(shape.outChannels), Int64(shape.kernel),
             Int64(shape.kernel), Int64(shape.stride), Int64(tileHeight), Int64(tileWidth),
-            precision == .bf16 ? VDIT_DNNL_BF16 : VDIT_DNNL_F32, &handle)
+            operand.dnnlType, &handle)
         guard status == 0, let handle else {
             throw .library(name: "oneDNN", call: "convolution of \(shape)", status: Int(status))
         }
@@ -44,31 +44,30 @@ final class ConvolutionPrimitive: @unchecked Sendable {  // oneDNN primitives ma
 /// The kernels of a convolution, packed for oneDNN: one panel per temporal tap or combination of taps.
 public final class ConvolutionWeights: Sendable {
     public let shape: ConvolutionShape
-    public let precision: Precision
-    /// `[outChannels]` f32.
-    public let bias: Tensor?
+    /// f32 or bf16.
+    public let operand: DType
     let panels: [Tensor]
     let layout: ConvolutionPrimitive
 
     /// - Parameter panels: each `[out, in, kernel, kernel]` f32.
     public init(
-        _ shape: ConvolutionShape, panels: [Tensor], bias: Tensor?, precision: Precision
+        _ shape: ConvolutionShape, panels: [Tensor], operand: DType
     ) throws(TensorError) {
         let layout = try ConvolutionPrimitive(
-            shape, tileHeight: 8, tileWidth: 32, precision: precision)
+            shape, tileHeight: 8, tileWidth: 32, operand: operand)
         var packed: [Tensor] = []
         for panel in panels {
             precondition(
                 panel.count == shape.outChannels * shape.inChannels * shape.kernel * shape.kernel)
             let target = Tensor(.u8, [layout.weightBytes])
-            let status = vdit_dnnl_conv_pack(
-                layout.handle, panel.pointer(as: Float.self), target.rawPointer)
-            if status != 0 { throw .library(name: "oneDNN", call: "reorder", status: Int(status)) }
+            try check(
+                vdit_dnnl_conv_pack(
+                    layout.handle, panel.pointer(as: Float.self), target.rawPointer),
+                "convolution pack")
             packed.append(target)
         }
         self.shape = shape
-        self.precision = precision
-        self.bias = bias
+        self.operand = operand
         self.panels = packed
         self.layout = layout
     }
@@ -123,6 +122,8 @@ public struct ConvolutionProgram: Sendable {
         /// Products: `terms[0] + sign · (terms[1] + terms[2])`. The last is used by this output alone.
         public var terms: [Int]
         public var sign: Float
+        /// `[outChannels]` f32.
+        public var bias: Tensor?
         public var addend: Addend
         public var sink: FrameSink
         /// Output pixels are `scale` apart in the sink, starting at (`row`, `column`).
@@ -131,11 +132,12 @@ public struct ConvolutionProgram: Sendable {
         public var column: Int
 
         public init(
-            terms: [Int], sign: Float = 1, addend: Addend = .none, sink: FrameSink, scale: Int = 1,
-            row: Int = 0, column: Int = 0
+            terms: [Int], sign: Float = 1, bias: Tensor?, addend: Addend = .none, sink: FrameSink,
+            scale: Int = 1, row: Int = 0, column: Int = 0
         ) {
             self.terms = terms
             self.sign = sign
+            self.bias = bias
             self.addend = addend
             self.sink = sink
             self.scale = scale
@@ -168,35 +170,35 @@ public final class TiledConvolution: Sendable {
     private let shortcutPanels: [Tensor]
     private let grid: TileGrid
     private let rows: FrameRows
-    private let bias: Tensor?
+    private let pool: WorkPool
 
     /// - Parameters:
     ///   - height: rows of the products (of the output, before any phase scaling).
     ///   - shortcut: the 1×1 convolution behind `Addend.shortcut`.
     public init(
         _ weights: ConvolutionWeights, shortcut: ConvolutionWeights? = nil, height: Int, width: Int,
-        isa: InstructionSet
+        compute: ComputeContext
     ) throws(TensorError) {
         self.weights = weights
         self.shortcut = shortcut
-        rows = FrameRows(isa)
+        rows = FrameRows(compute.instructionSet)
+        pool = compute.pool
         let channels = max(weights.shape.inChannels, weights.shape.outChannels)
         grid = TileGrid(height: height, width: width, channels: channels)
         primitive = try ConvolutionPrimitive(
             weights.shape, tileHeight: grid.tileHeight, tileWidth: grid.tileWidth,
-            precision: weights.precision)
+            operand: weights.operand)
         panels = try Self.fit(weights, to: primitive)
         if let shortcut {
             let primitive = try ConvolutionPrimitive(
                 shortcut.shape, tileHeight: grid.tileHeight, tileWidth: grid.tileWidth,
-                precision: shortcut.precision)
+                operand: shortcut.operand)
             shortcutPrimitive = primitive
             shortcutPanels = try Self.fit(shortcut, to: primitive)
         } else {
             shortcutPrimitive = nil
             shortcutPanels = []
         }
-        bias = Self.sum(weights.bias, shortcut?.bias)
     }
 
     private static func fit(
@@ -207,21 +209,16 @@ public final class TiledConvolution: Sendable {
         var fitted: [Tensor] = []
         for panel in weights.panels {
             let target = Tensor(.u8, [primitive.weightBytes])
-            let status = vdit_dnnl_conv_repack(
-                layout, panel.rawPointer, primitive.handle, target.rawPointer)
-            if status != 0 { throw .library(name: "oneDNN", call: "reorder", status: Int(status)) }
+            try check(
+                vdit_dnnl_conv_repack(layout, panel.rawPointer, primitive.handle, target.rawPointer),
+                "convolution repack")
             fitted.append(target)
         }
         return fitted
     }
 
-    private static func sum(_ a: Tensor?, _ b: Tensor?) -> Tensor? {
-        guard let a, let b else { return a ?? b }
-        return Tensor(zip(a.floats(), b.floats()).map { $0 + $1 })
-    }
-
     /// Runs the programs, which may not depend on each other, and returns when all frames are written.
-    public func run(_ programs: [ConvolutionProgram], pool: WorkPool) throws(TensorError) {
+    public func run(_ programs: [ConvolutionProgram]) throws(TensorError) {
         let tiles = grid.count
         try pool.run(programs.count * tiles) { (item, scratch) throws(TensorError) in
             try runTile(programs[item / tiles], grid.tile(item % tiles), scratch)
@@ -232,7 +229,7 @@ public final class TiledConvolution: Sendable {
         _ program: ConvolutionProgram, _ tile: TileGrid.Tile, _ scratch: Scratch
     ) throws(TensorError) {
         let shape = weights.shape
-        let operand = weights.precision.dtype
+        let operand = weights.operand
         let (height, width) = (grid.tileHeight, grid.tileWidth)
         let span = { (extent: Int) in (extent - 1) * shape.stride + shape.kernel }
         let workspace = scratch.tensor(
@@ -249,11 +246,11 @@ public final class TiledConvolution: Sendable {
         var products: [Tensor] = []
         for product in program.products {
             let result = scratch.tensor(.f32, [height, width, shape.outChannels])
-            let status = vdit_dnnl_conv_run(
-                primitive.handle, inputs[product.input].rawPointer,
-                panels[product.panel].rawPointer, result.pointer(as: Float.self),
-                workspace.rawPointer)
-            if status != 0 { throw .library(name: "oneDNN", call: "convolution", status: Int(status)) }
+            try check(
+                vdit_dnnl_conv_run(
+                    primitive.handle, inputs[product.input].rawPointer,
+                    panels[product.panel].rawPointer, result.pointer(as: Float.self),
+                    workspace.rawPointer), "convolution")
             products.append(result)
         }
         for output in program.outputs {
@@ -270,10 +267,10 @@ public final class TiledConvolution: Sendable {
         gather.second = second.map { UnsafeRawPointer($0.rawPointer) }
         gather.sign = sign
         if let frame = first ?? second {
-            gather.from = frame.dtype == .bf16 ? VDIT_BF16 : VDIT_F32
+            gather.from = frame.rowType
             (gather.height, gather.width) = (Int64(frame.shape[0]), Int64(frame.shape[1]))
         }
-        gather.to = tile.dtype == .bf16 ? VDIT_BF16 : VDIT_F32
+        gather.to = tile.rowType
         gather.channels = Int64(tile.shape[2])
         (gather.top, gather.left) = (Int64(top), Int64(left))
         (gather.tile_height, gather.tile_width) = (Int64(tile.shape[0]), Int64(tile.shape[1]))
@@ -299,14 +296,14 @@ public final class TiledConvolution: Sendable {
         case .shortcut(let frame):
             guard let shortcut, let shortcutPrimitive else { preconditionFailure("no shortcut") }
             let input = scratch.tensor(
-                shortcut.precision.dtype,
+                shortcut.operand,
                 [grid.tileHeight, grid.tileWidth, shortcut.shape.inChannels])
             gather(frame, nil, sign: 1, top: tile.top, left: tile.left, into: input)
             let result = dense()
-            let status = vdit_dnnl_conv_run(
-                shortcutPrimitive.handle, input.rawPointer, shortcutPanels[0].rawPointer,
-                result.pointer(as: Float.self), workspace.rawPointer)
-            if status != 0 { throw .library(name: "oneDNN", call: "convolution", status: Int(status)) }
+            try check(
+                vdit_dnnl_conv_run(
+                    shortcutPrimitive.handle, input.rawPointer, shortcutPanels[0].rawPointer,
+                    result.pointer(as: Float.self), workspace.rawPointer), "shortcut")
             return (UnsafePointer(result.pointer(as: Float.self)), grid.tileWidth * channels)
         case .channels(let frame, let table):
             let result = dense()
@@ -333,7 +330,7 @@ public final class TiledConvolution: Sendable {
         var finish = vdit_vae_finish()
         finish.term_count = Int32(terms.count)
         finish.sign = output.sign
-        finish.bias = bias.map { UnsafePointer($0.pointer(as: Float.self)) }
+        finish.bias = output.bias.map { UnsafePointer($0.pointer(as: Float.self)) }
         finish.pixel_stride = Int64(output.scale * channels)
         for row in 0..<tile.height {
             let start = row * grid.tileWidth * channels

@@ -8,23 +8,25 @@ import CVditKernels
 public final class FrameAttention: @unchecked Sendable {  // primitives are immutable; see `attend`
     private static let chunk = 64
     private let pixels, channels: Int
-    private let precision: Precision
+    private let operand: DType
     private let scores: OpaquePointer
     private let values: OpaquePointer
     private let packedKeys: Tensor
     private let packedValues: Tensor
     private let rows: FrameRows
+    private let pool: WorkPool
 
     public init(
-        pixels: Int, channels: Int, precision: Precision, isa: InstructionSet
+        pixels: Int, channels: Int, compute: ComputeContext
     ) throws(TensorError) {
         self.pixels = pixels
         self.channels = channels
-        self.precision = precision
-        rows = FrameRows(isa)
-        scores = try Self.product(columns: pixels, depth: channels, precision)
+        operand = compute.operandType
+        pool = compute.pool
+        rows = FrameRows(compute.instructionSet)
+        scores = try Self.product(columns: pixels, depth: channels, operand)
         do throws(TensorError) {
-            values = try Self.product(columns: channels, depth: pixels, precision)
+            values = try Self.product(columns: channels, depth: pixels, operand)
         } catch {
             vdit_dnnl_matmul_destroy(scores)
             throw error
@@ -39,13 +41,12 @@ public final class FrameAttention: @unchecked Sendable {  // primitives are immu
     }
 
     private static func product(
-        columns: Int, depth: Int, _ precision: Precision
+        columns: Int, depth: Int, _ operand: DType
     ) throws(TensorError) -> OpaquePointer {
         var matmul: OpaquePointer?
         let status = vdit_dnnl_matmul_create(
             Int64(chunk), Int64(columns), Int64(depth),
-            precision == .bf16 ? VDIT_DNNL_BF16 : VDIT_DNNL_F32, VDIT_DNNL_F32, 0,
-            VDIT_DNNL_NO_ACTIVATION, nil, &matmul)
+            operand.dnnlType, VDIT_DNNL_F32, 0, VDIT_DNNL_NO_ACTIVATION, nil, &matmul)
         guard status == 0, let matmul else {
             throw .library(name: "oneDNN", call: "matmul", status: Int(status))
         }
@@ -55,13 +56,12 @@ public final class FrameAttention: @unchecked Sendable {  // primitives are immu
     /// `softmax(q kᵀ / √channels) v`. All four are `[pixels, channels]` in the operand type.
     ///
     /// One call at a time: the packed keys and values belong to the call.
-    public func attend(q: Tensor, k: Tensor, v: Tensor, into out: Tensor, pool: WorkPool) throws(TensorError) {
-        let operand = precision.dtype
-        let type = precision == .bf16 ? VDIT_DNNL_BF16 : VDIT_DNNL_F32
+    public func attend(q: Tensor, k: Tensor, v: Tensor, into out: Tensor) throws(TensorError) {
+        let type = operand.dnnlType
         let transposed = Tensor(operand, [channels, pixels])
-        transpose(v, into: transposed, pool: pool)
-        try check(vdit_dnnl_matmul_pack(scores, k.rawPointer, type, packedKeys.rawPointer))
-        try check(vdit_dnnl_matmul_pack(values, transposed.rawPointer, type, packedValues.rawPointer))
+        transpose(v, into: transposed)
+        try check(vdit_dnnl_matmul_pack(scores, k.rawPointer, type, packedKeys.rawPointer), "matmul pack")
+        try check(vdit_dnnl_matmul_pack(values, transposed.rawPointer, type, packedValues.rawPointer), "matmul pack")
         let chunk = Self.chunk
         let scale = 1 / Float(channels).squareRoot()
         try pool.run((pixels + chunk - 1) / chunk) { (item, scratch) throws(TensorError) in
@@ -83,25 +83,21 @@ public final class FrameAttention: @unchecked Sendable {  // primitives are immu
             try check(
                 vdit_dnnl_matmul_run(
                     scores, queries.rawPointer, packedKeys.rawPointer, nil, row.rawPointer,
-                    workspace.rawPointer))
+                    workspace.rawPointer), "matmul")
             for query in 0..<count {
                 rows.table.pointee.softmax(
                     row.pointer(as: Float.self) + query * pixels, Int64(pixels), scale,
-                    probabilities[query].rawPointer, operand == .bf16 ? VDIT_BF16 : VDIT_F32)
+                    probabilities[query].rawPointer, probabilities.rowType)
             }
             try check(
                 vdit_dnnl_matmul_run(
                     values, probabilities.rawPointer, packedValues.rawPointer, nil,
-                    result.rawPointer, workspace.rawPointer))
+                    result.rawPointer, workspace.rawPointer), "matmul")
             out.slice(first..<first + count).convert(from: result.slice(0..<count))
         }
     }
 
-    private func check(_ status: Int32) throws(TensorError) {
-        if status != 0 { throw .library(name: "oneDNN", call: "matmul", status: Int(status)) }
-    }
-
-    private func transpose(_ source: Tensor, into target: Tensor, pool: WorkPool) {
+    private func transpose(_ source: Tensor, into target: Tensor) {
         let (pixels, channels) = (pixels, channels)
         pool.run((channels + 15) / 16) { item, _ in
             let range = item * 16..<min(channels, item * 16 + 16)

@@ -30,7 +30,7 @@ public struct FrameSink: Sendable {
         finish.stream = stream.map { $0.pointer(as: Float.self) + offset }
         if let operand {
             finish.operand = operand.rawPointer + offset * operand.dtype.byteCount
-            finish.operand_type = operand.dtype == .bf16 ? VDIT_BF16 : VDIT_F32
+            finish.operand_type = operand.rowType
         }
         switch preparation {
         case .plain: break
@@ -40,6 +40,11 @@ public struct FrameSink: Sendable {
             finish.silu = 1
         }
     }
+}
+
+extension Tensor {
+    /// The row kernels' name of this tensor's type, f32 or bf16.
+    var rowType: vdit_float_type { dtype == .bf16 ? VDIT_BF16 : VDIT_F32 }
 }
 
 /// The row kernels of an instruction set.
@@ -52,11 +57,11 @@ struct FrameRows: @unchecked Sendable {  // a constant table of C functions
 /// `value + addend`, pixel by pixel, into a sink. Frames are `[height, width, channels]` f32; `value` is
 /// overwritten when it is the sink's stream.
 public func finishFrame(
-    _ value: Tensor, adding addend: Tensor? = nil, to sink: FrameSink, isa: InstructionSet, pool: WorkPool
+    _ value: Tensor, adding addend: Tensor? = nil, to sink: FrameSink, compute: ComputeContext
 ) {
     let (height, width, channels) = (value.shape[0], value.shape[1], value.shape[2])
-    let rows = FrameRows(isa)
-    pool.run(height) { row, scratch in
+    let rows = FrameRows(compute.instructionSet)
+    compute.pool.run(height) { row, scratch in
         let offset = row * width * channels
         var finish = vdit_vae_finish()
         finish.terms.0 = UnsafePointer(value.pointer(as: Float.self) + offset)
@@ -66,5 +71,34 @@ public func finishFrame(
         finish.pixel_stride = Int64(channels)
         sink.fill(&finish, at: offset)
         rows.table.pointee.finish(&finish, Int64(width), Int64(channels))
+    }
+}
+
+/// Means over `factor × factor` pixels and `frames.count` frames, folded into channels and then averaged
+/// in groups: channel `q` of the fold is `((c · frames + t) · factor + row) · factor + column`.
+///
+/// - Parameter frames: `[height, width, channels]` f32 each; nil is a frame of zeros.
+/// - Returns: `[height / factor, width / factor, outChannels]` f32 in `out`.
+/// - Source: AvgDown3D of AutoencoderKLWan, diffusers.
+public func averageFold(_ frames: [Tensor?], factor: Int, into out: Tensor, compute: ComputeContext) {
+    guard let shape = frames.compactMap({ $0?.shape }).first else { return }
+    let (width, channels) = (shape[1], shape[2])
+    let (rows, columns, outChannels) = (out.shape[0], out.shape[1], out.shape[2])
+    let folded = frames.count * factor * factor
+    let group = channels * folded / outChannels
+    compute.pool.run(rows) { row, _ in
+        for column in 0..<columns {
+            let target = out.pointer(as: Float.self) + (row * columns + column) * outChannels
+            for channel in 0..<outChannels {
+                var sum: Float = 0
+                for q in channel * group..<(channel + 1) * group {
+                    guard let frame = frames[q / (factor * factor) % frames.count] else { continue }
+                    let y = row * factor + q / factor % factor
+                    let x = column * factor + q % factor
+                    sum += frame.pointer(as: Float.self)[(y * width + x) * channels + q / folded]
+                }
+                target[channel] = sum / Float(group)
+            }
+        }
     }
 }

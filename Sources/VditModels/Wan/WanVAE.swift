@@ -1,0 +1,137 @@
+import VditTensor
+
+/// The VAE of Wan 2.1 and 2.2: video to latents and back, a few frames at a time.
+///
+/// Latents are `[zDim, frames, height, width]` f32, normalised with the configuration's mean and standard
+/// deviation, as the sampler has them. Results do not depend on the number of threads, nor on how a clip is
+/// cut into chunks.
+/// - Source: AutoencoderKLWan, diffusers 0.42.1.
+public final class WanVAE: VideoDecoder {
+    public let config: WanVAEConfig
+    let compute: ComputeContext
+    private let decoder: [WanVAEWeights]
+    private let encoder: [WanVAEWeights]
+
+    /// What a VAE is loaded for.
+    public enum Use: Sendable {
+        case decoding, encoding, both
+    }
+
+    /// Packs the weights. Shapes must have been checked against `config.tensors`.
+    ///
+    /// - Throws: `TensorError` if a tensor is missing or oneDNN refuses a shape.
+    public init(
+        config: WanVAEConfig, weights: any WeightSource, use: Use = .decoding, compute: ComputeContext
+    ) throws(TensorError) {
+        self.config = config
+        self.compute = compute
+        func load(_ stages: [WanVAEStage]) throws(TensorError) -> [WanVAEWeights] {
+            var loaded: [WanVAEWeights] = []
+            for stage in stages {
+                loaded.append(try WanVAEWeights(stage, from: weights, operand: compute.operandType))
+            }
+            return loaded
+        }
+        decoder = use == .encoding ? [] : try load(config.decoderStages)
+        encoder = use == .decoding ? [] : try load(config.encoderStages)
+    }
+
+    /// Reads `config.json` and the weights of a diffusers `vae` directory, checking every tensor first.
+    ///
+    /// - Throws: `TensorError` naming the file and what is wrong with it.
+    public convenience init(
+        directory: String, use: Use = .decoding, compute: ComputeContext
+    ) throws(TensorError) {
+        let config = try WanVAEConfig(ConfigFile(path: directory + "/config.json"))
+        let store = try WeightStore(directory)
+        try store.check(config.tensors)
+        try self.init(config: config, weights: store, use: use, compute: compute)
+    }
+
+    public var latentChannels: Int { config.zDim }
+    public var spatialCompression: Int { config.spatialCompression }
+    public var temporalCompression: Int { config.temporalCompression }
+    /// Bytes of the packed weights.
+    public var weightBytes: Int { (decoder + encoder).reduce(0) { $0 + $1.byteCount } }
+
+    public func estimatedPeakBytes(height: Int, width: Int) -> Int {
+        let tiles = compute.pool.threads * (8 << 20)
+        return tiles
+            + config.decodeBytes(
+                height: height, width: width, operandBytes: compute.operandType.byteCount)
+    }
+
+    public func decode(_ latents: Tensor, onFrames: (Tensor) throws -> Void) throws {
+        try decode(latents, trace: nil, onFrames: onFrames)
+    }
+
+    /// Decodes; `trace` records every stage's output frames as `stage/frame`, `[height, width, channels]`.
+    public func decode(_ latents: Tensor, trace: Trace?, onFrames: (Tensor) throws -> Void) throws {
+        try decodeFrames(latents, trace: trace) { frames in
+            try onFrames(
+                planarVideo(frames, patch: config.patchSize, limitedTo: -1...1, compute: compute))
+        }
+    }
+
+    /// Decodes into channels-last frames before patches are unfolded and values limited.
+    func decodeFrames(_ latents: Tensor, trace: Trace?, deliver: ([Tensor]) throws -> Void) throws {
+        guard latents.rank == 4, latents.shape[0] == config.zDim, latents.dtype == .f32, latents.count > 0
+        else {
+            throw ModelError.invalid(
+                "latents", found: "\(latents.dtype.rawValue) \(latents.shape)",
+                expected: "F32 [\(config.zDim), frames, height, width]", kind: .badData)
+        }
+        guard !decoder.isEmpty else { preconditionFailure("the VAE was loaded for encoding only") }
+        let session = WanVAESession(compute: compute, trace: trace)
+        let chain = try WanVAEChain(
+            config.decoderStages, decoder, height: latents.shape[2], width: latents.shape[3], session: session)
+        for frame in 0..<latents.shape[1] {
+            let input = latents.channelsLastFrame(
+                frame, scale: config.latentsStd, shift: config.latentsMean)
+            try chain.push([input], isFirst: frame == 0, deliver: deliver)
+        }
+    }
+
+    /// Encodes `[3, frames, height, width]` f32 video in -1...1 into the mode of the latents' distribution,
+    /// normalised.
+    ///
+    /// - Throws: `ModelError` unless frames is 1 more than a multiple of the temporal compression, and
+    ///   height and width are multiples of the spatial one.
+    public func encode(_ video: Tensor, trace: Trace? = nil) throws -> Tensor {
+        let (space, time) = (spatialCompression, temporalCompression)
+        guard video.rank == 4, video.shape[0] == 3, video.dtype == .f32, video.count > 0,
+            video.shape[1] % time == 1 % time, video.shape[2] % space == 0, video.shape[3] % space == 0
+        else {
+            throw ModelError.invalid(
+                "video", found: "\(video.dtype.rawValue) \(video.shape)",
+                expected: "F32 [3, \(time)k + 1, a multiple of \(space), a multiple of \(space)]",
+                kind: .badData)
+        }
+        guard !encoder.isEmpty else { preconditionFailure("the VAE was loaded for decoding only") }
+        let (frames, height, width) = (video.shape[1], video.shape[2], video.shape[3])
+        let session = WanVAESession(compute: compute, trace: trace)
+        let chain = try WanVAEChain(
+            config.encoderStages, encoder, height: height / config.patchSize,
+            width: width / config.patchSize, session: session)
+        let latents = Tensor(
+            .f32, [config.zDim, 1 + (frames - 1) / time, height / space, width / space])
+        let scale = config.latentsStd.map { 1 / $0 }
+        let shift = zip(config.latentsMean, scale).map { -$0 * $1 }
+        var made = 0
+        var next = 0
+        while next < frames {
+            let range = next..<(next == 0 ? 1 : min(next + 2, frames))
+            try chain.push(
+                range.map { video.patchedFrame($0, patch: config.patchSize) }, isFirst: next == 0
+            ) { moments in
+                // The first half of the channels is the mean, the second the log-variance.
+                for frame in moments {
+                    latents.setFrame(made, channelsLast: frame, scale: scale, shift: shift)
+                    made += 1
+                }
+            }
+            next = range.upperBound
+        }
+        return latents
+    }
+}

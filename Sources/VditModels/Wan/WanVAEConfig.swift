@@ -1,0 +1,115 @@
+import VditTensor
+
+/// The shape of an `AutoencoderKLWan`, as its `config.json` states it.
+public struct WanVAEConfig: Sendable, Equatable {
+    public var baseDim: Int
+    public var decoderBaseDim: Int
+    /// Latent channels.
+    public var zDim: Int
+    /// Channels of each level, in multiples of the base.
+    public var dimMult: [Int]
+    public var numResBlocks: Int
+    /// Whether the encoder's levels, all but the last, halve time; the decoder uses it reversed.
+    public var temporalDownsample: [Bool]
+    /// Wan 2.2: averaging and duplicating shortcuts around each level.
+    public var isResidual: Bool
+    /// Channels of the pixels, after patches are folded in.
+    public var inChannels: Int
+    public var outChannels: Int
+    /// Pixels folded into channels, in height and in width (1: none).
+    public var patchSize: Int
+    public var latentsMean: [Float]
+    public var latentsStd: [Float]
+
+    /// The VAE of Wan 2.1 and of the 2.2 A14B models, with the given normalisation.
+    public init(
+        baseDim: Int = 96, decoderBaseDim: Int? = nil, zDim: Int = 16, dimMult: [Int] = [1, 2, 4, 4],
+        numResBlocks: Int = 2, temporalDownsample: [Bool] = [false, true, true], isResidual: Bool = false,
+        inChannels: Int = 3, outChannels: Int = 3, patchSize: Int = 1, latentsMean: [Float],
+        latentsStd: [Float]
+    ) {
+        self.baseDim = baseDim
+        self.decoderBaseDim = decoderBaseDim ?? baseDim
+        self.zDim = zDim
+        self.dimMult = dimMult
+        self.numResBlocks = numResBlocks
+        self.temporalDownsample = temporalDownsample
+        self.isResidual = isResidual
+        self.inChannels = inChannels
+        self.outChannels = outChannels
+        self.patchSize = patchSize
+        self.latentsMean = latentsMean
+        self.latentsStd = latentsStd
+    }
+
+    /// - Throws: `TensorError.malformed` naming the key that is missing, out of range or not supported.
+    public init(_ file: ConfigFile) throws(TensorError) {
+        func fail(_ field: String, _ found: String, _ expected: String) -> TensorError {
+            .malformed(path: file.path, field: field, found: found, expected: expected)
+        }
+        if try file.stringIfPresent("_class_name") != nil {
+            _ = try file.string("_class_name", oneOf: ["AutoencoderKLWan"])
+        }
+        baseDim = try file.integerIfPresent("base_dim", 1...4096) ?? 96
+        decoderBaseDim = try file.integerIfPresent("decoder_base_dim", 1...4096) ?? baseDim
+        zDim = try file.integerIfPresent("z_dim", 1...1024) ?? 16
+        let mult = try file.numbersIfPresent("dim_mult") ?? [1, 2, 4, 4]
+        dimMult = mult.compactMap { Int(exactly: $0) }.filter { 1...64 ~= $0 }
+        guard dimMult.count == mult.count, 1...6 ~= dimMult.count else {
+            throw fail("dim_mult", "\(mult)", "one to six whole numbers from 1 to 64")
+        }
+        numResBlocks = try file.integerIfPresent("num_res_blocks", 1...16) ?? 2
+        temporalDownsample = try file.boolsIfPresent("temperal_downsample") ?? [false, true, true]
+        guard temporalDownsample.count == dimMult.count - 1 else {
+            throw fail(
+                "temperal_downsample", "\(temporalDownsample.count) values",
+                "\(dimMult.count - 1), one less than dim_mult")
+        }
+        isResidual = try file.boolIfPresent("is_residual") ?? false
+        inChannels = try file.integerIfPresent("in_channels", 1...1024) ?? 3
+        outChannels = try file.integerIfPresent("out_channels", 1...1024) ?? 3
+        patchSize = try file.integerIfPresent("patch_size", 1...8) ?? 1
+        for (field, channels) in [("in_channels", inChannels), ("out_channels", outChannels)]
+        where channels != 3 * patchSize * patchSize {
+            throw fail(field, "\(channels)", "\(3 * patchSize * patchSize) with patch_size \(patchSize)")
+        }
+        if let scales = try file.numbersIfPresent("attn_scales"), !scales.isEmpty {
+            throw fail("attn_scales", "\(scales)", "an empty list")
+        }
+        func perChannel(_ key: String) throws(TensorError) -> [Float] {
+            guard let numbers = try file.numbersIfPresent(key), numbers.count == zDim else {
+                throw fail(key, "no list of \(zDim) numbers", "one number per latent channel")
+            }
+            return numbers.map { Float($0) }
+        }
+        latentsMean = try perChannel("latents_mean")
+        latentsStd = try perChannel("latents_std")
+        guard latentsMean.allSatisfy(\.isFinite), latentsStd.allSatisfy({ $0.isFinite && $0 > 0 }) else {
+            throw fail("latents_std", "\(latentsStd)", "finite numbers, the standard deviations above 0")
+        }
+        for (base, field) in [(baseDim, "base_dim"), (decoderBaseDim, "decoder_base_dim")]
+        where !isResidual && dimMult.contains(where: { base * $0 % 2 != 0 }) {
+            throw fail(field, "\(base)", "an even number: upsampling halves the channels")
+        }
+        for (field, own) in [
+            ("scale_factor_spatial", spatialCompression), ("scale_factor_temporal", temporalCompression),
+        ] {
+            if let stated = try file.integerIfPresent(field, 1...1024), stated != own {
+                throw fail(field, "\(stated)", "\(own), as the levels and patch_size give")
+            }
+        }
+    }
+
+    /// Pixels per latent pixel, in height and in width.
+    public var spatialCompression: Int { patchSize << (dimMult.count - 1) }
+    /// Video frames per latent frame after the first.
+    public var temporalCompression: Int { 1 << temporalDownsample.count(where: { $0 }) }
+
+    /// Every tensor of the checkpoint and its shape.
+    public var tensors: [(name: String, shape: [Int])] {
+        (encoderStages + decoderStages).flatMap(\.tensors)
+    }
+
+    /// Parameters in all.
+    public var parameterCount: Int { tensors.reduce(0) { $0 + $1.shape.reduce(1, *) } }
+}
