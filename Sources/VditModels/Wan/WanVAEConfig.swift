@@ -76,9 +76,10 @@ public struct WanVAEConfig: Sendable, Equatable {
         if let scales = try file.numbersIfPresent("attn_scales"), !scales.isEmpty {
             throw fail("attn_scales", "\(scales)", "an empty list")
         }
+        let latentChannels = zDim
         func perChannel(_ key: String) throws(TensorError) -> [Float] {
-            guard let numbers = try file.numbersIfPresent(key), numbers.count == zDim else {
-                throw fail(key, "no list of \(zDim) numbers", "one number per latent channel")
+            guard let numbers = try file.numbersIfPresent(key), numbers.count == latentChannels else {
+                throw fail(key, "no list of \(latentChannels) numbers", "one number per latent channel")
             }
             return numbers.map { Float($0) }
         }

@@ -91,6 +91,7 @@ struct WanVAEChain {
         }
         var next = WanVAEDemand(stream: true, operand: nil)
         for layer in layers.reversed() {
+            if session.trace != nil { next.stream = true }
             demands.append(next)
             next = layer.demand(before: next)
         }
@@ -121,7 +122,7 @@ extension Trace {
     /// Records frames under `name/number`, numbered from 0; `[height, width, channels]`.
     fileprivate func append(_ group: WanVAEGroup, _ name: String) {
         for frame in group.frames {
-            guard let values = frame.stream ?? frame.operand else { continue }
+            guard let values = frame.stream else { continue }
             record("\(name)/\(recorded.keys.count { $0.hasPrefix(name + "/") })", values)
         }
     }
