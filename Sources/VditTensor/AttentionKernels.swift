@@ -18,6 +18,13 @@ public struct AttentionKernel: @unchecked Sendable, CustomStringConvertible {
         table = vdit_attention_kernel(set.isa, operands == .bf16 ? VDIT_BF16 : VDIT_F32)
     }
 
+    private init(_ table: UnsafePointer<vdit_attention>) { self.table = table }
+
+    /// The AMX kernel with its tile instructions emulated, for tests; nil without AVX-512 BF16.
+    public static var emulatedAMX: AttentionKernel? {
+        vdit_attention_amx_emulated().map { AttentionKernel($0) }
+    }
+
     /// The instruction set computed with, which may be an earlier one than asked for.
     public var description: String { String(cString: table.pointee.name) }
 }
@@ -101,14 +108,21 @@ public struct PackedKeys: Sendable {
     private let firstPanel: [Int]
     private let packedKeys: Tensor
     private let packedValues: Tensor
+    private let packedBias: Tensor?
 
     /// Bytes it holds.
     public var byteCount: Int { packedKeys.byteCount + packedValues.byteCount }
 
     /// Packs `[heads, keys, headDim]` f32 or bf16 tensors, gathered by the blocks' order.
-    /// - Parameter blocks: one entry per head, or one that all heads share, made for the same kernel.
-    public init(k: Tensor, v: Tensor, blocks: [KeyBlocks], kernel: AttentionKernel, pool: WorkPool) {
+    /// - Parameters:
+    ///   - bias: `[heads, keys]` f32, added to the scaled scores of each key; nil for none. The logarithm of
+    ///     the number of tokens a pooled key stands for.
+    ///   - blocks: one entry per head, or one that all heads share, made for the same kernel.
+    public init(
+        k: Tensor, v: Tensor, bias: Tensor? = nil, blocks: [KeyBlocks], kernel: AttentionKernel, pool: WorkPool
+    ) {
         precondition(k.rank == 3 && k.shape == v.shape && k.shape[1] >= 1)
+        precondition(bias.map { $0.dtype == .f32 && $0.shape == Array(k.shape.prefix(2)) } ?? true)
         precondition(AttentionKernel.serves(headDim: k.shape[2]), "head dimension \(k.shape[2])")
         precondition(blocks.count == 1 || blocks.count == k.shape[0])
         self.kernel = kernel
@@ -135,6 +149,8 @@ public struct PackedKeys: Sendable {
         let size = Int(kernel.table.pointee.panel_bytes(Int32(headDim)))
         let packedKeys = Tensor(.u8, [firstPanel[heads] * size])
         let packedValues = Tensor(.u8, [firstPanel[heads] * size])
+        let perPanel = Int(kernel.table.pointee.keys_per_panel)
+        let packedBias = bias.map { _ in Tensor(.f32, [firstPanel[heads] * perPanel]) }
         let dim = Int32(headDim)
         pool.run(items.count) { [firstPanel, items] item, _ in
             let table = kernel.table.pointee
@@ -143,17 +159,23 @@ public struct PackedKeys: Sendable {
             for block in range {
                 let first = Int(layout.offsets[block])
                 let count = Int64(layout.offsets[block + 1]) - Int64(first)
-                let byte = (firstPanel[head] + Int(layout.panels[block])) * size
+                let panel = firstPanel[head] + Int(layout.panels[block])
+                let byte = panel * size
                 layout.order.withPointer { order in
                     var rows = HeadView(headMajor: k, head: head).rows(order, first)
                     table.pack_keys(&rows, count, dim, packedKeys.rawPointer + byte)
                     rows = HeadView(headMajor: v, head: head).rows(order, first)
                     table.pack_values(&rows, count, dim, packedValues.rawPointer + byte)
+                    guard let bias, let packedBias else { return }
+                    let from = bias[head].pointer(as: Float.self)
+                    let to = packedBias.pointer(as: Float.self) + panel * perPanel
+                    for i in 0..<Int(count) { to[i] = from[order.map { Int($0[first + i]) } ?? first + i] }
                 }
             }
         }
         self.packedKeys = packedKeys
         self.packedValues = packedValues
+        self.packedBias = packedBias
     }
 
     /// Packs all keys as one block.
@@ -178,6 +200,9 @@ public struct PackedKeys: Sendable {
         let table = kernel.table.pointee
         let layout = blocks[blocks.count == 1 ? 0 : head]
         let byte = firstPanel[head] * Int(table.panel_bytes(Int32(headDim)))
+        let bias = packedBias.map {
+            UnsafePointer($0.pointer(as: Float.self)) + firstPanel[head] * Int(table.keys_per_panel)
+        }
         let work = scratch.tensor(.u8, [Int(table.scratch_bytes(Int32(headDim)))])
         order.withPointer { order in
             layout.panels.withUnsafeBufferPointer { panels in
@@ -190,7 +215,7 @@ public struct PackedKeys: Sendable {
                                 keys: packedKeys.rawPointer + byte,
                                 values: packedValues.rawPointer + byte,
                                 block_panel: panels.baseAddress, block_keys: offsets.baseAddress,
-                                kept: kept.baseAddress, kept_count: Int32(kept.count), key_bias: nil,
+                                kept: kept.baseAddress, kept_count: Int32(kept.count), key_bias: bias,
                                 out: out.data, out_type: out.type, out_stride: Int64(out.stride),
                                 lse: logSumExp?.pointer(as: Float.self), scratch: work.rawPointer)
                             table.attend(&call)

@@ -118,4 +118,41 @@ struct AttentionKernelTests {
         }
         #expect(relativeError(out.floats(), expected) <= kernel.tolerance, "seed \(random.seed)")
     }
+
+    @Test(arguments: AttentionCase.kernels)
+    func aBiasIsAddedToTheScaledScoresOfItsKey(kernel: AttentionKernelCase) {
+        // A bias of log n is a key listed n times; keys of −200 are as good as absent.
+        var random = SeededRandom.fresh()
+        let (heads, keys, rows, headDim) = (2, 75, 40, 64)
+        let q = AttentionCase.normal([rows, heads, headDim], kernel.operands, &random)
+        let k = AttentionCase.normal([heads, keys, headDim], kernel.operands, &random)
+        let v = AttentionCase.normal([heads, keys, headDim], kernel.operands, &random)
+        let copies = (0..<heads * keys).map { _ in [0, 1, 2, 7].randomElement(using: &random)! }
+        let bias = Tensor(copies.map { $0 == 0 ? -200 : Float(log(Double($0))) }, shape: [heads, keys])
+        let order = (0..<Int32(keys)).shuffled(using: &random)
+        let pool = WorkPool(threads: 1)
+        let packed = PackedKeys(
+            k: k, v: v, bias: bias,
+            blocks: [KeyBlocks(order: order, offsets: [0, 1, 34, 75], kernel: kernel.kernel)],
+            kernel: kernel.kernel, pool: pool)
+        let out = Tensor(.f32, [rows, heads, headDim])
+        pool.run(heads) { head, scratch in
+            packed.attend(
+                head: head, q: HeadView(tokenMajor: q, head: head), positions: 0..<rows, kept: [0, 1, 2],
+                scale: 0.125, out: HeadView(tokenMajor: out, head: head), scratch: scratch)
+        }
+        let (qs, ks, vs) = (q.floats(), k.floats(), v.floats())
+        var expected: [Float] = []
+        for row in 0..<rows {
+            for head in 0..<heads {
+                let start = (row * heads + head) * headDim
+                let part = head * keys * headDim..<(head + 1) * keys * headDim
+                let listed = (0..<keys).flatMap { Array(repeating: $0, count: copies[head * keys + $0]) }
+                expected += AttentionCase.oracle(
+                    q: qs[start..<start + headDim], k: ks[part], v: vs[part], keys: listed, scale: 0.125
+                ).values.map { Float($0) }
+            }
+        }
+        #expect(relativeError(out.floats(), expected) <= kernel.tolerance, "seed \(random.seed)")
+    }
 }

@@ -51,10 +51,14 @@ public struct AttentionKernelCase: Sendable, CustomTestStringConvertible {
 
 /// Random attention calls and plans, and what they should come to.
 public enum AttentionCase {
-    /// Every kernel this CPU can run.
-    public static let kernels: [AttentionKernelCase] = InstructionSet.supported.flatMap { set in
-        [DType.f32, .bf16].map { AttentionKernelCase(kernel: AttentionKernel(set, operands: $0), operands: $0) }
-    }
+    /// Every kernel this CPU can run, in the table or emulated.
+    public static let kernels: [AttentionKernelCase] =
+        InstructionSet.supported.flatMap { set in
+            [DType.f32, .bf16].map {
+                AttentionKernelCase(kernel: AttentionKernel(set, operands: $0), operands: $0)
+            }
+        }
+        + [AttentionKernel.emulatedAMX].compactMap { $0.map { AttentionKernelCase(kernel: $0, operands: .bf16) } }
 
     public static func normal(_ shape: [Int], _ dtype: DType, _ random: inout SeededRandom) -> Tensor {
         Tensor((0..<shape.reduce(1, *)).map { _ in random.normal() }, shape: shape).converted(to: dtype)

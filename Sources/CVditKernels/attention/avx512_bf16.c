@@ -9,12 +9,14 @@
 #define ELEMENTS 2
 #define PANEL 16
 #define DEPTH 8
+#define CHUNK_PANELS 8
 #define EXP2_POLYNOMIAL EXP2_BF16
 
 VDIT_ISA_BEGIN(VDIT_TARGET_AVX512_BF16)
 
 #include "vec_avx512.h"
 #include "pack.h"
+#include "chunk.h"
 #include "attend.h"
 
 VDIT_ISA_END

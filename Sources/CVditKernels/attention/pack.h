@@ -1,5 +1,5 @@
 // Packing for kernels whose multiply-add consumes 32-bit units of ELEMENTS operands (one float, two bf16).
-// Included inside an ISA region after ELEMENTS, PANEL and DEPTH.
+// Included inside an ISA region after vec_*.h and the definitions of ELEMENTS, PANEL and DEPTH.
 //
 //   keys    [PANEL / 16 groups of keys][head_dim rounded up to DEPTH, in units][16 keys]
 //   values  [head_dim / 16 groups of columns, rounded up][PANEL keys, in units][16 columns]

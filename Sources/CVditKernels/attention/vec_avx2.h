@@ -1,6 +1,6 @@
-// Eight floats.
+// Eight floats. Included inside an ISA region.
 
-enum { LANES = 8 };
+enum { LANES = 8, TILE_VECTORS = 2 };  // 6 × 2 sums leave room for 2 of keys and a broadcast
 typedef __m256 vec;
 
 VDIT_INLINE vec v_zero(void) { return _mm256_setzero_ps(); }

@@ -1,6 +1,6 @@
-// Sixteen floats. ELEMENTS chooses the operands of v_dot: floats, or pairs of bf16.
+// Sixteen floats. Included inside an ISA region; ELEMENTS chooses the operands of v_dot: floats, or pairs of bf16.
 
-enum { LANES = 16 };
+enum { LANES = 16, TILE_VECTORS = 4 };  // 6 × 4 sums leave room for 4 of keys and a broadcast
 typedef __m512 vec;
 
 VDIT_INLINE vec v_zero(void) { return _mm512_setzero_ps(); }
@@ -10,17 +10,19 @@ VDIT_INLINE void v_store(float *to, vec x) { _mm512_store_ps(to, x); }
 VDIT_INLINE vec v_broadcast(const uint32_t *unit) { return _mm512_broadcastss_ps(_mm_load_ss((const float *)unit)); }
 VDIT_INLINE vec v_sub(vec a, vec b) { return _mm512_sub_ps(a, b); }
 VDIT_INLINE vec v_mul(vec a, vec b) { return _mm512_mul_ps(a, b); }
+VDIT_INLINE vec v_multiply_sub(vec a, vec b, vec c) { return _mm512_fmsub_ps(a, b, c); }
 VDIT_INLINE vec v_max(vec a, vec b) { return _mm512_max_ps(a, b); }
 VDIT_INLINE int v_any_above(vec a, vec b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ) != 0; }
 VDIT_INLINE float v_largest(vec a) { return _mm512_reduce_max_ps(a); }
 
-/// 2^x for x <= 8, 0 below 2^-126 (subnormal weights are slow and weigh nothing).
+/// 2^x for x <= 8, 0 below 2^-126: subnormal weights are slow and weigh nothing. (bf16 products take them as 0.)
 VDIT_INLINE vec v_exp2(vec x) {
     vec whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
     vec part = _mm512_sub_ps(x, whole);
 #define STEP(sum, coefficient) _mm512_fmadd_ps(sum, part, _mm512_set1_ps(coefficient))
     vec power = EXP2_POLYNOMIAL(_mm512_set1_ps, STEP);
 #undef STEP
+    if (ELEMENTS == 2) return _mm512_scalef_ps(power, whole);
     __mmask16 normal = _mm512_cmp_ps_mask(x, _mm512_set1_ps(-126), _CMP_NLT_UQ);
     return _mm512_maskz_scalef_ps(normal, power, whole);
 }
@@ -41,8 +43,14 @@ VDIT_INLINE vec v_dot(vec sum, vec a, vec b) {
 VDIT_INLINE vec v_store_weights(uint32_t *to, vec weights, vec total) {
     __m256i pairs = (__m256i)_mm512_cvtneps_pbh(weights);
     _mm256_store_si256((__m256i *)to, pairs);
-    __m512i ones = _mm512_set1_epi32(0x3f803f80);
-    return _mm512_dpbf16_ps(total, (__m512bh)_mm512_zextsi256_si512(pairs), (__m512bh)ones);
+    return v_dot(total, (vec)_mm512_zextsi256_si512(pairs), (vec)_mm512_set1_epi32(0x3f803f80));
+}
+
+/// The same for 32 consecutive keys.
+VDIT_INLINE vec v_store_weight_pair(uint32_t *to, vec low, vec high, vec total) {
+    vec pairs = (vec)_mm512_cvtne2ps_pbh(high, low);
+    _mm512_store_ps(to, pairs);
+    return v_dot(total, pairs, (vec)_mm512_set1_epi32(0x3f803f80));
 }
 
 #else

@@ -24,7 +24,7 @@ typedef struct {
     vdit_token_rows q;
     int32_t rows;  // 1 ... VDIT_ATTEND_ROWS
     int32_t head_dim;
-    float scale;  // of the scores
+    float scale;  // of the scores, > 0
     // The head's packed panels. Block b holds block_keys[b + 1] - block_keys[b] >= 1 keys and starts at panel
     // block_panel[b]; what its last panel holds beyond them is ignored.
     const void *keys;
@@ -62,5 +62,9 @@ typedef struct {
 /// The kernel for an instruction set and an operand type (VDIT_F32 or VDIT_BF16). A set without a kernel of
 /// its own has that of the set before it.
 const vdit_attention *vdit_attention_kernel(vdit_isa isa, vdit_float_type operands);
+
+/// The AMX kernel with its tile instructions done by AVX-512, for tests on CPUs without AMX; NULL where the
+/// CPU lacks AVX-512 BF16.
+const vdit_attention *vdit_attention_amx_emulated(void);
 
 #endif

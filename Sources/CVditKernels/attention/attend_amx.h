@@ -1,0 +1,259 @@
+// Block-sparse attention of one query block by 16 × 16 tiles. Queries, scores, weights and output lie in
+// memory as whole tiles of 1 KiB, so that every tile load and store is sixteen consecutive lines.
+// Included inside an ISA region after vec_avx512.h, pack.h, chunk.h and the tile instructions:
+//
+//   tile_file              their state, where they are done in software
+//   TILES_BEGIN, TILES_END configure eight tiles of 16 rows × 64 bytes; release them
+//   TILE_ZERO(t) TILE_LOAD(t, from) TILE_STORE(t, to)
+//   TILE_DOT(sum, a, b)    sum[16][16] += a[16][16 pairs] × b[16 pairs][16]
+//
+// A step is a strip of 32 rows × a chunk of keys. Three steps are under way at once, each in another phase
+// (scores, weights, output), so that no phase reads what has just been stored.
+
+enum {
+    TILE = 256,  // units, or floats, of a tile
+    STRIP = 32,  // rows
+    STRIPS = VDIT_ATTEND_ROWS / STRIP,
+    CHUNK = CHUNK_PANELS * PANEL,
+    UNDER_WAY = 3,
+};
+
+typedef struct {
+    int32_t rows, depth, columns;  // depth of a query row and columns of an output row, in tiles
+    float scale;                   // of scores, times log2(e)
+    uint32_t *q;                   // [row tile][depth] tiles
+    float *out;                    // [row tile][columns] tiles, sums of weight * value
+    float *scores[2];              // [CHUNK_PANELS][2 groups of keys][2 row tiles] tiles, of alternate steps
+    uint32_t *weights;             // [CHUNK_PANELS][2 row tiles] tiles
+    float *total;                  // [VDIT_ATTEND_ROWS][LANES], sums of weights
+    float *reference;              // [VDIT_ATTEND_ROWS], subtracted from scores; in units of log 2
+    float *limit;                  // [VDIT_ATTEND_ROWS], the unscaled score that calls for another reference
+} work;
+
+typedef struct {
+    const chunk *keys;  // NULL where there is no step
+    int32_t strip;
+    int parity;
+} step;
+
+VDIT_INLINE int32_t depth_tiles(int32_t head_dim) { return depth_units(head_dim) / GROUP; }
+VDIT_INLINE int32_t column_tiles(int32_t head_dim) { return padded_columns(head_dim) / GROUP; }
+
+static int64_t scratch_bytes(int32_t head_dim) {
+    int64_t tiles = VDIT_ATTEND_ROWS / 16 * (depth_tiles(head_dim) + column_tiles(head_dim));
+    tiles += CHUNK_PANELS * (2 * 4 + 2);
+    return (tiles * TILE + VDIT_ATTEND_ROWS * (LANES + 2)) * 4;
+}
+
+VDIT_INLINE work divided(const vdit_attend_call *call) {
+    work w = {
+        .rows = call->rows, .depth = depth_tiles(call->head_dim), .columns = column_tiles(call->head_dim),
+        .scale = call->scale * LOG2_E};
+    w.out = call->scratch;
+    w.scores[0] = w.out + VDIT_ATTEND_ROWS / 16 * w.columns * TILE;
+    w.scores[1] = w.scores[0] + CHUNK_PANELS * 4 * TILE;
+    w.total = w.scores[1] + CHUNK_PANELS * 4 * TILE;
+    w.reference = w.total + VDIT_ATTEND_ROWS * LANES;
+    w.limit = w.reference + VDIT_ATTEND_ROWS;
+    w.weights = (uint32_t *)(w.limit + VDIT_ATTEND_ROWS);
+    w.q = w.weights + CHUNK_PANELS * 2 * TILE;
+    return w;
+}
+
+/// Row tiles of a strip that hold rows: 2, or 1 at the end.
+VDIT_INLINE int row_tiles(const work *w, int32_t strip) { return w->rows - strip * STRIP > 16 ? 2 : 1; }
+
+// Tiles 0 to 3 are sums, 4 and 5 rows of the left operand, 6 and 7 columns of the right.
+
+VDIT_INLINE void score_panel(
+    const int tall, tile_file *tiles, const uint32_t *q, int32_t depth, const uint32_t *keys, float *scores) {
+    TILE_ZERO(0);
+    TILE_ZERO(1);
+    if (tall) TILE_ZERO(2);
+    if (tall) TILE_ZERO(3);
+    for (int32_t d = 0; d < depth; d++) {
+        TILE_LOAD(4, q + d * TILE);
+        TILE_LOAD(6, keys + d * TILE);
+        TILE_LOAD(7, keys + (depth + d) * TILE);
+        TILE_DOT(0, 4, 6);
+        TILE_DOT(1, 4, 7);
+        if (tall) TILE_LOAD(5, q + (depth + d) * TILE);
+        if (tall) TILE_DOT(2, 5, 6);
+        if (tall) TILE_DOT(3, 5, 7);
+    }
+    TILE_STORE(0, scores);
+    TILE_STORE(1, scores + 2 * TILE);
+    if (tall) TILE_STORE(2, scores + TILE);
+    if (tall) TILE_STORE(3, scores + 3 * TILE);
+}
+
+/// First phase: scores of the step's rows and keys.
+static void score(const work *w, tile_file *tiles, step s) {
+    const uint32_t *q = w->q + s.strip * 2 * w->depth * TILE;
+    for (int p = 0; p < s.keys->count; p++) {
+        float *scores = w->scores[s.parity] + p * 4 * TILE;
+        if (row_tiles(w, s.strip) == 2)
+            score_panel(1, tiles, q, w->depth, s.keys->panels[p].keys, scores);
+        else
+            score_panel(0, tiles, q, w->depth, s.keys->panels[p].keys, scores);
+    }
+}
+
+/// Adds the biases and hides what a panel holds beyond its keys.
+static void adjust(const work *w, step s) {
+    for (int p = 0; p < s.keys->count; p++) {
+        const key_panel *panel = &s.keys->panels[p];
+        for (int key = 0; key < PANEL; key++) {
+            float *column = w->scores[s.parity] + (p * 4 + key / GROUP * 2) * TILE + key % GROUP;
+            for (int row = 0; row < STRIP; row++) {
+                if (key >= panel->count)
+                    column[row * GROUP] = MASKED;
+                else if (panel->bias)
+                    column[row * GROUP] += panel->bias[key] * (LOG2_E / w->scale);
+            }
+        }
+    }
+}
+
+static __attribute__((noinline)) void rescale(const work *w, int32_t row, float largest) {
+    float reference = largest * w->scale, factor = exp2f(w->reference[row] - reference);
+    w->reference[row] = reference;
+    w->limit[row] = (reference + SLACK) / w->scale;
+    for (int32_t i = 0; i < LANES; i++) w->total[row * LANES + i] *= factor;
+    float *out = w->out + row / 16 * w->columns * TILE + row % 16 * GROUP;
+    for (int32_t c = 0; c < w->columns; c++)
+        for (int32_t i = 0; i < GROUP; i++) out[c * TILE + i] *= factor;
+}
+
+/// Scores of sixteen rows become weights, 2^(scale * score - reference), as bf16 pairs.
+static void weigh_tile(const work *w, const float *scores, int panels, int32_t row, uint32_t *weights) {
+    vec largest[16];
+#pragma clang loop unroll(full)
+    for (int r = 0; r < 16; r++) largest[r] = v_set(MASKED);
+    for (int p = 0; p < panels; p++)
+#pragma clang loop unroll(full)
+        for (int r = 0; r < 16; r++) {
+            const float *pair = scores + p * 4 * TILE + r * GROUP;
+            largest[r] = v_max(largest[r], v_max(v_load(pair), v_load(pair + 2 * TILE)));
+        }
+#pragma clang loop unroll(full)
+    for (int r = 0; r < 16; r++)
+        if (v_any_above(largest[r], v_set(w->limit[row + r]))) rescale(w, row + r, v_largest(largest[r]));
+
+    vec scale = v_set(w->scale), total[16];
+    const float *reference = w->reference + row;
+#pragma clang loop unroll(full)
+    for (int r = 0; r < 16; r++) total[r] = v_load(w->total + (row + r) * LANES);
+    for (int p = 0; p < panels; p++)
+#pragma clang loop unroll(full)
+        for (int r = 0; r < 16; r++) {
+            const float *pair = scores + p * 4 * TILE + r * GROUP;
+            vec low = v_exp2(v_multiply_sub(v_load(pair), scale, v_set(reference[r])));
+            vec high = v_exp2(v_multiply_sub(v_load(pair + 2 * TILE), scale, v_set(reference[r])));
+            total[r] = v_store_weight_pair(weights + p * 2 * TILE + r * GROUP, low, high, total[r]);
+        }
+#pragma clang loop unroll(full)
+    for (int r = 0; r < 16; r++) v_store(w->total + (row + r) * LANES, total[r]);
+}
+
+/// Second phase: weights of the step.
+static void weigh(const work *w, step s) {
+    if (needs_adjusting(s.keys)) adjust(w, s);
+    for (int tile = 0; tile < row_tiles(w, s.strip); tile++)
+        weigh_tile(
+            w, w->scores[s.parity] + tile * TILE, s.keys->count, s.strip * STRIP + tile * 16,
+            w->weights + tile * TILE);
+}
+
+VDIT_INLINE void value_columns(
+    const int tall, const int wide, tile_file *tiles, const work *w, const chunk *keys, int32_t column, float *out) {
+    enum { COLUMN = PANEL / ELEMENTS * GROUP };
+    float *below = out + w->columns * TILE;
+    TILE_LOAD(0, out);
+    if (wide) TILE_LOAD(1, out + TILE);
+    if (tall) TILE_LOAD(2, below);
+    if (tall && wide) TILE_LOAD(3, below + TILE);
+    for (int p = 0; p < keys->count; p++) {
+        const uint32_t *values = keys->panels[p].values + column * COLUMN, *weights = w->weights + p * 2 * TILE;
+        TILE_LOAD(4, weights);
+        TILE_LOAD(6, values);
+        TILE_DOT(0, 4, 6);
+        if (wide) TILE_LOAD(7, values + COLUMN);
+        if (wide) TILE_DOT(1, 4, 7);
+        if (tall) TILE_LOAD(5, weights + TILE);
+        if (tall) TILE_DOT(2, 5, 6);
+        if (tall && wide) TILE_DOT(3, 5, 7);
+    }
+    TILE_STORE(0, out);
+    if (wide) TILE_STORE(1, out + TILE);
+    if (tall) TILE_STORE(2, below);
+    if (tall && wide) TILE_STORE(3, below + TILE);
+}
+
+/// Third phase: the step's part of the output.
+static void accumulate(const work *w, tile_file *tiles, step s) {
+    float *out = w->out + s.strip * 2 * w->columns * TILE;
+    int tall = row_tiles(w, s.strip) == 2;
+    for (int32_t c = 0; c < w->columns; c += 2) {
+        float *to = out + c * TILE;
+        if (c + 1 < w->columns)
+            if (tall) value_columns(1, 1, tiles, w, s.keys, c, to);
+            else value_columns(0, 1, tiles, w, s.keys, c, to);
+        else if (tall) value_columns(1, 0, tiles, w, s.keys, c, to);
+        else value_columns(0, 0, tiles, w, s.keys, c, to);
+    }
+}
+
+static void start(const vdit_attend_call *call, work *w) {
+    int32_t tiles = (call->rows + 15) / 16;
+    memset(w->q, 0, (size_t)tiles * w->depth * TILE * 4);
+    memset(w->out, 0, (size_t)tiles * w->columns * TILE * 4);
+    memset(w->total, 0, (size_t)VDIT_ATTEND_ROWS * LANES * 4);
+    for (int32_t row = 0; row < VDIT_ATTEND_ROWS; row++) w->reference[row] = w->limit[row] = MASKED;
+    uint32_t line[MAX_HEAD_DIM / ELEMENTS] = {0};
+    for (int32_t row = 0; row < call->rows; row++) {
+        load_units(&call->q, row, call->head_dim, line);
+        uint32_t *to = w->q + row / 16 * w->depth * TILE + row % 16 * GROUP;
+        for (int32_t d = 0; d < w->depth; d++) memcpy(to + d * TILE, line + d * GROUP, GROUP * 4);
+    }
+}
+
+static void finish(const vdit_attend_call *call, const work *w) {
+    float line[MAX_HEAD_DIM];
+    for (int32_t row = 0; row < call->rows; row++) {
+        const float *from = w->out + row / 16 * w->columns * TILE + row % 16 * GROUP;
+        for (int32_t c = 0; c < w->columns; c++) memcpy(line + c * GROUP, from + c * TILE, GROUP * 4);
+        float total = 0;
+        for (int32_t i = 0; i < LANES; i++) total += w->total[row * LANES + i];
+        write_row(call, row, line, total, w->reference[row]);
+    }
+}
+
+static void attend(const vdit_attend_call *call) {
+    work w = divided(call);
+    start(call, &w);
+    chunk chunks[UNDER_WAY] = {0};
+    int last = 0, strips = (call->rows + STRIP - 1) / STRIP;
+    tile_file file, *tiles = &file;
+    TILES_BEGIN;
+    step next = {NULL, strips - 1, 0}, current = {NULL, 0, 0}, previous = current;
+    int more = 1;
+    do {
+        if (more) {
+            next.parity ^= 1;
+            if (++next.strip == strips) {
+                int after = (last + 1) % UNDER_WAY;
+                more = next_chunk(call, &chunks[last], &chunks[after]) > 0;
+                next = (step){more ? &chunks[after] : NULL, 0, next.parity};
+                last = after;
+            }
+        }
+        if (next.keys) score(&w, tiles, next);
+        if (previous.keys) accumulate(&w, tiles, previous);
+        if (current.keys) weigh(&w, current);
+        previous = current;
+        current = next;
+    } while (current.keys || previous.keys);
+    TILES_END;
+    finish(call, &w);
+}

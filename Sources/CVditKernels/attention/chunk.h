@@ -1,0 +1,67 @@
+// What attend has in common whatever multiplies: the walk over the kept keys, a chunk of panels at a time, and
+// the end of a row. Included inside an ISA region after pack.h and the definition of CHUNK_PANELS.
+
+// In units of log 2: how far a score may exceed its row's reference before the row is rescaled; the score of
+// what is no key.
+static const float SLACK = 8, MASKED = -1e30f;
+static const float LOG2_E = 1.44269504f, LN_2 = 0.693147181f;
+
+typedef struct {
+    const uint32_t *keys, *values;
+    const float *bias;
+    int32_t count;  // keys in it
+} key_panel;
+
+typedef struct {
+    key_panel panels[CHUNK_PANELS];
+    int count;
+    // Where the next chunk starts: the panel of the block `kept` names.
+    int32_t kept, panel;
+} chunk;
+
+/// The chunk after `last` (all zeros before the first), 0 panels at the end. May overwrite `last`.
+static int next_chunk(const vdit_attend_call *call, const chunk *last, chunk *next) {
+    int64_t bytes = panel_bytes(call->head_dim);
+    int count = 0;
+    int32_t kept = last->kept, within = last->panel;
+    while (count < CHUNK_PANELS && kept < call->kept_count) {
+        int32_t block = call->kept[kept];
+        int32_t left = call->block_keys[block + 1] - call->block_keys[block] - within * PANEL;
+        int64_t panel = (int64_t)call->block_panel[block] + within;
+        next->panels[count++] = (key_panel){
+            (const uint32_t *)((const char *)call->keys + panel * bytes),
+            (const uint32_t *)((const char *)call->values + panel * bytes),
+            call->key_bias ? call->key_bias + panel * PANEL : NULL, left < PANEL ? left : PANEL};
+        within++;
+        if (left <= PANEL) {
+            within = 0;
+            kept++;
+        }
+    }
+    next->count = count;
+    next->kept = kept;
+    next->panel = within;
+    return count;
+}
+
+/// Whether the scores need biases added or what is no key masked.
+VDIT_INLINE int needs_adjusting(const chunk *keys) {
+    int result = 0;
+    for (int p = 0; p < keys->count; p++) result |= keys->panels[p].count < PANEL || keys->panels[p].bias;
+    return result;
+}
+
+/// sums / total to the row's place.
+static void write_row(
+    const vdit_attend_call *call, int32_t row, const float *sums, float total, float reference) {
+    float factor = 1 / total;
+    int64_t token = row_of(&call->q, row);
+    if (call->out_type == VDIT_BF16) {
+        uint16_t *to = (uint16_t *)call->out + token * call->out_stride;
+        for (int32_t c = 0; c < call->head_dim; c++) to[c] = rounded_bf16(sums[c] * factor);
+    } else {
+        float *to = (float *)call->out + token * call->out_stride;
+        for (int32_t c = 0; c < call->head_dim; c++) to[c] = sums[c] * factor;
+    }
+    if (call->lse) call->lse[token] = reference * LN_2 + logf(total);
+}
