@@ -131,7 +131,7 @@ extension Trace {
 extension WanVAEConfig {
     /// What a decode of frames of this many pixels holds at most: every causal convolution's past two
     /// frames, and at every resolution two frames on their way through the widest stage.
-    func decodeBytes(height: Int, width: Int, operandBytes: Int) -> Int {
+    public func decodeBytes(height: Int, width: Int, operandBytes: Int) -> Int {
         var (rows, columns) = (height / spatialCompression, width / spatialCompression)
         var past = 0
         var passing: [Int: Int] = [:]
