@@ -1,15 +1,12 @@
 import Foundation
 import VditTensor
 
-/// Decodes a small JSON file of ours or of a model directory. Unknown keys are ignored.
+/// Decodes a JSON text of our own. Unknown keys are ignored.
 ///
-/// - Parameter dialect: `.python` also takes the `NaN` and `Infinity` that Python's `json` writes.
 /// - Throws: `PipelineError.invalid` (65) naming file and field.
 func decodeJSON<Value: Decodable>(
-    _ type: Value.Type, from data: Data, path: String, dialect: JSONDialect = .strict
+    _ type: Value.Type, from data: Data, path: String, decoder: JSONDecoder = JSONDecoder()
 ) throws(PipelineError) -> Value {
-    let decoder = JSONDecoder()
-    decoder.allowsJSON5 = dialect == .python
     do {
         return try decoder.decode(type, from: data)
     } catch let error as DecodingError {
@@ -37,26 +34,36 @@ func decodeJSON<Value: Decodable>(
     }
 }
 
-enum JSONDialect { case strict, python }
+/// Creates a folder and those above it where they do not exist.
+///
+/// - Throws: `PipelineError.invalid` (73) when it cannot be created or the path is no folder.
+func createDirectory(_ path: String) throws(PipelineError) {
+    var isDirectory: ObjCBool = false
+    if FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory), isDirectory.boolValue {
+        return
+    }
+    do {
+        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+    } catch {
+        throw .invalid(
+            path, found: "a folder that cannot be created", expected: "a writable place",
+            kind: .cannotCreate)
+    }
+}
 
 /// The content of a small text file.
 ///
-/// - Throws: `PipelineError.invalid` when it is missing (66), unreadable, not a plain file, or larger than 16 MiB (65).
-func readSmallFile(_ path: String, limit: Int = 16 << 20) throws(PipelineError) -> Data {
-    var status = stat()
-    guard stat(path, &status) == 0 else {
-        let missing = errno == ENOENT || errno == ENOTDIR
-        throw .invalid(
-            path, found: String(cString: strerror(errno)), expected: "a readable file",
-            kind: missing ? .missingInput : .permission)
-    }
-    guard status.st_mode & S_IFMT == S_IFREG, status.st_size <= limit else {
-        throw .invalid(
-            path, found: status.st_mode & S_IFMT == S_IFREG ? "\(status.st_size) bytes" : "no plain file",
-            expected: "a plain file of at most \(limit) bytes", kind: .badData)
-    }
-    guard let data = FileManager.default.contents(atPath: path) else {
-        throw .invalid(path, found: "an unreadable file", expected: "a readable one", kind: .permission)
+/// - Throws: `TensorError.missing`, or `PipelineError.invalid` when it is no plain file of at most 16 MiB.
+func readSmallFile(_ path: String) throws -> Data {
+    let attributes = try? FileManager.default.attributesOfItem(atPath: path)
+    guard let attributes else { throw TensorError.missing(path: path) }
+    let size = attributes[.size] as? Int ?? 0
+    guard attributes[.type] as? FileAttributeType == .typeRegular, size <= 16 << 20,
+        let data = FileManager.default.contents(atPath: path)
+    else {
+        throw PipelineError.invalid(
+            path, found: "something else", expected: "a readable plain file of at most 16 MiB",
+            kind: .badData)
     }
     return data
 }

@@ -27,15 +27,3 @@ func combination(_ terms: [(weight: Double, tensor: Tensor)]) -> Tensor {
     }
     return result
 }
-
-extension Tensor {
-    /// Whether no element of this fp32 tensor is NaN or infinite.
-    var isFinite: Bool {
-        // x · 0 is 0 for finite x and NaN otherwise, and NaN survives the sum; this vectorises.
-        withFloats { values in
-            var sum: Float = 0
-            for value in values { sum += value * 0 }
-            return sum == 0
-        }
-    }
-}

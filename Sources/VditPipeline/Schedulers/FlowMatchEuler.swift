@@ -113,6 +113,19 @@ public struct DynamicShift: Sendable, Equatable {
 
     public init() {}
 
+    /// - Throws: `TensorError.malformed` naming the key.
+    init(_ file: ConfigFile) throws(TensorError) {
+        baseShift = try file.numberIfPresent("base_shift", -100...100) ?? baseShift
+        maxShift = try file.numberIfPresent("max_shift", -100...100) ?? maxShift
+        baseTokens = try file.integerIfPresent("base_image_seq_len", 0...1 << 40) ?? baseTokens
+        maxTokens =
+            try file.integerIfPresent("max_image_seq_len", baseTokens + 1...1 << 41) ?? maxTokens
+        if try file.stringIfPresent("time_shift_type") != nil {
+            let type = try file.string("time_shift_type", oneOf: ["exponential", "linear"])
+            isExponential = type == "exponential"
+        }
+    }
+
     /// What takes the static shift's place.
     func factor(tokens: Int) -> Double {
         let slope = (maxShift - baseShift) / Double(maxTokens - baseTokens)
@@ -120,5 +133,3 @@ public struct DynamicShift: Sendable, Equatable {
         return isExponential ? exp(mu) : mu
     }
 }
-
-func logarithm(_ x: Double) -> Double { log(x) }

@@ -1,3 +1,4 @@
+import Glibc
 import VditTensor
 
 /// One place in the sampler's loop.
@@ -96,5 +97,5 @@ func stretched<Real: BinaryFloatingPoint>(_ sigmas: [Real], to terminal: Real?) 
 
 /// Half the logarithm of the signal-to-noise ratio of a flow: ln(1 − sigma) − ln(sigma); +∞ at sigma 0.
 func logSignalToNoise(_ sigma: Double) -> Double {
-    logarithm(1 - sigma) - logarithm(sigma)
+    log(1 - sigma) - log(sigma)
 }

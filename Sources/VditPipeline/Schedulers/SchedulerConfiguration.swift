@@ -1,4 +1,3 @@
-import Foundation
 import VditTensor
 
 /// What a `scheduler_config.json` decides, for any of the schedulers.
@@ -89,171 +88,75 @@ public struct SchedulerConfiguration: Sendable, Equatable {
 extension SchedulerConfiguration {
     /// Reads diffusers' `scheduler_config.json`; keys that do not matter to a flow are ignored.
     ///
-    /// - Throws: `PipelineError` naming the field: 65 for a wrong type or range, 69 for a setting that
-    ///   would change the result and is not supported.
-    public init(json data: Data, path: String) throws(PipelineError) {
-        let file = try decodeJSON(File.self, from: data, path: path, dialect: .python)
-        guard let kind = Kind.allCases.first(where: { $0.className == file.className }) else {
-            throw .unsupported(
-                "\(path): _class_name", found: file.className,
-                expected: expectedNames(
-                    Kind.allCases.map(\.className), insteadOf: file.className))
+    /// - Throws: `TensorError.malformed` (65) for a wrong type or range, `PipelineError.unsupported` (69)
+    ///   for a setting that would change the result and that we do not have; both name file and key.
+    public init(_ file: ConfigFile) throws {
+        guard let className = try file.stringIfPresent("_class_name") else {
+            throw TensorError.malformed(
+                path: file.path, field: "_class_name", found: "nothing",
+                expected: expectedNames(Kind.allCases.map(\.className), insteadOf: ""))
         }
-        try file.refuseUnsupported(kind, path: path)
-
-        func check(_ name: String, _ value: Double?, _ range: ClosedRange<Double>)
-            throws(PipelineError)
-        {
-            guard let value, !range.contains(value) else { return }
-            throw .invalid(
-                "\(path): \(name)", found: "\(value)",
-                expected: "\(range.lowerBound) to \(range.upperBound)", kind: .badData)
+        guard let kind = Kind.allCases.first(where: { $0.className == className }) else {
+            throw PipelineError.unsupported(
+                "\(file.path): _class_name", found: className,
+                expected: expectedNames(Kind.allCases.map(\.className), insteadOf: className))
         }
-        let shift = kind == .euler ? file.shift : file.flowShift
-        try check(kind == .euler ? "shift" : "flow_shift", shift, 1e-6...1000)
-        try check("num_train_timesteps", file.trainTimesteps.map(Double.init), 1...1_000_000)
-        try check("solver_order", file.solverOrder.map(Double.init), 1...3)
-        try check("shift_terminal", file.shiftTerminal, 0...0.999)
-
-        self.init(kind, flowShift: shift ?? 1)
-        trainTimesteps = file.trainTimesteps ?? 1000
+        try Self.refuseUnsupported(file, kind)
+        let shiftKey = kind == .euler ? "shift" : "flow_shift"
+        self.init(kind, flowShift: try file.numberIfPresent(shiftKey, 1e-6...1000) ?? 1)
+        trainTimesteps = try file.integerIfPresent("num_train_timesteps", 1...1_000_000) ?? 1000
+        shiftTerminal = try file.numberIfPresent("shift_terminal", 0...0.999)
+        if shiftTerminal == 0 { shiftTerminal = nil }
         if kind == .euler {
-            shiftTerminal = file.shiftTerminal == 0 ? nil : file.shiftTerminal
-            invertSigmas = file.invertSigmas ?? false
-            if file.useDynamicShifting == true { dynamicShift = try file.dynamicShift(path: path) }
+            invertSigmas = try file.boolIfPresent("invert_sigmas") ?? false
+            if try file.boolIfPresent("use_dynamic_shifting") == true {
+                dynamicShift = try DynamicShift(file)
+            }
             return
         }
-        solverOrder = file.solverOrder ?? 2
-        lowerOrderFinal = file.lowerOrderFinal ?? true
-        disableCorrector = file.disableCorrector ?? []
-        shiftTerminal = file.shiftTerminal == 0 ? nil : file.shiftTerminal
+        solverOrder = try file.integerIfPresent("solver_order", 1...3) ?? 2
+        lowerOrderFinal = try file.boolIfPresent("lower_order_final") ?? true
+        disableCorrector = try (file.numbersIfPresent("disable_corrector") ?? [])
+            .compactMap { Int(exactly: $0) }
         let types: [SolverType] = kind == .unipc ? [.bh1, .bh2] : [.midpoint, .heun]
-        if let name = file.solverType {
+        if let name = try file.stringIfPresent("solver_type") {
             guard let type = types.first(where: { $0.rawValue == name }) else {
-                throw .unsupported(
-                    "\(path): solver_type", found: name,
+                throw PipelineError.unsupported(
+                    "\(file.path): solver_type", found: name,
                     expected: expectedNames(types.map(\.rawValue), insteadOf: name))
             }
             solverType = type
         }
     }
 
-    /// Reads the file at `path`.
-    public init(path: String) throws {
-        self = try SchedulerConfiguration(json: try readSmallFile(path), path: path)
-    }
-
-    /// The keys of diffusers that we read.
-    private struct File: Decodable {
-        var className: String
-        var trainTimesteps: Int?
-        var flowShift: Double?
-        var shift: Double?
-        var solverOrder: Int?
-        var solverType: String?
-        var algorithmType: String?
-        var lowerOrderFinal: Bool?
-        var disableCorrector: [Int]?
-        var predictionType: String?
-        var finalSigmasType: String?
-        var useFlowSigmas: Bool?
-        var predictX0: Bool?
-        var shiftTerminal: Double?
-        var invertSigmas: Bool?
-        var useDynamicShifting: Bool?
-        var timeShiftType: String?
-        var baseShift: Double?
-        var maxShift: Double?
-        var baseTokens: Int?
-        var maxTokens: Int?
-        var thresholding: Bool?
-        var useKarrasSigmas: Bool?
-        var useExponentialSigmas: Bool?
-        var useBetaSigmas: Bool?
-        var useLuLambdas: Bool?
-        var eulerAtFinal: Bool?
-        var stochasticSampling: Bool?
-        var solverP: AnyValue?
-
-        enum CodingKeys: String, CodingKey {
-            case className = "_class_name"
-            case trainTimesteps = "num_train_timesteps"
-            case flowShift = "flow_shift"
-            case shift
-            case solverOrder = "solver_order"
-            case solverType = "solver_type"
-            case algorithmType = "algorithm_type"
-            case lowerOrderFinal = "lower_order_final"
-            case disableCorrector = "disable_corrector"
-            case predictionType = "prediction_type"
-            case finalSigmasType = "final_sigmas_type"
-            case useFlowSigmas = "use_flow_sigmas"
-            case predictX0 = "predict_x0"
-            case shiftTerminal = "shift_terminal"
-            case invertSigmas = "invert_sigmas"
-            case useDynamicShifting = "use_dynamic_shifting"
-            case timeShiftType = "time_shift_type"
-            case baseShift = "base_shift"
-            case maxShift = "max_shift"
-            case baseTokens = "base_image_seq_len"
-            case maxTokens = "max_image_seq_len"
-            case thresholding
-            case useKarrasSigmas = "use_karras_sigmas"
-            case useExponentialSigmas = "use_exponential_sigmas"
-            case useBetaSigmas = "use_beta_sigmas"
-            case useLuLambdas = "use_lu_lambdas"
-            case eulerAtFinal = "euler_at_final"
-            case stochasticSampling = "stochastic_sampling"
-            case solverP = "solver_p"
+    private static func refuseUnsupported(_ file: ConfigFile, _ kind: Kind) throws {
+        var switches = [
+            "thresholding", "use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas",
+            "use_lu_lambdas", "stochastic_sampling",
+        ]
+        if kind != .euler { switches.append("use_dynamic_shifting") }
+        for key in switches where try file.boolIfPresent(key) == true {
+            throw PipelineError.unsupported("\(file.path): \(key)", found: "true", expected: "false")
         }
-
-        func refuseUnsupported(_ kind: Kind, path: String) throws(PipelineError) {
-            let switches: [(String, Bool?)] = [
-                ("thresholding", thresholding), ("use_karras_sigmas", useKarrasSigmas),
-                ("use_exponential_sigmas", useExponentialSigmas),
-                ("use_beta_sigmas", useBetaSigmas), ("use_lu_lambdas", useLuLambdas),
-                ("stochastic_sampling", stochasticSampling),
-                ("solver_p", solverP.map { _ in true }),
-                ("use_dynamic_shifting", kind == .euler ? false : useDynamicShifting),
-            ]
-            for (name, value) in switches where value == true {
-                throw .unsupported("\(path): \(name)", found: "this setting", expected: "false")
-            }
-            if kind == .euler { return }
-            let words: [(String, String?, String)] = [
-                ("prediction_type", predictionType ?? "epsilon", "flow_prediction"),
-                ("final_sigmas_type", finalSigmasType ?? "zero", "zero"),
-                ("algorithm_type", algorithmType ?? "dpmsolver++", "dpmsolver++"),
-                ("use_flow_sigmas", "\(useFlowSigmas ?? false)", "true"),
-                ("predict_x0", "\(predictX0 ?? true)", "true"),
-            ]
-            for (name, value, expected) in words where value != expected {
-                throw .unsupported(
-                    "\(path): \(name)", found: value ?? "nothing", expected: expected)
+        if file.keys.contains("solver_p") {
+            throw PipelineError.unsupported(
+                "\(file.path): solver_p", found: "another solver", expected: "null")
+        }
+        if kind == .euler { return }
+        // Diffusers' own defaults, when the key is absent, are those of another kind of model.
+        for (key, absent, expected) in [
+            ("prediction_type", "epsilon", "flow_prediction"), ("final_sigmas_type", "zero", "zero"),
+            ("algorithm_type", "dpmsolver++", "dpmsolver++"),
+        ] {
+            let found = try file.stringIfPresent(key) ?? absent
+            if found != expected {
+                throw PipelineError.unsupported(
+                    "\(file.path): \(key)", found: found, expected: expected)
             }
         }
-
-        func dynamicShift(path: String) throws(PipelineError) -> DynamicShift {
-            var result = DynamicShift()
-            result.baseShift = baseShift ?? result.baseShift
-            result.maxShift = maxShift ?? result.maxShift
-            result.baseTokens = baseTokens ?? result.baseTokens
-            result.maxTokens = maxTokens ?? result.maxTokens
-            result.isExponential = (timeShiftType ?? "exponential") == "exponential"
-            guard result.maxTokens > result.baseTokens, result.baseTokens >= 0,
-                result.maxTokens <= 1 << 40
-            else {
-                throw .invalid(
-                    "\(path): max_image_seq_len", found: "\(result.maxTokens)",
-                    expected: "more than base_image_seq_len (\(result.baseTokens))",
-                    kind: .badData)
-            }
-            return result
+        for (key, absent) in [("use_flow_sigmas", false), ("predict_x0", true)]
+        where try file.boolIfPresent(key) ?? absent == false {
+            throw PipelineError.unsupported("\(file.path): \(key)", found: "false", expected: "true")
         }
-    }
-
-    /// A value whose content does not matter, only that it is there.
-    private struct AnyValue: Decodable {
-        init(from decoder: any Decoder) throws {}
     }
 }
