@@ -1,0 +1,132 @@
+import Foundation
+import VditMedia
+import VditTensor
+
+/// The state of a run between two steps, as one safetensors file.
+///
+/// Tensors: `latents`, `scheduler.*`, `learned.*`. Metadata: the step, the scheduler's numbers, the run's
+/// identity, and a SHA-256 over all of it.
+public struct Checkpoint: Sendable {
+    /// Steps done.
+    public let completed: Int
+    /// `[channels, frames, height, width]` f32.
+    public let latents: Tensor
+    public let history: SchedulerHistory
+    /// What sparse methods learned, as `expert.branch.layer.name`.
+    public let learned: [String: Tensor]
+    /// Everything the result depends on, by the name a person knows it by. A checkpoint continues only a
+    /// run that agrees in all of it.
+    public let identity: [String: String]
+
+    public init(
+        completed: Int, latents: Tensor, history: SchedulerHistory, learned: [String: Tensor],
+        identity: [String: String]
+    ) {
+        self.completed = completed
+        self.latents = latents
+        self.history = history
+        self.learned = learned
+        self.identity = identity
+    }
+
+    private static let format = "vdit-checkpoint-1"
+
+    /// The checkpoint's place beside an output.
+    public static func path(forOutput output: String) -> String {
+        companionPath(output, ".vdit-checkpoint")
+    }
+
+    /// Writes the file, which appears complete or not at all and replaces an earlier one.
+    ///
+    /// - Throws: `TensorError.inaccessible` when it cannot be written.
+    public func write(to path: String) throws {
+        var tensors = ["latents": latents]
+        for (name, tensor) in history.tensors { tensors["scheduler.\(name)"] = tensor }
+        for (name, tensor) in learned { tensors["learned.\(name)"] = tensor }
+        var metadata = [
+            "format": Self.format, "completed": "\(completed)",
+            "scheduler": try Self.json(history.numbers), "identity": try Self.json(identity),
+        ]
+        metadata["sha256"] = Self.digest(tensors, metadata)
+        try SafetensorsWriter.write(tensors, metadata: metadata, to: path, existing: .replace)
+    }
+
+    /// Reads a file and checks it completely.
+    ///
+    /// - Throws: `TensorError` for a file that is missing, truncated or no safetensors; `PipelineError.invalid`
+    ///   (65) for one that is no checkpoint, of another version, or damaged.
+    public init(path: String) throws {
+        let file = try SafetensorsReader(path)
+        func refuse(_ field: String, _ found: String, _ expected: String) -> PipelineError {
+            .invalid("\(path): \(field)", found: found, expected: expected, kind: .badData)
+        }
+        var metadata = file.metadata
+        guard metadata["format"] == Self.format else {
+            throw refuse(
+                "format", metadata["format"].map { "\"\($0.prefix(60))\"" } ?? "no checkpoint of vdit",
+                "\"\(Self.format)\"")
+        }
+        var tensors: [String: Tensor] = [:]
+        for name in file.names { tensors[name] = try file.tensor(name).copy() }
+        let stored = metadata.removeValue(forKey: "sha256")
+        guard stored == Self.digest(tensors, metadata) else {
+            throw refuse("sha256", "another digest", "the digest of its content; the file is damaged")
+        }
+        guard let completed = metadata["completed"].flatMap({ Int($0) }), completed >= 0 else {
+            throw refuse("completed", metadata["completed"] ?? "nothing", "a number of steps")
+        }
+        guard let latents = tensors["latents"], latents.dtype == .f32, latents.rank == 4,
+            latents.isFinite
+        else { throw refuse("latents", "another tensor", "finite F32 [channels, frames, height, width]") }
+        var history = SchedulerHistory()
+        history.numbers = try decodeJSON(
+            [String: Int].self, from: Data((metadata["scheduler"] ?? "").utf8),
+            path: "\(path): scheduler")
+        var learned: [String: Tensor] = [:]
+        for (name, tensor) in tensors {
+            if name.hasPrefix("scheduler.") { history.tensors[String(name.dropFirst(10))] = tensor }
+            if name.hasPrefix("learned.") { learned[String(name.dropFirst(8))] = tensor }
+        }
+        let identity = try decodeJSON(
+            [String: String].self, from: Data((metadata["identity"] ?? "").utf8),
+            path: "\(path): identity")
+        self.init(
+            completed: completed, latents: latents, history: history, learned: learned,
+            identity: identity)
+    }
+
+    /// Refuses to continue another run.
+    ///
+    /// - Throws: `PipelineError.otherRun` (78) with the first field that differs.
+    public func verify(identity current: [String: String], path: String) throws(PipelineError) {
+        for name in Set(identity.keys).union(current.keys).sorted() {
+            let (then, now) = (identity[name] ?? "nothing", current[name] ?? "nothing")
+            if then != now {
+                throw .otherRun(path: path, field: name, checkpoint: then, current: now)
+            }
+        }
+    }
+
+    private static func json<Value: Encodable>(_ value: Value) throws -> String {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        return String(decoding: try encoder.encode(value), as: UTF8.self)
+    }
+
+    private static func digest(_ tensors: [String: Tensor], _ metadata: [String: String]) -> String {
+        var lines = tensors.sorted { $0.key < $1.key }.map { name, tensor in
+            "\(name) \(tensor.dtype.rawValue) \(tensor.shape) "
+                + tensor.withBytes { Digest.sha256($0) }
+        }
+        lines += metadata.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }
+        return Digest.sha256(Array(lines.joined(separator: "\n").utf8))
+    }
+}
+
+/// A file beside an output: its name and a suffix. For a pattern such as `frames/%05d.png` it is
+/// `frames/sequence` and the suffix.
+public func companionPath(_ output: String, _ suffix: String) -> String {
+    guard output.contains("%") else { return output + suffix }
+    let folder = output.lastIndex(of: "/").map { String(output[...$0]) } ?? ""
+    return folder + "sequence" + suffix
+}

@@ -1,0 +1,67 @@
+import VditModels
+import VditTensor
+
+/// What a run will cost, before it starts.
+public struct Estimate: Sendable, Equatable {
+    /// Video tokens of the transformer.
+    public let tokens: Int
+    /// Multiply-adds count as 2; dense attention. Of one transformer call.
+    public let selfAttentionFLOPs: Double
+    public let otherFLOPs: Double
+    /// Transformer calls of the whole run.
+    public let calls: Int
+    public var totalFLOPs: Double { (selfAttentionFLOPs + otherFLOPs) * Double(calls) }
+
+    public let parameters: Int
+    /// Packed weights of all transformers.
+    public let weightBytes: Int
+    /// Residual stream, queries, keys, values and what the layers keep of the prompts.
+    public let activationBytes: Int
+    /// Weights and frames of the decoder, which runs after the transformers are gone.
+    public let decoderBytes: Int
+    /// Latents, scheduler history, guidance.
+    public let samplerBytes: Int
+    /// Of the method's state between steps.
+    public let methodBytes: Int
+    /// The larger of sampling and decoding, with the process itself.
+    public var peakBytes: Int {
+        Self.processBytes + samplerBytes
+            + max(weightBytes + activationBytes + methodBytes, decoderBytes)
+    }
+
+    /// Code, libraries and the threads' scratch.
+    private static let processBytes = 192 << 20
+
+    /// - Parameters:
+    ///   - latents: `[channels, frames, height, width]` of the latents.
+    ///   - decoderActivationBytes: what the decoder holds beside its weights.
+    ///   - methodBytes: what the sparse method keeps.
+    public init(
+        model: ModelDirectory, latents: [Int], textTokens: Int, steps: Int, guidedSteps: Int,
+        precision: Precision, decoderActivationBytes: Int, methodBytes: Int = 0
+    ) {
+        let config = model.config
+        let tokens =
+            latents[1] / config.patch[0] * (latents[2] / config.patch[1])
+            * (latents[3] / config.patch[2])
+        self.tokens = tokens
+        let (s, d, t) = (Double(tokens), Double(config.inner), Double(textTokens))
+        let layers = Double(config.layers)
+        selfAttentionFLOPs = layers * 4 * s * s * d
+        otherFLOPs =
+            layers
+            * (8 * d * d * s + 4 * d * d * s + 4 * s * t * d + 4 * d * d * t
+                + 4 * d * Double(config.ffnDim) * s)
+        calls = steps + guidedSteps
+        parameters = model.transformers.reduce(0) { $0 + $1.config.parameterCount }
+        let operand = precision.dtype.byteCount
+        weightBytes = parameters * operand
+        // Residual fp32; q, k, v and their packed copies; the output; room for one chunk per thread.
+        let perToken = config.inner * (4 + 6 * operand + operand)
+        let prompts = (guidedSteps > 0 ? 2 : 1) * config.layers * textTokens * config.inner * 2 * operand
+        activationBytes = tokens * perToken + prompts
+        decoderBytes = model.vae.parameterCount * 4 + decoderActivationBytes
+        samplerBytes = latents.reduce(1, *) * 4 * 10
+        self.methodBytes = methodBytes
+    }
+}

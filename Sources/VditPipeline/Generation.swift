@@ -1,0 +1,201 @@
+import VditAttention
+import VditModels
+import VditTensor
+
+/// A transformer and the part of the loop it serves. Most models have one; Wan 2.2 A14B has two.
+public struct Expert {
+    public let model: any VideoModel
+    public let guidance: Guidance
+    /// Serves timesteps from this one up, as far as no earlier expert does; 0 for the last one.
+    public let lowestTimestep: Float
+    /// The self-attention of this model in this run, with all it learns.
+    public let attention: AttentionContext
+
+    public init(
+        model: any VideoModel, guidance: Guidance, lowestTimestep: Float = 0,
+        attention: AttentionContext
+    ) {
+        self.model = model
+        self.guidance = guidance
+        self.lowestTimestep = lowestTimestep
+        self.attention = attention
+    }
+}
+
+/// What one step computed, for previews and for laying a run beside another.
+public struct StepResult: Sendable {
+    public let step: Step
+    /// The model's output with the prompt, and without it where guidance asked for that:
+    /// `[channels, frames, height, width]` f32.
+    public let conditional: Tensor
+    public let unconditional: Tensor?
+    /// The latents after the step.
+    public let latents: Tensor
+    /// The clean latents this step's output points to.
+    public let estimate: Tensor
+}
+
+/// One video on its way from noise to latents that can be decoded.
+///
+/// Owns all that changes from step to step: latents, the scheduler's history, what sparse methods learned.
+/// `checkpoint` takes exactly that out and `restore` puts it back.
+public struct Generation: ~Copyable {
+    /// `[channels, frames, height, width]` f32, after `completed` steps.
+    public private(set) var latents: Tensor
+    public private(set) var completed = 0
+    private var scheduler: any Scheduler
+    private let experts: [Expert]
+    private let conditional: Conditioning
+    private let unconditional: Conditioning
+    private let acceptsNonFinite: Bool
+    /// The projected prompts of the expert at work; another expert's are dropped.
+    private var prepared: [AttentionSite.Branch: any PreparedConditioning] = [:]
+    private var preparedExpert = -1
+
+    /// What to do about NaN and infinities.
+    public enum NonFinite: Sendable { case refuse, accept }
+
+    /// - Parameters:
+    ///   - experts: in the order they serve the loop, at least one.
+    ///   - noise: `[channels, frames, height, width]` f32 at the scheduler's first noise level.
+    /// - Throws: `PipelineError.notFinite` for noise that is not finite.
+    public init(
+        experts: [Expert], scheduler: any Scheduler, noise: Tensor, conditional: Conditioning,
+        unconditional: Conditioning, nonFinite: NonFinite = .refuse
+    ) throws(PipelineError) {
+        precondition(!experts.isEmpty && noise.rank == 4 && noise.dtype == .f32)
+        self.experts = experts
+        self.scheduler = scheduler
+        self.conditional = conditional
+        self.unconditional = unconditional
+        acceptsNonFinite = nonFinite == .accept
+        latents = noise
+        if !acceptsNonFinite, !noise.isFinite {
+            throw .notFinite(
+                tensor: "the initial latents", step: 0, steps: scheduler.steps.count, layer: nil)
+        }
+    }
+
+    public var steps: [Step] { scheduler.steps }
+    public var isFinished: Bool { completed == scheduler.steps.count }
+
+    /// Computes the next step. When it throws, the generation is as it was before the call.
+    ///
+    /// - Parameter stop: polled before every layer.
+    /// - Throws: `PipelineError.cancelled` on a raised `stop`, `.notFinite` naming step and layer, and what
+    ///   the model and the sparse method throw.
+    public mutating func advance(stop: StopFlag? = nil) throws -> StepResult {
+        precondition(!isFinished)
+        let step = scheduler.steps[completed]
+        let serving = experts.firstIndex { step.timestep >= $0.lowestTimestep } ?? experts.count - 1
+        let expert = experts[serving]
+        if serving != preparedExpert {
+            prepared = [:]
+            preparedExpert = serving
+        }
+        let learned = expert.attention.learnedState().mapValues { $0.copy() }
+        do {
+            let withPrompt = try predict(expert, .conditional, step, stop)
+            var without: Tensor?
+            var prediction = withPrompt
+            if expert.guidance.applies(to: step) {
+                let other = try predict(expert, .unconditional, step, stop)
+                prediction = expert.guidance.combine(conditional: withPrompt, unconditional: other)
+                without = other
+            }
+            let before = latents
+            var next = scheduler
+            let after = next.advance(before, prediction: prediction, at: step)
+            try check(after, "the latents", step)
+            scheduler = next
+            latents = after
+            completed += 1
+            return StepResult(
+                step: step, conditional: withPrompt, unconditional: without, latents: after,
+                estimate: scheduler.estimate(before, prediction: prediction, at: step))
+        } catch {
+            try expert.attention.restore(learned)
+            throw error
+        }
+    }
+
+    private mutating func predict(
+        _ expert: Expert, _ branch: AttentionSite.Branch, _ step: Step, _ stop: StopFlag?
+    ) throws -> Tensor {
+        let conditioning: any PreparedConditioning
+        if let ready = prepared[branch] {
+            conditioning = ready
+        } else {
+            conditioning = try expert.model.prepare(
+                branch == .conditional ? conditional : unconditional)
+            prepared[branch] = conditioning
+        }
+        var pass = ForwardPass(
+            timesteps: [step.timestep], branch: branch, step: step.index, steps: step.count,
+            attend: { try expert.attention.attend($0) })
+        if let stop {
+            let cancelled = PipelineError.cancelled(
+                step: completed, steps: step.count, checkpoint: nil)
+            pass.onLayer = { _ in if stop.isStopping { throw cancelled } }
+        }
+        let output = try expert.model.predict(latents, conditioning: conditioning, pass)
+        if !acceptsNonFinite, !output.isFinite {
+            // Once more, looking at every layer: the run is lost anyway, and the layer is worth knowing.
+            pass.checksLayers = true
+            do {
+                _ = try expert.model.predict(latents, conditioning: conditioning, pass)
+            } catch ModelError.nonFinite(let layer) {
+                throw PipelineError.notFinite(
+                    tensor: "the model's \(branch.rawValue) pass", step: step.index,
+                    steps: step.count, layer: layer)
+            }
+            try check(output, "the model's \(branch.rawValue) output", step)
+        }
+        return output
+    }
+
+    private func check(_ tensor: Tensor, _ name: String, _ step: Step) throws(PipelineError) {
+        if !acceptsNonFinite, !tensor.isFinite {
+            throw .notFinite(tensor: name, step: step.index, steps: step.count, layer: nil)
+        }
+    }
+
+    // MARK: Checkpoints
+
+    /// All that must be kept to go on from here.
+    ///
+    /// - Parameter identity: what a run must agree on to continue it; see `Checkpoint`.
+    public func checkpoint(identity: [String: String]) -> Checkpoint {
+        var learned: [String: Tensor] = [:]
+        for (index, expert) in experts.enumerated() {
+            for (name, tensor) in expert.attention.learnedState() {
+                learned["\(index).\(name)"] = tensor
+            }
+        }
+        return Checkpoint(
+            completed: completed, latents: latents, history: scheduler.history, learned: learned,
+            identity: identity)
+    }
+
+    /// Goes on from a checkpoint of the same run, bit for bit.
+    ///
+    /// - Throws: `PipelineError.invalid` (65) when its tensors do not fit this run.
+    public mutating func restore(_ checkpoint: Checkpoint) throws {
+        guard checkpoint.latents.shape == latents.shape, checkpoint.completed <= steps.count else {
+            throw PipelineError.invalid(
+                "checkpoint: latents",
+                found: "\(checkpoint.latents.shape) after \(checkpoint.completed) steps",
+                expected: "\(latents.shape) after at most \(steps.count)", kind: .badData)
+        }
+        try scheduler.restore(checkpoint.history, like: latents)
+        for (index, expert) in experts.enumerated() {
+            let prefix = "\(index)."
+            let own = checkpoint.learned.filter { $0.key.hasPrefix(prefix) }
+            try expert.attention.restore(
+                Dictionary(
+                    uniqueKeysWithValues: own.map { (String($0.key.dropFirst(prefix.count)), $0.value) }))
+        }
+        latents = checkpoint.latents
+        completed = checkpoint.completed
+    }
+}

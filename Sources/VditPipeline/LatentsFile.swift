@@ -1,0 +1,69 @@
+import VditTensor
+
+/// Latents on disk: what a decoder needs to make the video, or the noise to start from.
+///
+/// Tensor `latents` f32 `[1, channels, frames, height, width]`, normalised as the sampler has them; metadata
+/// tells where they came from.
+public enum LatentsFile {
+    /// - Throws: `TensorError.inaccessible` when it cannot be written.
+    public static func write(
+        _ latents: Tensor, metadata: [String: String], to path: String, existing: ExistingFile
+    ) throws(TensorError) {
+        var metadata = metadata
+        metadata["format"] = "vdit-latents-1"
+        metadata["normalized"] = "true"
+        try SafetensorsWriter.write(
+            ["latents": batched(latents)], metadata: metadata, to: path, existing: existing)
+    }
+
+    /// Reads latents of ours, of musubi-tuner (`latent`), or noise under a name diffusers users give it.
+    ///
+    /// - Parameters:
+    ///   - channels: what the model or decoder takes.
+    ///   - extents: frames, height, width they must have, where that is known.
+    /// - Returns: `[channels, frames, height, width]` f32 and the file's metadata.
+    /// - Throws: `TensorError` for a file that is no such file; `PipelineError.invalid` (65) for a wrong
+    ///   shape or type, NaN or infinities.
+    public static func read(
+        _ path: String, channels: Int, extents: [Int]? = nil
+    ) throws -> (latents: Tensor, metadata: [String: String]) {
+        let stored: Tensor
+        var metadata: [String: String] = [:]
+        if path.hasSuffix(".npy") {
+            stored = try Npy.read(path)
+        } else {
+            let file = try SafetensorsReader(path)
+            let names = ["latents", "latent", "initial_noise", "noise"]
+            guard let name = names.first(where: { file.info($0) != nil }) else {
+                throw PipelineError.invalid(
+                    "\(path): tensor latents",
+                    found: "only " + file.names.prefix(5).joined(separator: ", "),
+                    expected: "latents [1, \(channels), frames, height, width]", kind: .badData)
+            }
+            stored = try file.tensor(name)
+            metadata = file.metadata
+        }
+        func refuse(_ field: String, _ found: String, _ expected: String) -> PipelineError {
+            .invalid("\(path): \(field)", found: found, expected: expected, kind: .badData)
+        }
+        guard stored.dtype.isFloatingPoint else {
+            throw refuse("dtype", stored.dtype.rawValue, "F32, F16 or BF16")
+        }
+        var shape = stored.shape
+        if shape.count == 5, shape[0] == 1 { shape.removeFirst() }
+        guard shape.count == 4, shape.allSatisfy({ $0 > 0 }) else {
+            throw refuse("shape", "\(stored.shape)", "[1, \(channels), frames, height, width]")
+        }
+        guard shape[0] == channels else {
+            throw refuse("channels", "\(shape[0])", "\(channels)")
+        }
+        if let extents, Array(shape.dropFirst()) != extents {
+            throw refuse(
+                "frames, height, width", "\(shape.dropFirst())",
+                "\(extents), the latent size of the video asked for")
+        }
+        let values = stored.converted(to: .f32).reshaped(shape)
+        guard values.isFinite else { throw refuse("values", "NaN or infinity", "finite numbers") }
+        return (values, metadata)
+    }
+}

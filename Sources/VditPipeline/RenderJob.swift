@@ -1,0 +1,65 @@
+import VditAttention
+import VditMedia
+import VditTensor
+
+/// One video to be made: what a `render` command says.
+public struct RenderJob: Sendable {
+    /// A pipeline folder in diffusers' layout.
+    public var model: String
+    /// `.safetensors` or `.npy`; see `PromptEmbedding`.
+    public var promptEmbedding: String
+    public var negativePromptEmbedding: String?
+    public var request = RenderRequest()
+    public var destination: VideoDestination
+    /// Noise to start from instead of the seed's.
+    public var latents: String?
+    /// Where the final latents stay. Without it they lie beside the output until the video is complete.
+    public var saveLatents: String?
+    /// A folder for every step's tensors.
+    public var saveTrajectory: String?
+    /// A PNG of the current estimate every so many steps.
+    public var preview: (every: Int, path: String)?
+    /// When to write checkpoints: after so many steps, or after so many seconds (at the next step's end).
+    public var checkpointEverySteps: Int?
+    public var checkpointEverySeconds: Double = 60
+    public var resume = Resume.fresh
+    public var fallback = AttentionContext.Fallback.refuse
+    public var nonFinite = Generation.NonFinite.refuse
+    /// Memory the run may take; nil is what the machine and its cgroups leave.
+    public var memoryLimit: Int?
+    /// The command line, for the record.
+    public var command: [String] = []
+
+    public enum Resume: Sendable {
+        /// From the start; a checkpoint that lies there is replaced.
+        case fresh
+        /// From the checkpoint beside the output, which must exist and agree.
+        case required
+        /// From the checkpoint if there is one.
+        case ifPossible
+    }
+
+    public init(model: String, promptEmbedding: String, destination: VideoDestination) {
+        self.model = model
+        self.promptEmbedding = promptEmbedding
+        self.destination = destination
+    }
+}
+
+/// What happens while a job runs. Seconds are wall-clock time.
+public enum RenderEvent: Sendable {
+    /// Something a person should know but need not act on.
+    case notice(String)
+    case loading(String)
+    case loaded(seconds: Double)
+    /// The run goes on after this many steps.
+    case resumed(step: Int, steps: Int)
+    /// Steps done, of how many, and how long the last took.
+    case step(Int, of: Int, seconds: Double)
+    case checkpoint(String)
+    case preview(String)
+    case latents(String)
+    /// Frames decoded and handed to the encoder.
+    case frames(Int, of: Int)
+    case finished(RunRecord)
+}

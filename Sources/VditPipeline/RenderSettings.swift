@@ -1,0 +1,206 @@
+import VditMedia
+import VditModels
+import VditTensor
+
+/// Where a setting's value came from, weakest last.
+public enum Origin: String, Sendable, Codable {
+    case commandLine = "command line"
+    case environment
+    case file
+    case model
+    case builtIn = "built-in"
+}
+
+/// What somebody asked for. What is nil is decided by the model, or built in.
+public struct RenderRequest: Sendable {
+    public var width: Int?
+    public var height: Int?
+    public var numFrames: Int?
+    public var frameRate: FrameRate?
+    public var steps: Int?
+    public var guidanceScale: Double?
+    /// Of the second transformer, where there are two.
+    public var secondGuidanceScale: Double?
+    /// Fractions of the loop between which guidance is on.
+    public var guidanceInterval: (start: Double, end: Double)?
+    public var flowShift: Double?
+    public var scheduler: SchedulerConfiguration.Kind?
+    public var sigmaSpacing: UniPCMultistep.Spacing?
+    public var seed: Int?
+    public var precision: Precision?
+    public var threads: Int?
+    /// A method of the catalogue, its options, and the density asked of it.
+    public var sparse: String?
+    public var sparseOptions: [String: String] = [:]
+    public var density: Double?
+    /// Where given values came from, by setting name; what is not listed came from the command line.
+    public var origins: [String: Origin] = [:]
+
+    public init() {}
+}
+
+/// Every value a run depends on, decided.
+public struct RenderSettings: Sendable, Equatable {
+    public var width: Int
+    public var height: Int
+    public var numFrames: Int
+    public var frameRate: FrameRate
+    public var steps: Int
+    public var guidanceScale: Double
+    public var secondGuidanceScale: Double?
+    public var guidanceStart: Double
+    public var guidanceEnd: Double
+    public var scheduler: SchedulerConfiguration
+    public var seed: Int
+    public var precision: Precision
+    public var threads: Int
+    public var sparse: String
+    public var sparseOptions: [String: String]
+    public var density: Double?
+
+    /// One line of the table of settings.
+    public struct Row: Sendable, Equatable {
+        /// snake_case, as in files and environment variables.
+        public let name: String
+        public let value: String
+        public let origin: Origin
+    }
+
+    /// All settings with where each came from, in a fixed order.
+    public private(set) var table: [Row] = []
+
+    /// Decides every setting and checks its range.
+    ///
+    /// - Throws: `PipelineError.invalid` (64) naming the setting, what was asked and what is possible.
+    public init(_ request: RenderRequest, model: ModelDirectory) throws {
+        var table: [Row] = []
+        func decide<Value>(
+            _ name: String, _ asked: Value?, _ fallback: Value, from origin: Origin
+        ) -> Value {
+            let value = asked ?? fallback
+            table.append(
+                Row(
+                    name: name, value: "\(value)",
+                    origin: asked == nil ? origin : request.origins[name] ?? .commandLine))
+            return value
+        }
+        let defaults = model.defaults
+        width = decide("width", request.width, defaults.width, from: .model)
+        height = decide("height", request.height, defaults.height, from: .model)
+        numFrames = decide("num_frames", request.numFrames, defaults.numFrames, from: .model)
+        frameRate = decide(
+            "fps", request.frameRate, try FrameRate(defaults.frameRate), from: .model)
+        steps = decide("steps", request.steps, defaults.steps, from: .model)
+        guidanceScale = decide(
+            "guidance_scale", request.guidanceScale, defaults.guidanceScale, from: .model)
+        if model.transformers.count > 1 {
+            secondGuidanceScale = decide(
+                "guidance_scale_2", request.secondGuidanceScale,
+                request.guidanceScale ?? defaults.secondGuidanceScale ?? guidanceScale, from: .model)
+        } else if request.secondGuidanceScale != nil {
+            throw PipelineError.invalid(
+                "guidance scale 2", found: "a value", expected: "none: this model has one transformer",
+                kind: .usage)
+        }
+        let interval = request.guidanceInterval
+        let shown = decide(
+            "guidance_interval", interval.map { "\($0.start):\($0.end)" }, "0:1", from: .builtIn)
+        _ = shown
+        guidanceStart = interval?.start ?? 0
+        guidanceEnd = interval?.end ?? 1
+        let kind = decide("scheduler", request.scheduler, model.scheduler.kind, from: .model)
+        scheduler = model.scheduler.switched(to: kind)
+        scheduler.flowShift = decide(
+            "flow_shift", request.flowShift, model.scheduler.flowShift, from: .model)
+        if kind == .unipc {
+            scheduler.spacing = decide(
+                "sigma_spacing", request.sigmaSpacing, model.scheduler.spacing, from: .builtIn)
+        } else if request.sigmaSpacing != nil {
+            throw PipelineError.invalid(
+                "sigma spacing", found: "a value", expected: "none: only unipc has a choice",
+                kind: .usage)
+        }
+        if request.flowShift != nil, scheduler.dynamicShift != nil { scheduler.dynamicShift = nil }
+        seed = decide("seed", request.seed, Int.random(in: 0...Int(UInt32.max)), from: .builtIn)
+        precision = decide("precision", request.precision, .bf16, from: .builtIn)
+        threads = decide("threads", request.threads, usableProcessors(), from: .builtIn)
+        sparse = decide("sparse", request.sparse, "dense", from: .builtIn)
+        sparseOptions = request.sparseOptions
+        density = request.density
+        if !sparseOptions.isEmpty {
+            let text = sparseOptions.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }
+            _ = decide("sparse_options", text.joined(separator: ","), "", from: .builtIn)
+        }
+        if let density { _ = decide("density", density, 1, from: .builtIn) }
+        self.table = table
+        try check(model)
+    }
+
+    private func check(_ model: ModelDirectory) throws {
+        try Self.check("width", width, multipleOf: model.pixelMultiple)
+        try Self.check("height", height, multipleOf: model.pixelMultiple)
+        try Self.check(frames: numFrames, compression: model.temporalCompression)
+        func range(_ name: String, _ value: Int, _ range: ClosedRange<Int>) throws(PipelineError) {
+            guard range.contains(value) else {
+                throw .invalid(
+                    name, found: "\(value)", expected: "\(range.lowerBound) to \(range.upperBound)",
+                    kind: .usage)
+            }
+        }
+        try range("steps", steps, 1...scheduler.trainTimesteps)
+        try range("seed", seed, 0...Int.max)
+        try range("threads", threads, 1...1024)
+        for scale in [guidanceScale, secondGuidanceScale].compactMap({ $0 }) {
+            _ = try Guidance(scale: scale, start: guidanceStart, end: guidanceEnd)
+        }
+        if let density, !(density > 0 && density <= 1) {
+            throw PipelineError.invalid(
+                "density", found: "\(density)", expected: "a number above 0, at most 1", kind: .usage)
+        }
+    }
+
+    private static let largestSide = 1 << 14
+    private static let mostFrames = 1 << 16
+
+    /// Both neighbours are named, so that nobody has to guess.
+    static func check(
+        _ name: String, _ value: Int, multipleOf multiple: Int
+    ) throws(PipelineError) {
+        if (multiple...largestSide).contains(value), value % multiple == 0 { return }
+        var expected = "a multiple of \(multiple) from \(multiple) to \(largestSide)"
+        if (multiple...largestSide).contains(value) {
+            let below = value / multiple * multiple
+            expected = "a multiple of \(multiple); use \(below) or \(below + multiple)"
+        }
+        throw .invalid(name, found: "\(value)", expected: expected, kind: .usage)
+    }
+
+    static func check(frames: Int, compression: Int) throws(PipelineError) {
+        if (1...mostFrames).contains(frames), (frames - 1) % compression == 0 { return }
+        let rule = compression == 1 ? "at least 1" : "\(compression)k+1"
+        var expected = "\(rule), from 1 to \(mostFrames + 1 - compression)"
+        if (1...mostFrames).contains(frames) {
+            let below = (frames - 1) / compression * compression + 1
+            expected = "\(rule); use \(below) or \(below + compression)"
+        }
+        throw .invalid("num_frames", found: "\(frames)", expected: expected, kind: .usage)
+    }
+
+    /// What the latents depend on, by name: see `Checkpoint`. Threads and frame rate are not among it.
+    var identity: [String: String] {
+        var values = [
+            "width": "\(width)", "height": "\(height)", "num_frames": "\(numFrames)",
+            "steps": "\(steps)", "guidance_scale": "\(guidanceScale)",
+            "guidance_interval": "\(guidanceStart):\(guidanceEnd)",
+            "scheduler": "\(scheduler.kind.rawValue)", "flow_shift": "\(scheduler.flowShift)",
+            "sigma_spacing": scheduler.spacing.rawValue,
+            "solver": "\(scheduler.solverType.rawValue), order \(scheduler.solverOrder)",
+            "seed": "\(seed)", "precision": precision.rawValue, "sparse": sparse,
+            "sparse_options": sparseOptions.sorted { $0.key < $1.key }
+                .map { "\($0.key)=\($0.value)" }.joined(separator: ","),
+        ]
+        values["guidance_scale_2"] = secondGuidanceScale.map { "\($0)" }
+        values["density"] = density.map { "\($0)" }
+        return values
+    }
+}

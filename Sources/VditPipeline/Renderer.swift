@@ -1,0 +1,381 @@
+import Foundation
+import VditAttention
+import VditMedia
+import VditModels
+import VditTensor
+
+/// Makes one video from a model on disk and a prompt embedding.
+///
+/// `init` checks everything that can be checked and computes nothing; that is what a dry run shows. `run`
+/// does the work. Neither prints.
+public struct Renderer {
+    public let job: RenderJob
+    public let model: ModelDirectory
+    public let settings: RenderSettings
+    public let prompts: PromptPair
+    public let estimate: Estimate
+    public let memoryLimit: MemoryLimit
+    public let video: VideoPlan
+    /// What a person should know before the run.
+    public private(set) var notices: [String]
+
+    let noise: Tensor?
+    let noiseDigest: String?
+    let latentShape: [Int]
+    let method: ConfiguredMethod
+    let layout: TokenLayout
+    let scheduler: any Scheduler
+    let resumed: Checkpoint?
+    private let identity: [String: String]
+
+    /// - Throws: an error that conforms to `Failure`, naming file, field, what was found and what was expected.
+    public init(_ job: RenderJob) throws {
+        let model = try ModelDirectory(path: job.model)
+        try self.init(job, model: model)
+    }
+
+    /// The same with a model that is open already; `job.model` is its name only.
+    public init(_ job: RenderJob, model: ModelDirectory) throws {
+        self.job = job
+        self.model = model
+        settings = try RenderSettings(job.request, model: model)
+        let latentShape = model.latentShape(
+            width: settings.width, height: settings.height, numFrames: settings.numFrames)
+        self.latentShape = latentShape
+        let patch = model.config.patch
+        let grid = (1...3).map { latentShape[$0] / patch[$0 - 1] }
+        for (name, extent) in zip(["num_frames", "height", "width"], grid)
+        where extent > model.config.ropeMaxSeqLen {
+            throw PipelineError.invalid(
+                name, found: "\(extent) positions of the transformer",
+                expected: "at most \(model.config.ropeMaxSeqLen)", kind: .usage)
+        }
+        layout = TokenLayout(frames: grid[0], height: grid[1], width: grid[2])
+        scheduler = try settings.scheduler.scheduler(steps: settings.steps, tokens: layout.tokens)
+        let guidance = try Self.guidance(settings)
+        let guidedSteps = scheduler.steps.count { guidance[0].applies(to: $0) }
+        prompts = try PromptPair(
+            path: job.promptEmbedding, negativePath: job.negativePromptEmbedding,
+            width: model.config.textDim, length: model.defaults.textLength,
+            usesGuidance: guidedSteps > 0)
+        notices = prompts.notices
+        if let path = job.latents {
+            let read = try LatentsFile.read(
+                path, channels: latentShape[0], extents: Array(latentShape.dropFirst()))
+            noise = read.latents
+            noiseDigest = read.latents.withBytes { Digest.sha256($0) }
+            if job.request.seed != nil {
+                notices.append("the seed has no effect: the run starts from \(path)")
+            }
+        } else {
+            (noise, noiseDigest) = (nil, nil)
+        }
+        method = try MethodCatalogue.make(
+            name: settings.sparse, options: settings.sparseOptions, density: settings.density,
+            family: "wan")
+        // Throws where the method cannot serve the layout.
+        _ = try AttentionContext(method, layout: layout, fallback: job.fallback)
+
+        video = try job.destination.validate(
+            width: settings.width, height: settings.height, frameCount: settings.numFrames,
+            frameRate: settings.frameRate)
+        let paths = [
+            job.saveLatents, job.preview?.path, job.destination.contactSheet, job.destination.path,
+        ].compactMap { $0 }
+        let inputs = [job.promptEmbedding, job.negativePromptEmbedding, job.latents].compactMap { $0 }
+        if let twice = paths.first(where: { path in
+            paths.count { $0 == path } > 1 || inputs.contains(path)
+        }) {
+            throw PipelineError.invalid(
+                "output \(twice)", found: "the same path for another file of this run",
+                expected: "a path of its own", kind: .usage)
+        }
+        if let path = job.saveLatents {
+            try AtomicFile.check(path, existing: job.destination.existing)
+        }
+        if let preview = job.preview, preview.every < 1 {
+            throw PipelineError.invalid(
+                "preview interval", found: "\(preview.every)", expected: "at least 1 step",
+                kind: .usage)
+        }
+        if let every = job.checkpointEverySteps, every < 1 {
+            throw PipelineError.invalid(
+                "checkpoint interval", found: "\(every)", expected: "at least 1 step", kind: .usage)
+        }
+
+        let textTokens = prompts.conditional.shape[0]
+        estimate = Estimate(
+            model: model, latents: latentShape, textTokens: textTokens, steps: settings.steps,
+            guidedSteps: guidedSteps, precision: settings.precision,
+            decoderActivationBytes: model.vae.decodeBytes(
+                height: settings.height, width: settings.width,
+                operandBytes: settings.precision.dtype.byteCount),
+            methodBytes: method.predictedStateBytes(
+                layout: layout, heads: model.config.heads, headDim: model.config.headDim,
+                layers: model.config.layers, branches: guidedSteps > 0 ? 2 : 1))
+        let machine = MemoryLimit.current()
+        memoryLimit =
+            job.memoryLimit.map { MemoryLimit(bytes: $0, source: "memory limit given") } ?? machine
+        if estimate.peakBytes > memoryLimit.bytes {
+            throw PipelineError.tooLarge(
+                needed: estimate.peakBytes, available: memoryLimit.bytes,
+                limitedBy: memoryLimit.source)
+        }
+
+        var identity = settings.identity
+        identity["model"] = try model.fingerprint()
+        identity["prompt_embedding"] = prompts.prompt.digest
+        identity["negative_prompt_embedding"] = prompts.negative.digest
+        identity["text_tokens"] = "\(textTokens)"
+        identity["latents"] = noiseDigest
+        identity["instruction_set"] = "\(try InstructionSet.chosen())"
+        identity["vdit_version"] = vditVersion
+        if noise != nil { identity["seed"] = nil }
+        self.identity = identity
+        resumed = try Self.findCheckpoint(job, identity)
+    }
+
+    private static func findCheckpoint(
+        _ job: RenderJob, _ identity: [String: String]
+    ) throws -> Checkpoint? {
+        if case .fresh = job.resume { return nil }
+        let path = Checkpoint.path(forOutput: job.destination.path)
+        if case .ifPossible = job.resume, !FileManager.default.fileExists(atPath: path) { return nil }
+        let checkpoint = try Checkpoint(path: path)
+        try checkpoint.verify(identity: identity, path: path)
+        return checkpoint
+    }
+
+    /// Of each transformer.
+    static func guidance(_ settings: RenderSettings) throws(PipelineError) -> [Guidance] {
+        var all: [Guidance] = []
+        for scale in [settings.guidanceScale, settings.secondGuidanceScale].compactMap({ $0 }) {
+            all.append(
+                try Guidance(scale: scale, start: settings.guidanceStart, end: settings.guidanceEnd))
+        }
+        return all
+    }
+
+    // MARK: Running
+
+    /// Loads the model, samples, decodes and writes.
+    ///
+    /// - Parameters:
+    ///   - stop: polled before every layer and at every decoded frame.
+    ///   - onEvent: called on the calling thread.
+    /// - Returns: what is also written to `OUT.json`.
+    /// - Throws: `PipelineError.cancelled` after saving a checkpoint when `stop` was raised; otherwise an
+    ///   error that conforms to `Failure`. Nothing half-written remains under a final name.
+    public func run(
+        stop: StopFlag = StopFlag(), onEvent: (RenderEvent) throws -> Void = { _ in }
+    ) throws -> RunRecord {
+        for notice in notices { try onEvent(.notice(notice)) }
+        var timing = RunRecord.Timing()
+        let start = ContinuousClock.now
+        let compute = try ComputeContext(threads: settings.threads, precision: settings.precision)
+
+        let (latents, attention) = try denoise(compute, stop, &timing, start, onEvent)
+        let latentsPath = job.saveLatents ?? companionPath(job.destination.path, ".latents.safetensors")
+        try LatentsFile.write(
+            latents, metadata: fileMetadata.merging(["fps": "\(settings.frameRate)"]) { $1 },
+            to: latentsPath, existing: job.saveLatents == nil ? .replace : job.destination.existing)
+        try onEvent(.latents(latentsPath))
+
+        let decoding = ContinuousClock.now
+        try onEvent(.loading("vae"))
+        let decoder = try model.loadDecoder(compute)
+        let output = try VideoOutput(
+            job.destination, width: settings.width, height: settings.height,
+            frameCount: settings.numFrames, frameRate: settings.frameRate, metadata: fileMetadata,
+            pool: compute.pool)
+        try decode(latents, with: decoder, to: output, frameCount: settings.numFrames, stop, onEvent)
+        timing.encode = output.seconds
+        timing.decode = decoding.secondsUntilNow - output.seconds
+
+        let record = record(
+            output: output.record(of: settings.frameRate), attention: attention, timing: timing,
+            latents: latents, instructionSet: compute.instructionSet)
+        if job.destination.record == .write {
+            try record.write(to: job.destination.recordPath, existing: job.destination.existing)
+        }
+        if job.saveLatents == nil { unlink(latentsPath) }
+        unlink(Checkpoint.path(forOutput: job.destination.path))
+        try onEvent(.finished(record))
+        return record
+    }
+
+    private func denoise(
+        _ compute: ComputeContext, _ stop: StopFlag, _ timing: inout RunRecord.Timing,
+        _ start: ContinuousClock.Instant, _ onEvent: (RenderEvent) throws -> Void
+    ) throws -> (Tensor, [AttentionStatistics.Row]) {
+        if let resumed, resumed.completed == scheduler.steps.count {
+            try onEvent(.resumed(step: resumed.completed, steps: scheduler.steps.count))
+            return (resumed.latents, [])
+        }
+        let guidance = try Self.guidance(settings)
+        var experts: [Expert] = []
+        for (index, transformer) in model.transformers.enumerated() {
+            try onEvent(.loading(index == 0 ? "transformer" : "transformer_2"))
+            experts.append(
+                Expert(
+                    model: try WanTransformer(
+                        config: transformer.config, weights: transformer.weights, compute: compute),
+                    guidance: guidance[min(index, guidance.count - 1)],
+                    lowestTimestep: transformer.lowestTimestep,
+                    attention: try AttentionContext(method, layout: layout, fallback: job.fallback)))
+        }
+        let previewDecoder = job.preview == nil ? nil : try model.loadDecoder(compute)
+        var random = TorchRandom(seed: UInt64(settings.seed))
+        let noise = self.noise ?? random.normal([1] + latentShape).reshaped(latentShape)
+        var generation = try Generation(
+            experts: experts, scheduler: scheduler, noise: noise,
+            conditional: Conditioning(prompt: prompts.conditional),
+            unconditional: Conditioning(prompt: prompts.unconditional), nonFinite: job.nonFinite)
+        if let resumed {
+            try generation.restore(resumed)
+            try onEvent(.resumed(step: resumed.completed, steps: scheduler.steps.count))
+        }
+        let trajectory = try job.saveTrajectory.map {
+            try TrajectoryWriter(directory: $0, existing: job.destination.existing)
+        }
+        if resumed == nil { try trajectory?.write(noise: noise) }
+        timing.load = start.secondsUntilNow
+        try onEvent(.loaded(seconds: timing.load))
+
+        let sampling = ContinuousClock.now
+        try sample(&generation, trajectory, previewDecoder, stop, &timing, onEvent)
+        timing.denoise = sampling.secondsUntilNow
+        return (generation.latents, experts.map { $0.attention.statistics.total })
+    }
+
+    private func sample(
+        _ generation: inout Generation, _ trajectory: TrajectoryWriter?,
+        _ previewDecoder: (any VideoDecoder)?, _ stop: StopFlag, _ timing: inout RunRecord.Timing,
+        _ onEvent: (RenderEvent) throws -> Void
+    ) throws {
+        let path = Checkpoint.path(forOutput: job.destination.path)
+        var lastSaved = ContinuousClock.now
+        var savedStep = generation.completed
+        func save(_ generation: borrowing Generation) throws {
+            try generation.checkpoint(identity: identity).write(to: path)
+            savedStep = generation.completed
+            lastSaved = .now
+            try onEvent(.checkpoint(path))
+        }
+        while !generation.isFinished {
+            let started = ContinuousClock.now
+            let result: StepResult
+            do {
+                result = try generation.advance(stop: stop)
+            } catch PipelineError.cancelled(let step, let steps, _) {
+                if step > 0 { try save(generation) }
+                throw PipelineError.cancelled(
+                    step: step, steps: steps, checkpoint: step > 0 ? path : nil)
+            }
+            timing.perStep.append(started.secondsUntilNow)
+            try onEvent(
+                .step(generation.completed, of: result.step.count, seconds: started.secondsUntilNow))
+            try trajectory?.write(result)
+            let done = generation.completed
+            if let preview = job.preview, let previewDecoder, done % preview.every == 0 {
+                try writePreview(result.estimate, previewDecoder, preview.path)
+                try onEvent(.preview(preview.path))
+            }
+            // The last step is always saved: decoding may fail, and the latents file may be elsewhere.
+            let isDue =
+                job.checkpointEverySteps.map { done - savedStep >= $0 }
+                ?? (lastSaved.secondsUntilNow >= job.checkpointEverySeconds)
+            if isDue || stop.takeCheckpointRequest() { try save(generation) }
+        }
+    }
+
+    /// The middle frame of an estimate, decoded by itself.
+    private func writePreview(
+        _ estimate: Tensor, _ decoder: any VideoDecoder, _ path: String
+    ) throws {
+        let middle = estimate.shape[1] / 2
+        let frame = Tensor(.f32, [estimate.shape[0], 1] + estimate.shape.dropFirst(2))
+        for channel in 0..<estimate.shape[0] {
+            frame[channel].assign(estimate[channel].slice(middle..<middle + 1))
+        }
+        try decoder.decode(frame) { frames in
+            if let picture = try VideoFrame.frames(of: frames).first {
+                try PNG.write(picture.pixels, to: path, existing: .replace)
+            }
+        }
+    }
+
+    // MARK: Records
+
+    /// What is embedded in the video and in the latents file.
+    private var fileMetadata: [String: String] {
+        var metadata = [
+            "comment": "vdit \(vditVersion), \(model.defaults.name), seed \(settings.seed), "
+                + "\(settings.steps) steps, guidance \(settings.guidanceScale), "
+                + "\(settings.scheduler.kind.rawValue), flow shift \(settings.scheduler.flowShift), "
+                + "attention \(settings.sparse)"
+        ]
+        metadata["title"] = prompts.prompt.prompt
+        return metadata
+    }
+
+    private func record(
+        output: RunRecord.Output, attention: [AttentionStatistics.Row], timing: RunRecord.Timing,
+        latents: Tensor, instructionSet: InstructionSet
+    ) -> RunRecord {
+        func embedding(_ prompt: PromptEmbedding) -> RunRecord.Embedding? {
+            prompt.path.isEmpty
+                ? nil
+                : RunRecord.Embedding(
+                    path: prompt.path, sha256: prompt.digest, shape: prompt.storedShape,
+                    dtype: prompt.storedType.rawValue)
+        }
+        let sparsePairs = attention.reduce(0) { $0 + $1.sparsePairs }
+        let keptPairs = attention.reduce(0) { $0 + $1.keptPairs }
+        return RunRecord(
+            command: job.command,
+            model: RunRecord.Model(
+                family: model.defaults.name, path: model.path, files: model.files,
+                dtype: model.storedType),
+            inputs: RunRecord.Inputs(
+                promptEmbedding: embedding(prompts.prompt),
+                negativePromptEmbedding: embedding(prompts.negative), prompt: prompts.prompt.prompt,
+                latents: job.latents, latentsSha256: noiseDigest),
+            sampling: RunRecord.Sampling(
+                width: settings.width, height: settings.height, numFrames: settings.numFrames,
+                steps: settings.steps, guidanceScale: settings.guidanceScale,
+                guidanceScale2: settings.secondGuidanceScale,
+                guidanceInterval: [settings.guidanceStart, settings.guidanceEnd],
+                flowShift: settings.scheduler.flowShift,
+                scheduler: settings.scheduler.kind.rawValue,
+                sigmaSpacing: settings.scheduler.spacing.rawValue, seed: settings.seed,
+                rng: "torch-cpu", precision: settings.precision.rawValue, threads: settings.threads),
+            attention: RunRecord.Attention(
+                method: method.name, options: method.options, density: settings.density,
+                sparseCalls: attention.reduce(0) { $0 + $1.sparseCalls },
+                denseCalls: attention.reduce(0) {
+                    $0 + $1.fullCalls + $1.scheduledDenseCalls + $1.fallbackCalls
+                },
+                densityMean: sparsePairs > 0 ? Double(keptPairs) / Double(sparsePairs) : nil,
+                kernel: "\(instructionSet)"),
+            output: output, timing: timing, latentsSha256: latents.withBytes { Digest.sha256($0) },
+            resumedSteps: resumed?.completed, warnings: notices)
+    }
+}
+
+/// Decodes latents into an output, frame by frame.
+///
+/// - Throws: `PipelineError.cancelled` when `stop` was raised; what was written so far is gone then.
+func decode(
+    _ latents: Tensor, with decoder: any VideoDecoder, to output: VideoOutput, frameCount: Int,
+    _ stop: StopFlag, _ onEvent: (RenderEvent) throws -> Void
+) throws {
+    try decoder.decode(latents) { frames in
+        if stop.isStopping {
+            throw PipelineError.cancelled(step: 0, steps: 0, checkpoint: nil)
+        }
+        try output.append(frames)
+        try onEvent(.frames(output.written, of: frameCount))
+    }
+    try output.finish()
+}

@@ -1,0 +1,163 @@
+import Foundation
+import VditTensor
+
+/// The version in records, metadata and checkpoints.
+public let vditVersion = "0.1.0"
+
+/// Everything that made a video, written beside it as JSON: enough to make it again.
+///
+/// Keys are snake_case in the file. Numbers are finite; what does not apply is left out.
+public struct RunRecord: Sendable, Codable, Equatable {
+    public struct ModelFile: Sendable, Codable, Equatable {
+        public var name: String
+        public var bytes: Int
+        public var headerSha256: String
+    }
+
+    public struct Model: Sendable, Codable, Equatable {
+        public var family: String
+        public var path: String
+        public var files: [ModelFile]
+        /// Element type of the stored weights.
+        public var dtype: String
+    }
+
+    public struct Embedding: Sendable, Codable, Equatable {
+        public var path: String
+        public var sha256: String
+        public var shape: [Int]
+        public var dtype: String
+    }
+
+    public struct Inputs: Sendable, Codable, Equatable {
+        public var promptEmbedding: Embedding?
+        /// Nil where guidance used an all-zero embedding, or none.
+        public var negativePromptEmbedding: Embedding?
+        /// The text in the embedding's metadata.
+        public var prompt: String?
+        /// Latents the run started from, or, for a decode, was made of.
+        public var latents: String?
+        public var latentsSha256: String?
+    }
+
+    public struct Sampling: Sendable, Codable, Equatable {
+        public var width: Int
+        public var height: Int
+        public var numFrames: Int
+        public var steps: Int
+        public var guidanceScale: Double
+        public var guidanceScale2: Double?
+        public var guidanceInterval: [Double]
+        public var flowShift: Double
+        public var scheduler: String
+        public var sigmaSpacing: String
+        public var seed: Int
+        public var rng: String
+        public var precision: String
+        public var threads: Int
+    }
+
+    public struct Attention: Sendable, Codable, Equatable {
+        public var method: String
+        public var options: [String: String]
+        public var density: Double?
+        public var sparseCalls: Int
+        public var denseCalls: Int
+        /// Mean over the sparse calls, in token pairs; left out where there was none.
+        public var densityMean: Double?
+        /// Instruction set of the kernel.
+        public var kernel: String
+    }
+
+    public struct Output: Sendable, Codable, Equatable {
+        public var path: String
+        public var sha256: String?
+        public var width: Int
+        public var height: Int
+        public var frames: Int
+        public var codec: String?
+        public var pixFmt: String?
+        public var crf: Int?
+        /// A fraction such as 16/1.
+        public var fps: String
+    }
+
+    /// Seconds.
+    public struct Timing: Sendable, Codable, Equatable {
+        public var load = 0.0
+        public var denoise = 0.0
+        /// Decoding and encoding run together; these are their shares.
+        public var decode = 0.0
+        public var encode = 0.0
+        /// Of the steps this process computed.
+        public var perStep: [Double] = []
+
+        public init() {}
+    }
+
+    public var vditVersion: String
+    public var schema = 1
+    /// UTC, ISO 8601.
+    public var created: String
+    public var command: [String]
+    public var model: Model
+    public var inputs: Inputs
+    /// Nil for a decode of latents made elsewhere.
+    public var sampling: Sampling?
+    public var attention: Attention?
+    public var output: Output
+    public var timingS: Timing
+    public var peakRssBytes: Int
+    /// Of the latents that were decoded, f32.
+    public var latentsSha256: String
+    /// How many steps came from a checkpoint.
+    public var resumedSteps: Int?
+    public var warnings: [String]
+
+    /// The record's place beside an output.
+    public static func path(forOutput output: String) -> String { companionPath(output, ".json") }
+
+    /// Writes the file, which appears complete or not at all; keys are sorted.
+    ///
+    /// - Throws: `TensorError.inaccessible` when it cannot be written.
+    public func write(to path: String, existing: ExistingFile) throws {
+        let encoder = JSONEncoder()
+        encoder.keyEncodingStrategy = .convertToSnakeCase
+        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+        try AtomicFile.write(Array(try encoder.encode(self)) + [10], to: path, existing: existing)
+    }
+
+    /// Reads a record.
+    ///
+    /// - Throws: `PipelineError.invalid` naming the field that is missing or of another type; a schema we do
+    ///   not know is refused.
+    public init(path: String) throws {
+        let data = try readSmallFile(path)
+        let decoder = JSONDecoder()
+        decoder.keyDecodingStrategy = .convertFromSnakeCase
+        self = try decodeJSON(RunRecord.self, from: data, path: path, decoder: decoder)
+        guard schema == 1 else {
+            throw PipelineError.invalid(
+                "\(path): schema", found: "\(schema)", expected: "1", kind: .badData)
+        }
+    }
+
+    init(
+        command: [String], model: Model, inputs: Inputs, sampling: Sampling?, attention: Attention?,
+        output: Output, timing: Timing, latentsSha256: String, resumedSteps: Int?, warnings: [String]
+    ) {
+        vditVersion = VditPipeline.vditVersion
+        created = ISO8601DateFormatter().string(from: Date())
+        self.command = command
+        self.model = model
+        self.inputs = inputs
+        self.sampling = sampling
+        self.attention = attention
+        self.output = output
+        timingS = timing
+        peakRssBytes = MemoryLimit.peakResidentBytes
+        self.latentsSha256 = latentsSha256
+        self.resumedSteps = resumedSteps
+        self.warnings = warnings
+    }
+}

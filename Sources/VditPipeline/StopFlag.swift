@@ -1,0 +1,20 @@
+import Synchronization
+
+/// A wish that a running job polls, raised from a signal handler or another thread.
+public final class StopFlag: Sendable {
+    private let stop = Atomic<Bool>(false)
+    private let checkpoint = Atomic<Bool>(false)
+
+    public init() {}
+
+    /// Asks the job to save its state and end. Safe in a signal handler.
+    public func requestStop() { stop.store(true, ordering: .relaxed) }
+
+    /// Asks the job to save its state and go on. Safe in a signal handler.
+    public func requestCheckpoint() { checkpoint.store(true, ordering: .relaxed) }
+
+    public var isStopping: Bool { stop.load(ordering: .relaxed) }
+
+    /// Whether a checkpoint was asked for since the last call.
+    func takeCheckpointRequest() -> Bool { checkpoint.exchange(false, ordering: .relaxed) }
+}

@@ -1,0 +1,116 @@
+import VditMedia
+import VditModels
+import VditTensor
+
+/// The file a video goes to, and what is written beside it.
+public struct VideoDestination: Sendable {
+    /// Whether settings are embedded in the file.
+    public enum Metadata: Sendable { case embed, omit }
+    /// Whether `OUT.json` is written.
+    public enum Record: Sendable { case write, omit }
+
+    public var path: String
+    /// Codec, quality and the like. Its frame rate gives way to the run's, its metadata is added to.
+    public var options: VideoOptions
+    public var metadata = Metadata.embed
+    public var record = Record.write
+    /// A PNG of evenly spaced frames.
+    public var contactSheet: String?
+    public var contactSheetTiles = 9
+
+    public init(path: String, options: VideoOptions) {
+        self.path = path
+        self.options = options
+    }
+
+    /// What to do with files that exist, of all that are written.
+    public var existing: ExistingFile { options.existing }
+
+    var recordPath: String { RunRecord.path(forOutput: path) }
+
+    /// Checks everything that will be written before anything is computed; creates nothing.
+    ///
+    /// - Throws: `MediaError` or `TensorError` naming the path and the reason.
+    func validate(
+        width: Int, height: Int, frameCount: Int, frameRate: FrameRate
+    ) throws -> VideoPlan {
+        var options = options
+        options.frameRate = frameRate
+        let plan = try FFmpegWriter.validate(
+            path: path, width: width, height: height, frameCount: frameCount, options: options)
+        if record == .write { try AtomicFile.check(recordPath, existing: existing) }
+        if let contactSheet { try AtomicFile.check(contactSheet, existing: existing) }
+        return plan
+    }
+}
+
+/// Takes decoded frames to the encoder and the contact sheet, and counts the time that takes.
+final class VideoOutput {
+    private var writer: FFmpegWriter?
+    private var sheet: ContactSheet?
+    private let destination: VideoDestination
+    private let pool: WorkPool
+    private(set) var written = 0
+    private(set) var seconds = 0.0
+    let plan: VideoPlan
+
+    init(
+        _ destination: VideoDestination, width: Int, height: Int, frameCount: Int,
+        frameRate: FrameRate, metadata: [String: String], pool: WorkPool
+    ) throws {
+        var options = destination.options
+        options.frameRate = frameRate
+        if destination.metadata == .embed { options.metadata.merge(metadata) { own, _ in own } }
+        let writer = try FFmpegWriter(
+            path: destination.path, width: width, height: height, frameCount: frameCount,
+            options: options)
+        plan = writer.plan
+        self.writer = consume writer
+        self.destination = destination
+        self.pool = pool
+        if destination.contactSheet != nil {
+            sheet = try ContactSheet(
+                width: width, height: height, frameCount: frameCount,
+                tiles: destination.contactSheetTiles, depth: plan.frameDepth)
+        }
+    }
+
+    /// Appends frames `[3, n, height, width]` f32 in −1…1.
+    func append(_ frames: Tensor) throws {
+        let start = ContinuousClock.now
+        for frame in try VideoFrame.frames(of: frames, depth: plan.frameDepth, pool: pool) {
+            try writer?.write(frame)
+            try sheet?.add(frame)
+            written += 1
+        }
+        seconds += start.secondsUntilNow
+    }
+
+    /// Gives the files their names.
+    func finish() throws {
+        let start = ContinuousClock.now
+        try writer.take()?.finish()
+        if let path = destination.contactSheet, let sheet {
+            try PNG.write(sheet.picture.pixels, to: path, existing: destination.existing)
+        }
+        seconds += start.secondsUntilNow
+    }
+
+    /// What the record says about the output.
+    func record(of frameRate: FrameRate) -> RunRecord.Output {
+        let isOneFile = !destination.path.contains("%")
+        return RunRecord.Output(
+            path: destination.path,
+            sha256: isOneFile ? try? Digest.sha256(file: destination.path) : nil,
+            width: plan.width, height: plan.height, frames: written, codec: plan.codec?.rawValue,
+            pixFmt: plan.pixelFormat, crf: plan.crf,
+            fps: "\(frameRate.numerator)/\(frameRate.denominator)")
+    }
+}
+
+extension ContinuousClock.Instant {
+    var secondsUntilNow: Double {
+        let parts = (ContinuousClock.now - self).components
+        return Double(parts.seconds) + Double(parts.attoseconds) * 1e-18
+    }
+}
