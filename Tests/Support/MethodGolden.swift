@@ -1,4 +1,5 @@
 import Foundation
+import Testing
 import VDiT
 
 /// One case of `Tests/Golden/methods`: its arrays and its parameters.
@@ -108,5 +109,76 @@ public enum MethodCase {
     public static func distance(_ found: [Float], _ expected: [Float]) -> Float {
         precondition(found.count == expected.count)
         return zip(found, expected).reduce(0) { max($0, abs($1.0 - $1.1)) }
+    }
+}
+
+/// A method as the catalogue makes it.
+public struct MethodExample: Sendable, CustomTestStringConvertible {
+    public let name: String
+    public let options: [String: String]
+    public let density: Double?
+
+    public init(_ name: String, _ options: [String: String] = [:], density: Double? = nil) {
+        self.name = name
+        self.options = options
+        self.density = density
+    }
+
+    /// Dense steps and layers off, unless the options say otherwise.
+    public func configured() throws -> ConfiguredMethod {
+        let off = name == "dense" ? [:] : ["dense-steps": "0", "dense-layers": "0"]
+        return try MethodCatalogue.make(
+            name: name, options: off.merging(options) { $1 }, density: density)
+    }
+
+    public var testDescription: String {
+        ([name] + options.sorted { $0.key < $1.key }.map { "\($0)=\($1)" }
+            + (density.map { ["density \($0)"] } ?? [])).joined(separator: " ")
+    }
+
+    /// Every method with the options that make it take other paths. Presets that copy a reference's empty
+    /// rows are apart: `referenceFlaws`.
+    public static let all: [MethodExample] = [
+        .init("dense"),
+        .init("radial"), .init("radial", ["block": "16", "sink": "off", "edges": "repaired"]),
+        .init("radial", ["decay": "0.05", "block": "16", "decay-neighbours": "on"]),
+        .init("radial", ["block": "16"], density: 0.95),
+        .init("svg2"), .init("svg2", ["query-clusters": "7", "key-clusters": "13", "top-p": "0.5"]),
+        .init("svg2", ["query-clusters": "300", "key-clusters": "300"], density: 0.4),
+        .init("draft", ["pool-height": "3", "pool-width": "4"]),
+        .init("draft", ["pool-height": "3", "pool-width": "4", "cut": "ragged", "sparsity": "0.9"]),
+        .init("draft", ["pool-height": "2", "pool-width": "5"], density: 0.3),
+        .init("rettention"), .init("rettention", ["clamp": "off", "residual-type": "f32", "refresh-every": "2"]),
+        .init("rettention", ["ratio": "off"], density: 0.5),
+    ]
+
+    /// Query blocks may be left without keys, as in the references.
+    public static let referenceFlaws: [MethodExample] = [
+        .init("radial", ["preset": "reference", "block": "64"]),
+        .init("draft", ["preset": "reference", "pool-height": "3", "pool-width": "4", "sparsity": "0.95"]),
+    ]
+
+    /// Configurations that keep everything.
+    public static let keepingAll: [MethodExample] = [
+        .init("dense"), .init("radial", ["decay": "100", "skip-below": "0"]),
+        .init("radial", density: 1),
+        .init("svg2", ["top-p": "1", "query-clusters": "6", "key-clusters": "9"]),
+        .init("svg2", ["query-clusters": "6", "key-clusters": "9"], density: 1),
+        .init("svg2", ["least-keys": "1", "query-clusters": "6", "key-clusters": "9"]),
+        .init("draft", ["sparsity": "0", "pool-height": "3", "pool-width": "4"]),
+        .init("draft", ["preset": "reference", "sparsity": "0", "pool-height": "3", "pool-width": "4"]),
+        .init("draft", ["pool-height": "3", "pool-width": "4"], density: 1),
+        .init("rettention", ["kept": "2"]), .init("rettention", density: 1),
+    ]
+}
+
+extension TokenLayout {
+    /// A layout with few tokens: extents from 1 on, text before, behind, both or none.
+    public static func random(_ random: inout SeededRandom) -> TokenLayout {
+        TokenLayout(
+            frames: .random(in: 1...7, using: &random), height: .random(in: 1...11, using: &random),
+            width: .random(in: 1...13, using: &random),
+            textBefore: Bool.random(using: &random) ? 0 : .random(in: 1...20, using: &random),
+            textAfter: Bool.random(using: &random) ? 0 : .random(in: 1...140, using: &random))
     }
 }

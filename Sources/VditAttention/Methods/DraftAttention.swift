@@ -109,40 +109,40 @@ public struct DraftAttention: SparseMethod {
             return map.map { $0 >= threshold }
         case .sparsity(let sparsity):
             var keeps = take(
-                map, blocks, pairs: (1 - sparsity) * video * video,
+                ranked(map).map(Int.init), blocks, pairs: (1 - sparsity) * video * video,
                 from: [Bool](repeating: false, count: map.count))
-            for index in forced(map, count) { keeps[index] = true }
+            for row in 0..<count {
+                keeps[best(map, row, count)] = true
+                keeps[row * count + row] = true
+            }
             return keeps
         case .density(let density):
             var keeps = [Bool](repeating: false, count: map.count)
             for row in 0..<count { keeps[row * count + row] = true }
-            return take(map, blocks, pairs: layout.videoPairs(density: density), from: keeps)
+            let firsts = (0..<count).map { best(map, $0, count) }
+            return take(
+                firsts + ranked(map).map(Int.init), blocks, pairs: layout.videoPairs(density: density),
+                from: keeps)
         }
     }
 
-    /// Every row's best region and its own.
-    private static func forced(_ map: [Float], _ count: Int) -> [Int] {
-        (0..<count).flatMap { row in
-            let best = (row * count..<(row + 1) * count).max { map[$0] < map[$1] } ?? row * count
-            return [best, row * count + row]
-        }
+    /// The pair of a row's best region.
+    private static func best(_ map: [Float], _ row: Int, _ count: Int) -> Int {
+        (row * count..<(row + 1) * count).reduce(row * count) { map[$1] > map[$0] ? $1 : $0 }
     }
 
-    /// Adds the best pairs of regions until they hold as near `pairs` token pairs as whole ones can.
+    /// Adds pairs of regions, in the given order, until they hold as near `pairs` token pairs as whole ones can.
     private static func take(
-        _ map: [Float], _ blocks: TokenBlocks, pairs: Double, from keeps: [Bool]
+        _ order: [Int], _ blocks: TokenBlocks, pairs: Double, from keeps: [Bool]
     ) -> [Bool] {
         let sizes = blocks.videoSizes.map(Double.init)
+        func size(_ index: Int) -> Double { sizes[index / sizes.count] * sizes[index % sizes.count] }
         var keeps = keeps
-        var taken = 0.0
-        for index in keeps.indices where keeps[index] {
-            taken += sizes[index / sizes.count] * sizes[index % sizes.count]
-        }
-        for index in ranked(map).lazy.map(Int.init) where !keeps[index] {
-            let size = sizes[index / sizes.count] * sizes[index % sizes.count]
-            if taken + size / 2 > pairs { break }
+        var taken = keeps.indices.reduce(0) { keeps[$1] ? $0 + size($1) : $0 }
+        for index in order where !keeps[index] {
+            if taken + size(index) / 2 > pairs { break }
             keeps[index] = true
-            taken += size
+            taken += size(index)
         }
         return keeps
     }

@@ -64,19 +64,18 @@ public struct Radial: SparseMethod {
     ) throws(AttentionError) -> RadialMask.Band {
         let wanted = layout.videoPairs(density: density)
         let widest = 4 * Double(layout.frames)
+        let narrowest = RadialMask.Band(decay: 0, decayNeighbours: true)
         var best: (error: Double, band: RadialMask.Band)?
-        var reached = Double.infinity...Double.infinity
         func pairs(_ band: RadialMask.Band) -> Double {
             let pairs = Double(RadialMask(shape, band).pairs)
-            reached = min(reached.lowerBound, pairs)...max(reached.upperBound.isFinite ? reached.upperBound : 0, pairs)
-            if best.map({ abs(pairs - wanted) < $0.error }) ?? true { best = (abs(pairs - wanted), band) }
+            let error = abs(pairs - wanted)
+            if best.map({ error < $0.error }) ?? true { best = (error, band) }
             return pairs
         }
         /// Bisects the decay; true if the wanted number lies between the narrowest and the widest band.
         func bisect(_ band: RadialMask.Band) -> Bool {
             var low = band
             var high = band
-            low.decay = 0
             high.decay = widest
             guard pairs(low) <= wanted, pairs(high) >= wanted else { return false }
             for _ in 0..<24 {
@@ -86,18 +85,16 @@ public struct Radial: SparseMethod {
             }
             return true
         }
-        var narrow = RadialMask.Band(decay: 0)
-        narrow.decayNeighbours = true
-        let families = [RadialMask.Band(decay: 0), narrow]
-            + [64, 32, 16, 8, 4, 2, 1, 0].map { RadialMask.Band(decay: 0, skipBelow: $0) }
-        if !families.contains(where: bisect),
-            wanted < reached.lowerBound || wanted > reached.upperBound
-        {
+        let least = pairs(narrowest)
+        let most = pairs(RadialMask.Band(decay: widest, skipBelow: 0))
+        guard wanted >= least, wanted <= most else {
             throw .unreachableDensity(
                 density, method: Self.name,
-                reachable: layout.density(videoPairs: reached.lowerBound)
-                    ... layout.density(videoPairs: reached.upperBound))
+                reachable: layout.density(videoPairs: least)...layout.density(videoPairs: most))
         }
+        let families = [RadialMask.Band(decay: 0), narrowest]
+            + [64, 32, 16, 8, 4, 2, 1, 0].map { RadialMask.Band(decay: 0, skipBelow: $0) }
+        _ = families.contains(where: bisect)
         return best?.band ?? band
     }
 

@@ -1,0 +1,181 @@
+import Testing
+import TestSupport
+import VDiT
+import VditAttention
+
+/// What a run's attention promises whatever the method.
+@Suite struct MethodOutputInvariants {
+    private let layout = TokenLayout(frames: 3, height: 7, width: 9, textBefore: 4, textAfter: 11)
+
+    private func run(
+        _ context: AttentionContext, steps: Range<Int>, loop: Int = 12, layers: Int = 2, seed: UInt64,
+        dtype: DType = .f32, pool: WorkPool = WorkPool(threads: 2)
+    ) throws -> [[Float]] {
+        var outputs: [[Float]] = []
+        for step in steps {
+            for branch in AttentionSite.Branch.allCases {
+                for layer in 0..<layers {
+                    var random = SeededRandom(
+                        seed: seed &+ UInt64(step * 100 + layer * 10 + (branch == .conditional ? 0 : 1)))
+                    outputs.append(
+                        try context.attend(
+                            MethodCase.call(
+                                context.layout, dtype: dtype, step: step, steps: loop, layer: layer,
+                                branch: branch, pool: pool, &random)
+                        ).values.floats())
+                }
+            }
+        }
+        return outputs
+    }
+
+    @Test(arguments: MethodExample.keepingAll, [DType.f32, .bf16])
+    func keepingEverythingEqualsDense(example: MethodExample, dtype: DType) throws {
+        let seed = SeededRandom.fresh().seed
+        let context = try AttentionContext(example.configured(), layout: layout)
+        let dense = try AttentionContext(MethodExample("dense").configured(), layout: layout)
+        let found = try run(context, steps: 4..<8, seed: seed, dtype: dtype)
+        let expected = try run(dense, steps: 4..<8, seed: seed, dtype: dtype)
+        // Re-ttention's residual of a full window is rounding alone, in fp32 as in bf16.
+        for (a, b) in zip(found, expected) {
+            #expect(relativeError(a, b) < (dtype == .f32 ? 1e-5 : 1e-2), "seed \(seed)")
+        }
+        #expect(context.statistics.total.sparseCalls == 0)
+    }
+
+    @Test(arguments: MethodExample.all)
+    func resumedRunEqualsUninterruptedOne(example: MethodExample) throws {
+        let seed = SeededRandom.fresh().seed
+        let whole = try AttentionContext(example.configured(), layout: layout)
+        let expected = try run(whole, steps: 0..<8, seed: seed)
+        let first = try AttentionContext(example.configured(), layout: layout)
+        _ = try run(first, steps: 0..<5, seed: seed)
+        let second = try AttentionContext(example.configured(), layout: layout)
+        let bytes = try SafetensorsWriter.bytes(first.learnedState())
+        let file = try SafetensorsReader(bytes: bytes, name: "state")
+        try second.restore(
+            Dictionary(uniqueKeysWithValues: file.names.map { ($0, try file.tensor($0)) }))
+        let found = try run(second, steps: 5..<8, seed: seed)
+        #expect(found == Array(expected.suffix(found.count)), "seed \(seed)")
+    }
+
+    @Test(arguments: MethodExample.all)
+    func outputsDoNotDependOnThreads(example: MethodExample) throws {
+        let seed = SeededRandom.fresh().seed
+        let outputs = try [1, 2, 5].map { threads in
+            try run(
+                AttentionContext(example.configured(), layout: layout), steps: 0..<4, seed: seed,
+                dtype: .bf16, pool: WorkPool(threads: threads))
+        }
+        #expect(outputs[0] == outputs[1] && outputs[1] == outputs[2], "seed \(seed)")
+    }
+
+    @Test(arguments: MethodExample.all)
+    func memoryIsPredictedAndBounded(example: MethodExample) throws {
+        let configured = try example.configured()
+        let context = try AttentionContext(configured, layout: layout)
+        _ = try run(context, steps: 0..<3, seed: 1)
+        let early = context.learnedBytes
+        _ = try run(context, steps: 3..<9, seed: 1)
+        #expect(context.learnedBytes == early)
+        #expect(
+            early
+                == configured.predictedStateBytes(
+                    layout: layout, heads: 2, headDim: 16, layers: 2, branches: 2))
+    }
+
+    @Test func rettentionMemoryIsThatOfThePaperAtItsSizes() throws {
+        let method = try MethodCatalogue.make(name: "rettention", family: "wan")
+        let wan = TokenLayout(frames: 21, height: 30, width: 52)
+        let bytes = method.predictedStateBytes(layout: wan, heads: 12, headDim: 128, layers: 30, branches: 2)
+        #expect(bytes == 30 * 2 * (32_760 * 12 * (128 * 2 + 4) + 4))
+        #expect(abs(Double(bytes) / 1e9 - 6.13) < 0.01)
+    }
+
+    /// Dense steps and layers give dense attention's own bytes, and are counted apart.
+    @Test(arguments: MethodExample.all.filter { $0.name != "dense" })
+    func scheduledCallsAreDense(example: MethodExample) throws {
+        let options = example.options.merging(["dense-steps": "50%", "dense-layers": "1"]) { $1 }
+        let context = try AttentionContext(
+            MethodExample(example.name, options, density: example.density).configured(), layout: layout)
+        let dense = try AttentionContext(MethodExample("dense").configured(), layout: layout)
+        #expect(try run(context, steps: 0..<6, seed: 3) == run(dense, steps: 0..<6, seed: 3))
+        #expect(context.statistics.total.scheduledDenseCalls == 6 * 4)
+        #expect(context.statistics.work == 1 && context.statistics.sparseDensity == nil)
+        _ = try run(context, steps: 6..<8, seed: 3)
+        let rows = context.statistics.rows
+        #expect(rows.filter { $0.layer == 0 }.allSatisfy { $0.scheduledDenseCalls == 2 })
+        let later = rows.filter { $0.layer == 1 && $0.step >= 6 }
+        #expect(later.count == 2)
+        #expect(later.allSatisfy { $0.sparseCalls + $0.fullCalls == 2 && $0.scheduledDenseCalls == 0 })
+    }
+
+    @Test func refreshIsDenseBitForBitAndTheNextStepReproducesIt() throws {
+        for type in ["bf16", "f32"] {
+            let context = try AttentionContext(
+                MethodExample("rettention", ["kept": "0.2", "residual-type": type]).configured(),
+                layout: layout)
+            let dense = try AttentionContext(MethodExample("dense").configured(), layout: layout)
+            var random = SeededRandom.fresh()
+            let calls = (5..<7).map { [seed = random.next()] step in
+                var same = SeededRandom(seed: seed)
+                return MethodCase.call(layout, step: step, &same)
+            }
+            let full = try dense.attend(calls[0]).values.floats()
+            #expect(try context.attend(calls[0]).values.floats() == full)
+            let next = try context.attend(calls[1]).values.floats()
+            #expect(relativeError(next, full) < (type == "f32" ? 1e-6 : 3e-3), "seed \(random.seed)")
+            let rows = context.statistics.rows
+            #expect(rows.map(\.fullCalls) == [1, 0] && rows.map(\.sparseCalls) == [0, 1])
+        }
+    }
+
+    @Test func ratioIsTheMassOfTheWindowAndGrowsToOneAtMost() throws {
+        let context = try AttentionContext(
+            MethodExample("rettention", ["kept": "0.2", "growth": "0.3", "refresh-every": "100"]).configured(),
+            layout: layout)
+        var last: [Float]?
+        for step in 0..<5 {
+            var random = SeededRandom(seed: 8)
+            _ = try context.attend(MethodCase.call(layout, step: step, &random))
+            let ratio = try #require(context.learnedState()["conditional.0.ratio"]).floats()
+            #expect(ratio.allSatisfy { $0 > 0 && $0 <= 1 })
+            for token in 0..<layout.tokens where !layout.video.contains(token) {
+                #expect(abs(ratio[token] - 1) < 1e-5)
+            }
+            if let last { #expect(zip(last, ratio).allSatisfy { $0 <= $1 }) }
+            last = ratio
+        }
+        #expect(last?.allSatisfy { $0 == 1 } == true)
+    }
+
+    @Test func clusteringNeverGetsWorseAndSettles() throws {
+        var random = SeededRandom.fresh()
+        let x = AttentionCase.normal([2, 300, 16], .f32, &random)
+        let means = KMeans(pool: WorkPool(threads: 2), instructionSet: InstructionSet.supported.max() ?? .scalar)
+        var centroids = KMeans.seeds(x, rows: 10..<290, clusters: 12, seed: random.seed)
+        var last = Double.infinity
+        for _ in 0..<6 {
+            let found = try means.cluster(x, rows: 10..<290, from: centroids, iterations: 1)
+            let (labels, values, centres) = (found.labels.integers(), x.floats(), centroids.floats())
+            var objective = 0.0
+            for head in 0..<2 {
+                for row in 0..<280 {
+                    for i in 0..<16 {
+                        let cluster = Int(labels[head * 280 + row])
+                        let difference =
+                            values[(head * 300 + 10 + row) * 16 + i] - centres[(head * 12 + cluster) * 16 + i]
+                        objective += Double(difference * difference)
+                    }
+                }
+            }
+            #expect(objective <= last * (1 + 1e-6), "seed \(random.seed)")
+            last = objective
+            centroids = found.centroids
+        }
+        let settled = try means.cluster(x, rows: 10..<290, from: centroids, iterations: 200)
+        let again = try means.cluster(x, rows: 10..<290, from: settled.centroids, iterations: 200)
+        #expect(again.iterations == 1)
+        #expect(again.labels.integers() == settled.labels.integers())
+    }
+}
