@@ -31,11 +31,7 @@ public struct AttentionBenchmark: Sendable {
         public let threads: Int
         /// Kept token pairs over all.
         public let density: Double
-        /// Seconds of every repeat, in order.
-        public let seconds: [Double]
-        public let medianSeconds: Double
-        /// Slowest less fastest repeat, over the median.
-        public let spread: Double
+        public let timing: Timing
         /// Multiplications and additions of both products over the kept pairs.
         public let flops: Double
         public let teraflopsPerSecond: Double
@@ -79,21 +75,15 @@ public struct AttentionBenchmark: Sendable {
     public func run(repeats: Int, pool: WorkPool, instructionSet: InstructionSet) -> Result {
         let (call, plan) = prepare(pool: pool, instructionSet: instructionSet)
         let output = blockSparseAttention(call, plan, values: precision.dtype)
-        let seconds = (0..<max(repeats, 1)).map { _ in
-            let elapsed = ContinuousClock().measure {
-                _ = blockSparseAttention(call, plan, values: precision.dtype)
-            }
-            return elapsed / .seconds(1)
+        let timing = Timing(repeats: repeats) {
+            _ = blockSparseAttention(call, plan, values: precision.dtype)
         }
-        let sorted = seconds.sorted()
-        let median = sorted[sorted.count / 2]
         let density = plan.density(tokens: tokens)
         let flops = 4 * density * Double(heads) * Double(tokens) * Double(tokens) * Double(headDim)
         return Result(
             kernel: AttentionKernel(instructionSet, operands: precision.dtype).description,
-            threads: pool.threads, density: density, seconds: seconds, medianSeconds: median,
-            spread: (sorted[sorted.count - 1] - sorted[0]) / median, flops: flops,
-            teraflopsPerSecond: flops / median / 1e12, relativeError: error(of: output, call, plan))
+            threads: pool.threads, density: density, timing: timing, flops: flops,
+            teraflopsPerSecond: flops / timing.medianSeconds / 1e12, relativeError: error(of: output, call, plan))
     }
 
     /// Some sixteen rows of every head against the scalar kernel.

@@ -11,7 +11,7 @@ public protocol WeightSource {
 /// Weights drawn from a fixed sequence, for benchmarks and tests where no checkpoint is at hand.
 ///
 /// Matrices have standard deviation `1 / sqrt(inputs)`, so that activations keep their size; vectors whose
-/// name ends in `weight` are 1, others small. bf16.
+/// name ends in `weight`, and norms' `gamma`, are 1, others small. bf16.
 public struct RandomWeights: WeightSource {
     private let shapes: [String: [Int]]
     private let seed: UInt64
@@ -26,8 +26,9 @@ public struct RandomWeights: WeightSource {
     public func tensor(_ name: String) throws(TensorError) -> Tensor {
         guard let shape = shapes[name] else { throw .missing(path: name) }
         let result = Tensor(.f32, shape)
+        let isNorm = name.hasSuffix("gamma") || shape.count == 1 && name.hasSuffix("weight")
         let isMatrix = shape.count > 1 && !name.hasSuffix("table")
-        if !isMatrix && name.hasSuffix("weight") {
+        if isNorm {
             result.withMutableFloats { $0.update(repeating: 1) }
         } else {
             let inputs = shape.dropFirst().reduce(1, *)

@@ -42,6 +42,17 @@ public struct WanVAEConfig: Sendable, Equatable {
         self.latentsStd = latentsStd
     }
 
+    /// The released VAE of Wan 2.1 and of the 2.2 A14B models.
+    public static let wan21 = WanVAEConfig(
+        latentsMean: [
+            -0.7571, -0.7089, -0.9113, 0.1075, -0.1745, 0.9653, -0.1517, 1.5508, 0.4134, -0.0715, 0.5517,
+            -0.3632, -0.1922, -0.9497, 0.2503, -0.2921,
+        ],
+        latentsStd: [
+            2.8184, 1.4541, 2.3275, 2.6558, 1.2196, 1.7708, 2.6052, 2.0743, 3.2687, 2.1526, 2.8652, 1.5579,
+            1.6382, 1.1253, 2.8251, 1.9160,
+        ])
+
     /// - Throws: `TensorError.malformed` naming the key that is missing, out of range or not supported.
     public init(_ file: ConfigFile) throws(TensorError) {
         func fail(_ field: String, _ found: String, _ expected: String) -> TensorError {

@@ -1,0 +1,259 @@
+#!/usr/bin/env python3
+"""Times vdit beside PyTorch and diffusers on this machine and prints a table.
+
+Every row alternates the two programs for several rounds in one run and gives the ratio of their medians: on a shared
+machine only ratios from one run mean anything.
+
+    python3 -m venv /somewhere/venv
+    /somewhere/venv/bin/pip install torch diffusers transformers accelerate safetensors
+    /somewhere/venv/bin/python Benchmarks/compare.py --vdit .build/release/vdit            # all rows
+    /somewhere/venv/bin/python Benchmarks/compare.py --vdit .build/release/vdit attention-bf16 layer
+"""
+import argparse
+import gc
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+SAMPLE = os.path.join(ROOT, "samples", "wan-mini")
+PROMPTS = os.path.join(ROOT, "samples", "prompts")
+
+
+def timed(function, repeats):
+    """Seconds of each of `repeats` calls, after one that warms up."""
+    import torch
+
+    with torch.no_grad():
+        function()
+        seconds = []
+        for _ in range(repeats):
+            start = time.perf_counter()
+            function()
+            seconds.append(time.perf_counter() - start)
+    return seconds
+
+
+class Peer:
+    """What vdit is compared with: made once, called in every round."""
+
+    def __init__(self, make):
+        self.make, self.function = make, None
+
+    def __call__(self, repeats):
+        if self.function is None:
+            self.function = self.make()
+        return timed(self.function, repeats)
+
+
+def attention_peer(heads, tokens, dtype):
+    def make():
+        import torch
+
+        q, k, v = (torch.randn(1, heads, tokens, 128, dtype=getattr(torch, dtype)) for _ in range(3))
+        return lambda: torch.nn.functional.scaled_dot_product_attention(q, k, v)
+
+    return Peer(make)
+
+
+def flex_peer(heads, tokens, block, density):
+    def make():
+        import torch
+        from torch.nn.attention.flex_attention import BlockMask, flex_attention
+
+        q, k, v = (torch.randn(1, heads, tokens, 128, dtype=torch.bfloat16) for _ in range(3))
+        blocks = (tokens + block - 1) // block
+        kept = torch.rand(1, heads, blocks, blocks) < density
+        kept |= torch.eye(blocks, dtype=torch.bool)
+        # A stable sort puts the kept blocks of every row first, ascending.
+        indices = torch.argsort((~kept).int(), dim=-1, stable=True).int()
+        mask = BlockMask.from_kv_blocks(kept.sum(-1).int(), indices, BLOCK_SIZE=(block, block),
+                                        seq_lengths=(tokens, tokens))
+        compiled = torch.compile(flex_attention)
+        return lambda: compiled(q, k, v, block_mask=mask)
+
+    return Peer(make)
+
+
+def linear_peer(rows, inputs, outputs):
+    def make():
+        import torch
+
+        x = torch.randn(rows, inputs, dtype=torch.bfloat16)
+        w = torch.randn(outputs, inputs, dtype=torch.bfloat16)
+        return lambda: torch.nn.functional.linear(x, w)
+
+    return Peer(make)
+
+
+def layer_peer():
+    def make():
+        import torch
+        from diffusers.models.transformers.transformer_wan import WanRotaryPosEmbed, WanTransformerBlock
+
+        block = WanTransformerBlock(1536, 8960, 12, "rms_norm_across_heads", True, 1e-6).to(torch.bfloat16).eval()
+        rotary = WanRotaryPosEmbed(128, (1, 2, 2), 1024)(torch.zeros(1, 16, 9, 60, 104))
+        x = torch.randn(1, 14040, 1536, dtype=torch.bfloat16)
+        text = torch.randn(1, 512, 1536, dtype=torch.bfloat16)
+        time_projection = torch.randn(1, 6, 1536)
+        return lambda: block(x, text, time_projection, rotary)
+
+    return Peer(make)
+
+
+def decode_peer(dtype):
+    def make():
+        import torch
+        from diffusers import AutoencoderKLWan
+
+        vae = AutoencoderKLWan().to(getattr(torch, dtype)).eval()
+        latents = torch.randn(1, 16, 5, 60, 104, dtype=getattr(torch, dtype))
+        return lambda: vae.decode(latents, return_dict=False)
+
+    return Peer(make)
+
+
+ATTENTION = ["bench", "attention", "--head-dim", "128"]
+LINEAR = ["bench", "linear", "--rows", "14040"]
+LAYER = ["bench", "layer", "--config", "wan2.1-t2v-1.3b", "--size", "832x480", "--num-frames", "33"]
+DECODE = ["bench", "decode", "--size", "832x480", "--num-frames", "17"]
+# Row: vdit's arguments, and the peer.
+ROWS = {
+    "attention-bf16": (ATTENTION + ["--heads", "4", "--tokens", "5040"], attention_peer(4, 5040, "bfloat16")),
+    "attention-bf16-480p": (ATTENTION + ["--heads", "12", "--tokens", "14040"], attention_peer(12, 14040, "bfloat16")),
+    "attention-fp32": (ATTENTION + ["--heads", "4", "--tokens", "5040", "--precision", "fp32"],
+                       attention_peer(4, 5040, "float32")),
+    "attention-sparse": (ATTENTION + ["--heads", "4", "--tokens", "5040", "--block", "128", "--block-density", "0.27"],
+                         flex_peer(4, 5040, 128, 0.27)),
+    "linear-qkv": (LINEAR + ["--inputs", "1536", "--outputs", "4608"], linear_peer(14040, 1536, 4608)),
+    "linear-ffn-in": (LINEAR + ["--inputs", "1536", "--outputs", "8960"], linear_peer(14040, 1536, 8960)),
+    "linear-ffn-out": (LINEAR + ["--inputs", "8960", "--outputs", "1536"], linear_peer(14040, 8960, 1536)),
+    "layer": (LAYER, layer_peer()),
+    "layer-radial": (LAYER + ["--sparse", "radial"], layer_peer()),
+    "decode-fp32": (DECODE + ["--precision", "fp32"], decode_peer("float32")),
+    "decode-bf16": (DECODE, decode_peer("bfloat16")),
+}
+
+
+def run_vdit(vdit, arguments, repeats):
+    command = [vdit] + arguments + ["--repeats", str(repeats), "--json"]
+    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+
+
+def compare(name, vdit, rounds, repeats):
+    arguments, peer = ROWS[name]
+    ours, theirs, last = [], [], {}
+    for _ in range(rounds):
+        last = run_vdit(vdit, arguments, repeats)
+        ours += last["seconds"]
+        theirs += peer(repeats)
+    peer.function = None
+    gc.collect()
+    a, b = statistics.median(ours), statistics.median(theirs)
+    fraction, error = last.get("fraction_of_peak"), last.get("relative_error")
+    print(f"{name:20} vdit {a:9.4f} s  peer {b:9.4f} s  ratio {b / a:5.2f}"
+          + (f"  {last['teraflops_per_second']:.3f} TFLOP/s" if "teraflops_per_second" in last else "")
+          + (f", {100 * fraction:.0f} % of peak" if fraction else "") + (f", error {error:.1e}" if error else ""), flush=True)
+    return {"row": name, "vdit_seconds": ours, "peer_seconds": theirs, "ratio": b / a, "vdit": last}
+
+
+def diffusers_render(arguments):
+    """The sample's render by diffusers, in a process of its own so that its memory can be told."""
+    started = time.perf_counter()
+    import numpy
+    import torch
+    from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanPipeline, WanTransformer3DModel
+    from safetensors.torch import load_file
+
+    torch.set_num_threads(arguments.threads)
+    transformer = WanTransformer3DModel.from_pretrained(SAMPLE, subfolder="transformer", torch_dtype=torch.bfloat16)
+    vae = AutoencoderKLWan.from_pretrained(SAMPLE, subfolder="vae", torch_dtype=torch.float32)
+    scheduler = UniPCMultistepScheduler.from_pretrained(SAMPLE, subfolder="scheduler")
+    pipe = WanPipeline(tokenizer=None, text_encoder=None, vae=vae, scheduler=scheduler, transformer=transformer)
+    pipe.set_progress_bar_config(disable=True)
+    prompt = load_file(os.path.join(PROMPTS, "01-red-ball-right.safetensors"))["prompt_embeds"]
+    negative = load_file(os.path.join(PROMPTS, "empty.safetensors"))["prompt_embeds"]
+    loaded = time.perf_counter()
+    frames = pipe(prompt_embeds=prompt, negative_prompt_embeds=negative, height=192, width=320,
+                  num_frames=arguments.num_frames, num_inference_steps=arguments.steps, guidance_scale=4.0,
+                  generator=torch.Generator().manual_seed(7), output_type="np").frames[0]
+    raw = (frames * 255).round().astype(numpy.uint8).tobytes()
+    subprocess.run(["ffmpeg", "-y", "-loglevel", "error", "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", "320x192",
+                    "-r", "16", "-i", "-", "-c:v", "libx264", "-crf", "18", "-preset", "medium", "-pix_fmt", "yuv420p",
+                    arguments.output], input=raw, check=True)
+    # Importing PyTorch is not the render's fault: it is left out, vdit's own start is not.
+    print(json.dumps({"seconds": time.perf_counter() - loaded, "start_seconds": loaded - started,
+                      "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}))
+
+
+def compare_render(vdit, arguments):
+    ours, theirs, memory = [], [], ([], [])
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(arguments.rounds):
+            start = time.perf_counter()
+            process = subprocess.Popen(
+                [vdit, "render", "--model", SAMPLE,
+                 "--prompt-embedding", os.path.join(PROMPTS, "01-red-ball-right.safetensors"),
+                 "--negative-prompt-embedding", os.path.join(PROMPTS, "empty.safetensors"), "--seed", "7",
+                 "--steps", str(arguments.steps), "--num-frames", str(arguments.num_frames), "--guidance-scale", "4",
+                 "--threads", str(arguments.threads), "--quiet", "-o", os.path.join(folder, f"{number}.mp4")])
+            _, status, usage = os.wait4(process.pid, 0)
+            if status:
+                sys.exit("vdit render failed")
+            ours.append(time.perf_counter() - start)
+            memory[0].append(usage.ru_maxrss * 1024)
+            output = subprocess.run(
+                [sys.executable, os.path.abspath(__file__), "--diffusers-render", "--steps", str(arguments.steps),
+                 "--num-frames", str(arguments.num_frames), "--threads", str(arguments.threads),
+                 "--output", os.path.join(folder, "peer.mp4")], check=True, stdout=subprocess.PIPE).stdout
+            peer = json.loads(output.splitlines()[-1])
+            theirs.append(peer["seconds"])
+            memory[1].append(peer["peak_bytes"])
+    a, b = statistics.median(ours), statistics.median(theirs)
+    x, y = statistics.median(memory[0]), statistics.median(memory[1])
+    print(f"{'render':20} vdit {a:9.2f} s  peer {b:9.2f} s  ratio {b / a:5.2f}  "
+          f"({arguments.steps} steps, {arguments.num_frames} frames)")
+    print(f"{'render, memory':20} vdit {x / 1e6:8.0f} MB peer {y / 1e6:8.0f} MB vdit takes {x / y:.2f} of it", flush=True)
+    return {"row": "render", "vdit_seconds": ours, "peer_seconds": theirs, "ratio": b / a,
+            "vdit_peak_bytes": memory[0], "peer_peak_bytes": memory[1]}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("rows", nargs="*", help=f"of: {', '.join(ROWS)}, render; all if none is named")
+    parser.add_argument("--vdit", default=os.path.join(ROOT, ".build", "release", "vdit"))
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=2, help="timed calls of each program in a round")
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--num-frames", type=int, default=81)
+    parser.add_argument("--results", metavar="FILE", help="write every measured second as JSON")
+    parser.add_argument("--diffusers-render", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--output", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.diffusers_render:
+        return diffusers_render(arguments)
+    import torch
+
+    torch.set_num_threads(arguments.threads)
+    unknown = set(arguments.rows) - set(ROWS) - {"render"}
+    if unknown:
+        parser.error(f"no such row: {', '.join(sorted(unknown))}")
+    results = []
+    for name in arguments.rows or list(ROWS) + ["render"]:
+        if name == "render":
+            results.append(compare_render(arguments.vdit, arguments))
+        else:
+            results.append(compare(name, arguments.vdit, arguments.rounds, arguments.repeats))
+    if arguments.results:
+        with open(arguments.results, "w") as file:
+            json.dump(results, file, indent=1)
+
+
+if __name__ == "__main__":
+    main()
