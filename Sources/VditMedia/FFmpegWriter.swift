@@ -94,7 +94,7 @@ public struct FFmpegWriter: ~Copyable, @unchecked Sendable {
 }
 
 /// Where frames go. A sink that is released before `finish` removes what it made.
-protocol FrameSink: AnyObject {
+package protocol FrameSink: AnyObject {
     func write(_ frame: VideoFrame) throws(MediaError)
     func finish() throws(MediaError)
 }

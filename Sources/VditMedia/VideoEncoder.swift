@@ -24,7 +24,7 @@ final class VideoEncoder {
         context.pointee.sample_aspect_ratio = AVRational(num: 1, den: 1)
         context.pointee.flags |= Int32(AV_CODEC_FLAG_BITEXACT)
         if globalHeader { context.pointee.flags |= Int32(AV_CODEC_FLAG_GLOBAL_HEADER) }
-        context.pointee.thread_count = plan.codec == .h264 ? 1 : Int32(plan.options.threads)
+        context.pointee.thread_count = plan.threads
         setColour()
         var options = LibavOptions(settings())
         try Libav.check(plan.path, "opening encoder \(plan.encoder)", fallback: .unsupported) {
@@ -101,7 +101,7 @@ final class VideoEncoder {
                 "log-level=none:info=0:frame-threads=1:pools=\(plan.options.threads)"
             return crf + [("preset", preset), ("x265-params", parameters)]
         case .av1:
-            return crf + [("cpu-used", preset), ("b", "0"), ("row-mt", "1"), ("tiles", "1x1")]
+            return crf + [("cpu-used", preset), ("b", "0"), ("row-mt", "0"), ("tiles", "1x1")]
         case .vp9:
             return crf + [
                 ("cpu-used", preset), ("b", "0"), ("deadline", "good"), ("row-mt", "0"),

@@ -30,7 +30,7 @@ public struct VideoOptions: Sendable, Equatable {
     /// Tags such as `title` and `comment`, and keys of your own. GIF and Y4M have no place for them.
     public var metadata: [String: String] = [:]
     public var existing: ExistingFile = .refuse
-    /// Encoder threads. The bytes written do not depend on it; h264 always runs on one for that reason.
+    /// Encoder threads. The bytes written do not depend on it; h264 and av1 always run on one for that reason.
     public var threads: Int = 1
 
     public init(frameRate: FrameRate) { self.frameRate = frameRate }

@@ -20,6 +20,9 @@ public struct VideoPlan: Sendable, Equatable {
     /// The samples to hand to `FFmpegWriter.write`: 16 bits where the file keeps more than 8.
     public let frameDepth: SampleDepth
 
+    /// x264 and libaom write other bytes on several threads, so they get one.
+    var threads: Int32 { codec == .h264 || codec == .av1 ? 1 : Int32(options.threads) }
+
     var libavFormat: AVPixelFormat { Libav.pixelFormat(named: pixelFormat) ?? AV_PIX_FMT_NONE }
 
     /// Checks everything that can be known before the first frame, in the order a person would fix it.

@@ -3,7 +3,7 @@ import Glibc
 import VditTensor
 
 /// Frames to a container file through libavformat.
-final class VideoSink: FrameSink {
+package final class VideoSink: FrameSink {
     private let plan: VideoPlan
     private let temporary: String
     private let encoder: VideoEncoder
@@ -15,7 +15,7 @@ final class VideoSink: FrameSink {
     private var finished = false
 
     /// - Parameter temporary: where to write before the rename; tests pass a device that is full.
-    init(_ plan: VideoPlan, temporary: String? = nil) throws(MediaError) {
+    package init(_ plan: VideoPlan, temporary: String? = nil) throws(MediaError) {
         self.plan = plan
         self.temporary = temporary ?? AtomicFile.temporaryPath(for: plan.path)
         try MediaError.files { () throws(TensorError) in
@@ -83,7 +83,7 @@ final class VideoSink: FrameSink {
         container = nil
     }
 
-    func write(_ frame: VideoFrame) throws(MediaError) {
+    package func write(_ frame: VideoFrame) throws(MediaError) {
         try converter.convert(frame)
         converter.target.pointee.pts = Int64(frames)
         frames += 1
@@ -94,7 +94,7 @@ final class VideoSink: FrameSink {
         }
     }
 
-    func finish() throws(MediaError) {
+    package func finish() throws(MediaError) {
         try palette?.drain { (picture) throws(MediaError) in try encode(picture) }
         try encode(nil)
         guard let container else { return }

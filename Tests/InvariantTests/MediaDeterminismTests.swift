@@ -1,0 +1,67 @@
+import Foundation
+import TestSupport
+import Testing
+import VDiT
+
+@Suite struct MediaDeterminismTests {
+    static let outputs: [(String, VideoCodec?)] = [
+        ("a.mp4", .h264), ("a.mkv", .h264), ("a.mp4", .hevc), ("a.mp4", .av1), ("a.webm", .vp9),
+        ("a.mov", .prores), ("a.mkv", .ffv1), ("a.gif", nil), ("a.y4m", nil), ("a.png", nil),
+    ]
+
+    @Test(arguments: outputs)
+    func sameFramesGiveSameBytesWhateverTheThreads(name: String, codec: VideoCodec?) throws {
+        let folder = MediaFolder()
+        var options = try defaultOptions()
+        options.codec = codec
+        if name != "a.gif" && name != "a.y4m" { options.metadata = ["comment": "x", "b": "1", "a": "2"] }
+        let depth: SampleDepth = codec == .prores ? .sixteen : .eight
+        // Wide enough for the encoders to split the picture among threads if they were allowed to.
+        let frames = (0..<4).map { syntheticFrame($0, width: 512, height: 288, depth: depth) }
+        var digests: Set<String> = []
+        for (run, threads) in [1, 1, 2, 4].enumerated() {
+            options.threads = threads
+            let path = folder.file("\(run)-\(name)")
+            try write(frames, to: path, options)
+            digests.insert(try Digest.sha256(file: path))
+        }
+        #expect(digests.count == 1)
+    }
+
+    @Test func framesDoNotDependOnThreads() throws {
+        let values = (0..<3 * 2 * 17 * 23).map { (index: Int) -> Float in
+            Float(sin(Double(index * index % 1000))) * 1.2
+        }
+        let video = Tensor(values, shape: [3, 2, 17, 23])
+        let alone = try VideoFrame.frames(of: video).map(bytes(of:))
+        for threads in [1, 2, 3] {
+            let pool = WorkPool(threads: threads)
+            #expect(try VideoFrame.frames(of: video, pool: pool).map(bytes(of:)) == alone)
+        }
+        for frame in 0..<2 {
+            let planes = (0..<3).map { channel in video[channel][frame].floats() }
+            let single = try VideoFrame(planes: Tensor(planes.flatMap { $0 }, shape: [3, 17, 23]))
+            #expect(bytes(of: single) == alone[frame])
+        }
+    }
+
+    @Test func digestIsSHA256() throws {
+        let folder = MediaFolder()
+        let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        #expect(Digest.sha256(Array("abc".utf8)) == abc)
+        #expect(Digest.sha256([]) == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
+        try Data("abc".utf8).write(to: URL(fileURLWithPath: folder.file("abc")))
+        #expect(try Digest.sha256(file: folder.file("abc")) == abc)
+        let long = [UInt8](repeating: 97, count: 3_000_001)
+        try Data(long).write(to: URL(fileURLWithPath: folder.file("long")))
+        #expect(try Digest.sha256(file: folder.file("long")) == Digest.sha256(long))
+    }
+
+    @Test func everyCodecOfThisBuildIsReported() {
+        let codecs = MediaSupport.codecs
+        #expect(codecs.map(\.codec) == VideoCodec.allCases)
+        for codec in codecs { #expect(codec.canDecode && !codec.encoders.isEmpty) }
+        #expect(Set(MediaSupport.formats) == Set(OutputFormat.allCases))
+        #expect(!MediaSupport.ffmpegVersion.isEmpty && !MediaSupport.pngVersion.isEmpty)
+    }
+}
