@@ -12,15 +12,16 @@ import VditTensor
 public struct Radial: SparseMethod {
     public static let name = "radial"
 
-    private let block: Int
+    /// Nil is `auto`.
+    private let block: Int?
     private let edges: RadialMask.Edges
     private let sink: Bool
     private var band: RadialMask.Band
     private let density: Double?
-    private var prepared: (layout: TokenLayout, plan: AttentionPlan)?
+    private var prepared: (layout: TokenLayout, block: Int, plan: AttentionPlan)?
 
     init(
-        block: Int, edges: RadialMask.Edges, sink: Bool, band: RadialMask.Band, density: Double? = nil
+        block: Int?, edges: RadialMask.Edges, sink: Bool, band: RadialMask.Band, density: Double? = nil
     ) {
         self.block = block
         self.edges = edges
@@ -32,23 +33,33 @@ public struct Radial: SparseMethod {
     public var layoutPlan: AttentionPlan? { prepared?.plan }
 
     public var solved: [String: Double] {
-        density == nil || prepared == nil
-            ? [:]
-            : [
-                "decay": band.decay, "skip-below": band.skipBelow,
-                "decay-neighbours": band.decayNeighbours ? 1 : 0,
-            ]
+        guard density != nil, let prepared else { return [:] }
+        return [
+            "decay": band.decay, "skip-below": band.skipBelow,
+            "decay-neighbours": band.decayNeighbours ? 1 : 0, "block": Double(prepared.block),
+        ]
     }
 
     public mutating func prepare(for layout: TokenLayout) throws(AttentionError) {
-        let shape = RadialMask.Shape(
-            frames: layout.frames, tokensPerFrame: layout.tokensPerFrame, block: block, edges: edges,
-            sink: sink)
-        if let density { band = try solve(density, shape, layout) }
-        let mask = RadialMask(shape, band)
-        let blocks = TokenBlocks(layout, size: block)
+        func shape(_ block: Int) -> RadialMask.Shape {
+            RadialMask.Shape(
+                frames: layout.frames, tokensPerFrame: layout.tokensPerFrame, block: block, edges: edges,
+                sink: sink)
+        }
+        var size = block ?? 64
+        if let density {
+            // Small blocks follow a narrow band more closely: they reach less.
+            let candidates = block.map { [$0] } ?? [64, 32, 16]
+            let reaching = candidates.first {
+                layout.videoPairs(density: density) >= Double(RadialMask(shape($0), .narrowest).pairs)
+            }
+            size = reaching ?? candidates[candidates.count - 1]
+            band = try solve(density, shape(size), layout)
+        }
+        let mask = RadialMask(shape(size), band)
+        let blocks = TokenBlocks(layout, size: size)
         prepared = (
-            layout, AttentionPlan(heads: [.init(queries: blocks, keys: blocks, kept: mask.kept)])
+            layout, size, AttentionPlan(heads: [.init(queries: blocks, keys: blocks, kept: mask.kept)])
         )
     }
 
@@ -64,7 +75,6 @@ public struct Radial: SparseMethod {
     ) throws(AttentionError) -> RadialMask.Band {
         let wanted = layout.videoPairs(density: density)
         let widest = 4 * Double(layout.frames)
-        let narrowest = RadialMask.Band(decay: 0, decayNeighbours: true)
         var best: (error: Double, band: RadialMask.Band)?
         func pairs(_ band: RadialMask.Band) -> Double {
             let pairs = Double(RadialMask(shape, band).pairs)
@@ -85,14 +95,14 @@ public struct Radial: SparseMethod {
             }
             return true
         }
-        let least = pairs(narrowest)
+        let least = pairs(.narrowest)
         let most = pairs(RadialMask.Band(decay: widest, skipBelow: 0))
         guard wanted >= least, wanted <= most else {
             throw .unreachableDensity(
                 density, method: Self.name,
                 reachable: layout.density(videoPairs: least)...layout.density(videoPairs: most))
         }
-        let families = [RadialMask.Band(decay: 0), narrowest]
+        let families = [RadialMask.Band(decay: 0), .narrowest]
             + [64, 32, 16, 8, 4, 2, 1, 0].map { RadialMask.Band(decay: 0, skipBelow: $0) }
         _ = families.contains(where: bisect)
         return best?.band ?? band
@@ -107,7 +117,9 @@ public struct Radial: SparseMethod {
         options: [
             MethodOption(
                 "decay", .number(0...100), default: "0.5", "factor of the width of the diagonal bands"),
-            MethodOption("block", .integer(16...256), default: "64", "tokens of a block"),
+            MethodOption(
+                "block", .automaticInteger(16...256), default: "auto",
+                "tokens of a block; auto is 64, or fewer where a density needs it"),
             MethodOption(
                 "sink", MethodOption.onOff, default: "on", "every query sees the first latent frame"),
             MethodOption(
@@ -123,7 +135,7 @@ public struct Radial: SparseMethod {
         presets: [
             .init(
                 name: "wan-1.3b", families: ["wan"], source: "ours: the authors did not tune it",
-                values: ["decay": "0.5", "block": "64"]),
+                values: ["decay": "0.5"]),
             .init(
                 name: "wan-14b", families: [], source: "reference code, 69 frames at 768x1280, 50 steps",
                 values: [
@@ -155,7 +167,7 @@ public struct Radial: SparseMethod {
         densityOptions: ["decay", "skip-below", "decay-neighbours"]
     ) { values, density in
         Radial(
-            block: values.integer("block"),
+            block: values.automaticInteger("block"),
             edges: RadialMask.Edges(rawValue: values.text("edges")) ?? .own, sink: values.isOn("sink"),
             band: RadialMask.Band(
                 decay: values.number("decay"), skipBelow: values.number("skip-below"),

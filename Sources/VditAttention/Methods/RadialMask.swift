@@ -30,6 +30,8 @@ struct RadialMask: Sendable, Equatable {
         var skipBelow: Double = 128
         /// Whether adjacent frames get a band as well, rather than everything.
         var decayNeighbours = false
+
+        static let narrowest = Band(decay: 0, decayNeighbours: true)
     }
 
     let shape: Shape
