@@ -12,7 +12,8 @@ public enum PipelineError: Failure, Equatable {
     case otherRun(path: String, field: String, checkpoint: String, current: String)
     /// A run that would not fit into the memory there is.
     case tooLarge(needed: Int, available: Int, limitedBy: String)
-    /// The caller asked to stop; the checkpoint, if one was written, can be resumed.
+    /// The caller asked to stop: after a step, or, where `steps` is 0, while decoding. The checkpoint, if
+    /// one was written, can be resumed.
     case cancelled(step: Int, steps: Int, checkpoint: String?)
 
     public var kind: FailureKind {
@@ -42,7 +43,8 @@ public enum PipelineError: Failure, Equatable {
                 + "available (\(limitedBy)); use a smaller size or fewer frames"
         case .cancelled(let step, let steps, let checkpoint):
             let saved = checkpoint.map { "; state saved in \($0), continue with --resume" } ?? ""
-            return "stopped after step \(step) of \(steps)\(saved)"
+            let place = steps == 0 ? "while decoding" : "after step \(step) of \(steps)"
+            return "stopped \(place)\(saved)"
         }
     }
 }

@@ -133,6 +133,28 @@ public struct Renderer {
         if noise != nil { identity["seed"] = nil }
         self.identity = identity
         resumed = try Self.findCheckpoint(job, identity)
+        let checkpoint = Checkpoint.path(forOutput: job.destination.path)
+        if resumed == nil, FileManager.default.fileExists(atPath: checkpoint) {
+            notices.append(
+                "\(checkpoint) of an earlier run will be replaced; --resume would continue it")
+        }
+        // A checkpoint holds the latents, up to three histories of them and what the method learned; while
+        // one is written the one before still lies there.
+        try Self.checkSpace(
+            forOutput: job.destination.path,
+            needed: 2 * (latentShape.reduce(1, *) * 4 * 5 + estimate.methodBytes))
+    }
+
+    private static func checkSpace(forOutput path: String, needed: Int) throws(PipelineError) {
+        let folder = path.lastIndex(of: "/").map { String(path[...$0]) } ?? "."
+        var status = statvfs()
+        guard statvfs(folder, &status) == 0 else { return }
+        let (free, overflow) = Int(status.f_bavail).multipliedReportingOverflow(by: Int(status.f_frsize))
+        if !overflow, free < needed {
+            throw .invalid(
+                "free space in \(folder)", found: mebibytes(free),
+                expected: "at least \(mebibytes(needed)) for latents and checkpoints", kind: .ioError)
+        }
     }
 
     private static func findCheckpoint(
@@ -177,7 +199,8 @@ public struct Renderer {
         let (latents, attention) = try denoise(compute, stop, &timing, start, onEvent)
         let latentsPath = job.saveLatents ?? companionPath(job.destination.path, ".latents.safetensors")
         try LatentsFile.write(
-            latents, metadata: fileMetadata.merging(["fps": "\(settings.frameRate)"]) { $1 },
+            latents,
+            metadata: fileMetadata.merging(["fps": "\(settings.frameRate)", "model": model.path]) { $1 },
             to: latentsPath, existing: job.saveLatents == nil ? .replace : job.destination.existing)
         try onEvent(.latents(latentsPath))
 
@@ -188,7 +211,9 @@ public struct Renderer {
             job.destination, width: settings.width, height: settings.height,
             frameCount: settings.numFrames, frameRate: settings.frameRate, metadata: fileMetadata,
             pool: compute.pool)
-        try decode(latents, with: decoder, to: output, frameCount: settings.numFrames, stop, onEvent)
+        try decode(
+            latents, with: decoder, to: output, frameCount: settings.numFrames,
+            checkpoint: Checkpoint.path(forOutput: job.destination.path), stop, onEvent)
         timing.encode = output.seconds
         timing.decode = decoding.secondsUntilNow - output.seconds
 
@@ -223,6 +248,7 @@ public struct Renderer {
                     guidance: guidance[min(index, guidance.count - 1)],
                     lowestTimestep: transformer.lowestTimestep,
                     attention: try AttentionContext(method, layout: layout, fallback: job.fallback)))
+            try transformer.weights.verifyUnchanged()
         }
         let previewDecoder = job.preview == nil ? nil : try model.loadDecoder(compute)
         var random = TorchRandom(seed: UInt64(settings.seed))
@@ -281,11 +307,11 @@ public struct Renderer {
                 try writePreview(result.estimate, previewDecoder, preview.path)
                 try onEvent(.preview(preview.path))
             }
-            // The last step is always saved: decoding may fail, and the latents file may be elsewhere.
             let isDue =
                 job.checkpointEverySteps.map { done - savedStep >= $0 }
                 ?? (lastSaved.secondsUntilNow >= job.checkpointEverySeconds)
-            if isDue || stop.takeCheckpointRequest() { try save(generation) }
+            // The last step is always saved, so that a run stopped while decoding can go on there.
+            if isDue || generation.isFinished || stop.takeCheckpointRequest() { try save(generation) }
         }
     }
 
@@ -365,14 +391,15 @@ public struct Renderer {
 
 /// Decodes latents into an output, frame by frame.
 ///
+/// - Parameter checkpoint: what a stopped run can go on from.
 /// - Throws: `PipelineError.cancelled` when `stop` was raised; what was written so far is gone then.
 func decode(
     _ latents: Tensor, with decoder: any VideoDecoder, to output: VideoOutput, frameCount: Int,
-    _ stop: StopFlag, _ onEvent: (RenderEvent) throws -> Void
+    checkpoint: String? = nil, _ stop: StopFlag, _ onEvent: (RenderEvent) throws -> Void
 ) throws {
     try decoder.decode(latents) { frames in
         if stop.isStopping {
-            throw PipelineError.cancelled(step: 0, steps: 0, checkpoint: nil)
+            throw PipelineError.cancelled(step: 0, steps: 0, checkpoint: checkpoint)
         }
         try output.append(frames)
         try onEvent(.frames(output.written, of: frameCount))
