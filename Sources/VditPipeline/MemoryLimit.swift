@@ -3,7 +3,7 @@ import Glibc
 /// How much memory a process may still take, and who says so.
 public struct MemoryLimit: Sendable, Equatable {
     public let bytes: Int
-    /// `MemAvailable`, `cgroup memory.max` or the caller's own word.
+    /// `MemAvailable`, `ulimit -v`, `cgroup memory.max` or the caller's own word.
     public let source: String
 
     public init(bytes: Int, source: String) {
@@ -11,7 +11,7 @@ public struct MemoryLimit: Sendable, Equatable {
         self.source = source
     }
 
-    /// The smallest of the machine's available memory and what the cgroups of this process leave.
+    /// The smallest of the machine's available memory and what the limits and cgroups of this process leave.
     public static func current() -> MemoryLimit {
         var limit = MemoryLimit(bytes: Int.max, source: "unknown")
         func lower(_ bytes: Int?, _ source: String) {
@@ -22,6 +22,14 @@ public struct MemoryLimit: Sendable, Equatable {
         for line in lines("/proc/meminfo") where line.hasPrefix("MemAvailable:") {
             let digits = line.drop { !$0.isNumber }.prefix { $0.isNumber }
             lower(Int(digits).map { $0 << 10 }, "MemAvailable")
+        }
+        // `ulimit -v` counts addresses: what is mapped already is spent.
+        var addresses = rlimit()
+        if getrlimit(__rlimit_resource_t(RLIMIT_AS.rawValue), &addresses) == 0,
+            addresses.rlim_cur < UInt64(Int.max)
+        {
+            let pages = lines("/proc/self/statm").first?.split(separator: " ").first.flatMap { Int($0) }
+            lower(Int(addresses.rlim_cur) - (pages ?? 0) * Int(getpagesize()), "ulimit -v")
         }
         for line in lines("/proc/self/cgroup") {
             let fields = line.split(separator: ":", maxSplits: 2, omittingEmptySubsequences: false)

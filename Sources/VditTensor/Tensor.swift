@@ -16,13 +16,13 @@ public final class Storage: @unchecked Sendable {
         let size = max(64, (byteCount + 63) & ~63)
         if size >= 1 << 20 {
             let mapped = mmap(nil, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
-            precondition(mapped != MAP_FAILED, "out of memory: \(size) bytes")
+            if mapped == MAP_FAILED { outOfMemory(size) }
             madvise(mapped, size, MADV_HUGEPAGE)
             base = mapped!
             release = { pointer, _ in munmap(pointer, size) }
         } else {
             var pointer: UnsafeMutableRawPointer?
-            precondition(posix_memalign(&pointer, 64, size) == 0, "out of memory: \(size) bytes")
+            if posix_memalign(&pointer, 64, size) != 0 { outOfMemory(size) }
             base = pointer!
             memset(base, 0, size)
             release = { pointer, _ in free(pointer) }
@@ -40,6 +40,14 @@ public final class Storage: @unchecked Sendable {
     }
 
     deinit { release?(base, byteCount) }
+}
+
+/// Ends the process as its memory limit would, but with a line that says so and exit status 71: runs are
+/// checked against the limit before they start, and no caller can go on without the memory.
+private func outOfMemory(_ bytes: Int) -> Never {
+    let line = "vdit: \(TensorError.outOfMemory(bytes: bytes))\n"
+    _ = line.utf8.withContiguousStorageIfAvailable { write(STDERR_FILENO, $0.baseAddress, $0.count) }
+    _exit(FailureKind.osError.rawValue)
 }
 
 /// A dense row-major array of any rank. Copies and views share their storage, as in PyTorch.
