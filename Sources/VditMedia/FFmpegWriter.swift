@@ -8,6 +8,9 @@ import VditTensor
 ///
 /// Y'CbCr output is BT.709, limited range, and tagged so; R'G'B' output (ffv1, PNG, GIF's palette) is not
 /// converted. The same frames and options give the same bytes, whatever the number of threads.
+///
+/// Frames are streamed, but for a GIF, whose palette needs them all: it holds four bytes a pixel until `finish`.
+/// A PNG sequence is collected in a hidden directory, moved to its place by `finish`, and counted from 0.
 public struct FFmpegWriter: ~Copyable, @unchecked Sendable {
     // `@unchecked`: a writer cannot be copied, so the one sink has one user at a time.
     private let sink: any FrameSink

@@ -79,9 +79,9 @@ struct SequencePattern {
 
 /// Frames to numbered PNG files, counted from 0.
 ///
-/// They are collected in a hidden directory beside their place and moved at the end, so a viewer never
-/// sees half a sequence. Replacing an older sequence removes all its frames, also those past the new end.
-/// A missing last directory is made.
+/// They are collected in a hidden directory beside their place and moved one by one at the end, so a clip
+/// that was not finished leaves no frame. Replacing an older sequence removes all its frames, also those
+/// past the new end. A missing last directory is made.
 final class SequenceSink: FrameSink {
     private let plan: VideoPlan
     private let pattern: SequencePattern
@@ -98,7 +98,9 @@ final class SequenceSink: FrameSink {
         if !madeDirectory, errno != EEXIST {
             throw .system(pattern.directory, errno: errno, missing: .cannotCreate)
         }
-        temporary = FilePath.joined(pattern.directory, ".frames.\(getpid()).part")
+        temporary = AtomicFile.temporaryPath(for: plan.path)
+        // Left by a process of the same number that was killed.
+        Self.remove(temporary)
         if mkdir(temporary, 0o777) != 0 {
             let code = errno
             if madeDirectory { rmdir(pattern.directory) }
@@ -107,9 +109,15 @@ final class SequenceSink: FrameSink {
     }
 
     deinit {
-        for frame in moved..<max(moved, written) { unlink(FilePath.joined(temporary, pattern.name(frame))) }
-        rmdir(temporary)
+        Self.remove(temporary)
         if madeDirectory, moved == 0 { rmdir(pattern.directory) }
+    }
+
+    private static func remove(_ directory: String) {
+        for name in (try? FilePath.names(in: directory)) ?? [] {
+            unlink(FilePath.joined(directory, name))
+        }
+        rmdir(directory)
     }
 
     func write(_ frame: VideoFrame) throws(MediaError) {
@@ -125,7 +133,7 @@ final class SequenceSink: FrameSink {
         if kept.count != written {
             throw .malformed(path: plan.path, found: "\(kept.count) frames on disk", expected: "\(written)")
         }
-        for name in try pattern.check(plan) { unlink(FilePath.joined(pattern.directory, name)) }
+        let old = try pattern.check(plan)
         while moved < written {
             let name = pattern.name(moved)
             let target = FilePath.joined(pattern.directory, name)
@@ -134,6 +142,9 @@ final class SequenceSink: FrameSink {
                     temporary: FilePath.joined(temporary, name), to: target, existing: plan.options.existing)
             }
             moved += 1
+        }
+        for name in old where pattern.number(of: name).map({ $0 >= written }) ?? false {
+            unlink(FilePath.joined(pattern.directory, name))
         }
     }
 }

@@ -42,6 +42,7 @@ final class VideoDecoder {
             Libav.prepare()
             let status = avcodec_receive_frame(context, picture)
             if status == 0 {
+                try checkMessage()
                 try check(picture)
                 frames += 1
                 return UnsafePointer(picture)
@@ -77,6 +78,14 @@ final class VideoDecoder {
         Libav.prepare()
         let sent = avcodec_send_packet(context, packet)
         if sent < 0 { throw undecodable(sent) }
+        try checkMessage()
+    }
+
+    /// Some decoders (FFV1 with a wrong checksum) report damage only in the log, and conceal it.
+    private func checkMessage() throws(MediaError) {
+        if let message = Libav.message {
+            throw damaged("\(message) after \(frames) frames", expected: "frames that decode cleanly")
+        }
     }
 
     private func check(_ picture: UnsafeMutablePointer<AVFrame>) throws(MediaError) {

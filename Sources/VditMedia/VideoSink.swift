@@ -75,6 +75,11 @@ package final class VideoSink: FrameSink {
         try Libav.check(plan.path, "avformat_write_header", fallback: .ioError) {
             avformat_write_header(container, &options.dictionary)
         }
+        if let unused = options.unused {
+            throw .library(
+                path: plan.path, call: "avformat_write_header", reason: "it has no option \(unused)",
+                kind: .unsupported)
+        }
     }
 
     private func close() {

@@ -3,29 +3,12 @@ import TestSupport
 import Testing
 import VDiT
 
-private final class Folder {
-    let path = NSTemporaryDirectory() + "vdit-bad-media-\(UUID().uuidString)"
-    init() { try? FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true) }
-    deinit {
-        chmod(path, 0o755)
-        try? FileManager.default.removeItem(atPath: path)
-    }
-    func file(_ name: String) -> String { path + "/" + name }
-    var names: [String] { (try? FileManager.default.contentsOfDirectory(atPath: path).sorted()) ?? [] }
-}
-
-private func options(_ change: (inout VideoOptions) -> Void = { _ in }) throws -> VideoOptions {
-    var options = VideoOptions(frameRate: try FrameRate(16))
-    change(&options)
-    return options
-}
-
 /// The error of validating an output, and that opening it fails the same way and leaves nothing.
 private func refusal(
-    _ folder: Folder, _ path: String, width: Int = 64, height: Int = 48, frames: Int = 9,
+    _ folder: TemporaryDirectory, _ path: String, width: Int = 64, height: Int = 48, frames: Int = 9,
     _ options: VideoOptions
 ) -> MediaError? {
-    let before = folder.names
+    let before = folder.contents
     var failure: MediaError?
     do throws(MediaError) {
         try FFmpegWriter.validate(
@@ -41,7 +24,7 @@ private func refusal(
     } catch {
         #expect(error == failure)
     }
-    #expect(folder.names == before)
+    #expect(folder.contents == before)
     return failure
 }
 
@@ -52,11 +35,13 @@ private func says(_ error: MediaError?, _ kind: FailureKind, _ words: [String]) 
 }
 
 @Suite struct MediaOutputTests {
-    private let folder = Folder()
+    private let folder: TemporaryDirectory
+
+    init() throws { folder = try TemporaryDirectory() }
 
     @Test(arguments: ["a.xyz", "a", "a.", ".mp4x", "a.mp4.txt", "%05d.jpg"])
     func anUnknownEndingNamesTheKnownOnes(name: String) throws {
-        #expect(says(refusal(folder, folder.file(name), try options()), .usage, [name, ".mp4", ".webm"]))
+        #expect(says(refusal(folder, folder.path(name), try Clips.options()), .usage, [name, ".mp4", ".webm"]))
     }
 
     @Test(arguments: [
@@ -65,7 +50,7 @@ private func says(_ error: MediaError?, _ kind: FailureKind, _ words: [String]) 
         ("a.mp4", .prores, ".mov"),
     ])
     func aCodecTheContainerCannotHoldNamesWhereItGoes(name: String, codec: VideoCodec, hint: String) throws {
-        let error = refusal(folder, folder.file(name), try options { $0.codec = codec })
+        let error = refusal(folder, folder.path(name), try Clips.options { $0.codec = codec })
         #expect(says(error, .usage, [codec.rawValue, hint]))
     }
 
@@ -74,8 +59,8 @@ private func says(_ error: MediaError?, _ kind: FailureKind, _ words: [String]) 
         (.prores, 9),
     ])
     func aCRFOutOfRangeNamesTheRange(codec: VideoCodec, crf: Int) throws {
-        let wanted = try options { ($0.codec, $0.crf) = (codec, crf) }
-        #expect(says(refusal(folder, folder.file("a.mkv"), wanted), .usage, ["crf", "\(crf)", codec.rawValue]))
+        let wanted = try Clips.options { ($0.codec, $0.crf) = (codec, crf) }
+        #expect(says(refusal(folder, folder.path("a.mkv"), wanted), .usage, ["crf", "\(crf)", codec.rawValue]))
     }
 
     @Test(arguments: [
@@ -84,66 +69,66 @@ private func says(_ error: MediaError?, _ kind: FailureKind, _ words: [String]) 
         (.hevc, "yuva420p", "yuv420p10le"),
     ])
     func aPixelFormatTheEncoderLacksNamesThoseItHas(codec: VideoCodec, format: String, hint: String) throws {
-        let wanted = try options { ($0.codec, $0.pixelFormat) = (codec, format) }
-        #expect(says(refusal(folder, folder.file("a.mkv"), wanted), .usage, ["\"\(format)\"", hint]))
+        let wanted = try Clips.options { ($0.codec, $0.pixelFormat) = (codec, format) }
+        #expect(says(refusal(folder, folder.path("a.mkv"), wanted), .usage, ["\"\(format)\"", hint]))
     }
 
     @Test(arguments: [VideoCodec.h264, .hevc])
     func oddSizesWith420NameTheWayOut(codec: VideoCodec) throws {
-        let wanted = try options { $0.codec = codec }
-        let error = refusal(folder, folder.file("a.mp4"), width: 417, height: 241, wanted)
+        let wanted = try Clips.options { $0.codec = codec }
+        let error = refusal(folder, folder.path("a.mp4"), width: 417, height: 241, wanted)
         #expect(says(error, .usage, ["417x241", "418x242", "yuv444p"]))
-        let full = try options { ($0.codec, $0.pixelFormat) = (codec, "yuv444p") }
+        let full = try Clips.options { ($0.codec, $0.pixelFormat) = (codec, "yuv444p") }
         try FFmpegWriter.validate(
-            path: folder.file("a.mp4"), width: 417, height: 241, frameCount: 1, options: full)
-        #expect(folder.names == [])
+            path: folder.path("a.mp4"), width: 417, height: 241, frameCount: 1, options: full)
+        #expect(folder.contents == [])
     }
 
     @Test(arguments: [(0, 48), (64, -1), (1_000_000_000, 48), (64, .max), (Int.min, 16)])
     func impossibleSizesAreRefused(width: Int, height: Int) throws {
-        let error = refusal(folder, folder.file("a.mp4"), width: width, height: height, try options())
+        let error = refusal(folder, folder.path("a.mp4"), width: width, height: height, try Clips.options())
         #expect(says(error, .usage, ["16384"]))
     }
 
     @Test(arguments: [0, -1, .max])
     func impossibleFrameCountsAreRefused(frames: Int) throws {
-        #expect(says(refusal(folder, folder.file("a.mp4"), frames: frames, try options()), .usage, ["frames"]))
+        #expect(says(refusal(folder, folder.path("a.mp4"), frames: frames, try Clips.options()), .usage, ["frames"]))
     }
 
     @Test func settingsAnOutputDoesNotHaveAreErrors() throws {
         for name in ["a.png", "%d.png", "a.gif"] {
             for wanted in [
-                try options { $0.crf = 18 }, try options { $0.preset = "slow" },
-                try options { $0.pixelFormat = "yuv420p" },
+                try Clips.options { $0.crf = 18 }, try Clips.options { $0.preset = "slow" },
+                try Clips.options { $0.pixelFormat = "yuv420p" },
             ] {
-                #expect(refusal(folder, folder.file(name), wanted)?.kind == .usage)
+                #expect(refusal(folder, folder.path(name), wanted)?.kind == .usage)
             }
         }
-        let preset = try options { $0.preset = "quick" }
-        #expect(says(refusal(folder, folder.file("a.mp4"), preset), .usage, ["quick", "ultrafast"]))
+        let preset = try Clips.options { $0.preset = "quick" }
+        #expect(says(refusal(folder, folder.path("a.mp4"), preset), .usage, ["quick", "ultrafast"]))
         let fast = VideoOptions(frameRate: try FrameRate(60))
-        #expect(says(refusal(folder, folder.file("a.gif"), fast), .usage, ["60", "50"]))
-        let key = try options { $0.metadata = ["a key": "x"] }
-        #expect(says(refusal(folder, folder.file("a.mp4"), key), .usage, ["a key"]))
-        let value = try options { $0.metadata = ["a": "x\0y"] }
-        #expect(says(refusal(folder, folder.file("a.mp4"), value), .usage, ["NUL"]))
-        let threads = try options { $0.threads = 0 }
-        #expect(says(refusal(folder, folder.file("a.mp4"), threads), .usage, ["threads"]))
+        #expect(says(refusal(folder, folder.path("a.gif"), fast), .usage, ["60", "50"]))
+        let key = try Clips.options { $0.metadata = ["a key": "x"] }
+        #expect(says(refusal(folder, folder.path("a.mp4"), key), .usage, ["a key"]))
+        let value = try Clips.options { $0.metadata = ["a": "x\0y"] }
+        #expect(says(refusal(folder, folder.path("a.mp4"), value), .usage, ["NUL"]))
+        let threads = try Clips.options { $0.threads = 0 }
+        #expect(says(refusal(folder, folder.path("a.mp4"), threads), .usage, ["threads"]))
     }
 
     @Test(arguments: ["a.mp4", "a.png", "a.gif"])
     func unusablePlacesAreRefused(name: String) throws {
-        let missing = refusal(folder, folder.file("missing/" + name), try options())
+        let missing = refusal(folder, folder.path("missing/" + name), try Clips.options())
         #expect(says(missing, .cannotCreate, ["missing", "does not exist"]))
-        try Data("x".utf8).write(to: URL(fileURLWithPath: folder.file("plain")))
-        #expect(refusal(folder, folder.file("plain/" + name), try options())?.kind == .cannotCreate)
-        try FileManager.default.createDirectory(atPath: folder.file("d-" + name), withIntermediateDirectories: true)
-        let directory = refusal(folder, folder.file("d-" + name), try options { $0.existing = .replace })
+        try folder.write("x", "plain")
+        #expect(refusal(folder, folder.path("plain/" + name), try Clips.options())?.kind == .cannotCreate)
+        try FileManager.default.createDirectory(atPath: folder.path("d-" + name), withIntermediateDirectories: true)
+        let directory = refusal(folder, folder.path("d-" + name), try Clips.options { $0.existing = .replace })
         #expect(says(directory, .cannotCreate, ["directory"]))
-        try Data("mine".utf8).write(to: URL(fileURLWithPath: folder.file(name)))
-        #expect(says(refusal(folder, folder.file(name), try options()), .cannotCreate, ["--overwrite"]))
-        #expect(try String(contentsOfFile: folder.file(name), encoding: .utf8) == "mine")
-        #expect(refusal(folder, folder.file("nul\0" + name), try options()) != nil)
+        try folder.write("mine", name)
+        #expect(says(refusal(folder, folder.path(name), try Clips.options()), .cannotCreate, ["--overwrite"]))
+        #expect(try String(contentsOfFile: folder.path(name), encoding: .utf8) == "mine")
+        #expect(refusal(folder, folder.path("nul\0" + name), try Clips.options()) != nil)
     }
 
     @Test(arguments: ["a.mp4", "%02d.png"])
@@ -151,37 +136,37 @@ private func says(_ error: MediaError?, _ kind: FailureKind, _ words: [String]) 
         chmod(folder.path, 0o555)
         defer { chmod(folder.path, 0o755) }
         if getuid() == 0 { return }  // root may write anywhere
-        #expect(refusal(folder, folder.file(name), try options())?.kind == .permission)
+        #expect(refusal(folder, folder.path(name), try Clips.options())?.kind == .permission)
     }
 
     @Test(arguments: ["%d%d.png", "%05i.png", "%x.png", "a%.png", "%00d.png", "%10d.png", "%5d.png", "%%.png"])
     func aPatternNeedsExactlyOneNumber(name: String) throws {
-        #expect(says(refusal(folder, folder.file(name), try options()), .usage, ["%05d.png"]))
+        #expect(says(refusal(folder, folder.path(name), try Clips.options()), .usage, ["%05d.png"]))
     }
 
     @Test func sequencesThatWouldCollideAreRefused() throws {
-        let few = refusal(folder, folder.file("%02d.png"), frames: 101, try options())
+        let few = refusal(folder, folder.path("%02d.png"), frames: 101, try Clips.options())
         #expect(says(few, .usage, ["2 digits", "101 frames", "%03d"]))
         try FFmpegWriter.validate(
-            path: folder.file("%02d.png"), width: 8, height: 8, frameCount: 100, options: try options())
-        try Data("old".utf8).write(to: URL(fileURLWithPath: folder.file("07.png")))
-        let old = refusal(folder, folder.file("%02d.png"), frames: 3, try options())
+            path: folder.path("%02d.png"), width: 8, height: 8, frameCount: 100, options: try Clips.options())
+        try folder.write("old", "07.png")
+        let old = refusal(folder, folder.path("%02d.png"), frames: 3, try Clips.options())
         #expect(says(old, .cannotCreate, ["07.png", "--overwrite"]))
-        #expect(refusal(folder, folder.file("no/such/%02d.png"), try options())?.kind == .cannotCreate)
+        #expect(refusal(folder, folder.path("no/such/%02d.png"), try Clips.options())?.kind == .cannotCreate)
     }
 
     @Test func replacingASequenceLeavesNoFrameOfTheOldOne() throws {
         for number in ["00", "07"] {
-            try Data("old".utf8).write(to: URL(fileURLWithPath: folder.file("\(number).png")))
+            try folder.write("old", "\(number).png")
         }
-        try Data("mine".utf8).write(to: URL(fileURLWithPath: folder.file("other.png")))
+        try folder.write("mine", "other.png")
         var writer = try FFmpegWriter(
-            path: folder.file("%02d.png"), width: 8, height: 8, frameCount: 2,
-            options: try options { $0.existing = .replace })
+            path: folder.path("%02d.png"), width: 8, height: 8, frameCount: 2,
+            options: try Clips.options { $0.existing = .replace })
         for _ in 0..<2 { try writer.write(VideoFrame(height: 8, width: 8)) }
-        #expect(try String(contentsOfFile: folder.file("00.png"), encoding: .utf8) == "old")
+        #expect(try String(contentsOfFile: folder.path("00.png"), encoding: .utf8) == "old")
         try writer.finish()
-        #expect(folder.names == ["00.png", "01.png", "other.png"])
+        #expect(folder.contents == ["00.png", "01.png", "other.png"])
     }
 
     @Test(arguments: ["a.mp4", "a.mkv", "a.webm", "a.gif", "a.y4m", "a.png", "new/%02d.png"])
@@ -189,7 +174,7 @@ private func says(_ error: MediaError?, _ kind: FailureKind, _ words: [String]) 
         var cancelled = try open(name, frames: 5)
         try cancelled.write(VideoFrame(height: 48, width: 64))
         cancelled.cancel()
-        #expect(folder.names == [])
+        #expect(folder.contents == [])
 
         var short = try open(name, frames: 5)
         try short.write(VideoFrame(height: 48, width: 64))
@@ -199,10 +184,10 @@ private func says(_ error: MediaError?, _ kind: FailureKind, _ words: [String]) 
         } catch {
             #expect(error.description.contains("5"))
         }
-        #expect(folder.names == [])
+        #expect(folder.contents == [])
 
         try writeTooMany(name)
-        #expect(folder.names == [])
+        #expect(folder.contents == [])
     }
 
     private func writeTooMany(_ name: String) throws {
@@ -218,7 +203,7 @@ private func says(_ error: MediaError?, _ kind: FailureKind, _ words: [String]) 
 
     private func open(_ name: String, frames: Int) throws -> FFmpegWriter {
         try FFmpegWriter(
-            path: folder.file(name), width: 64, height: 48, frameCount: frames, options: try options())
+            path: folder.path(name), width: 64, height: 48, frameCount: frames, options: try Clips.options())
     }
 
     @Test func aFrameOfAnotherShapeIsRefused() throws {
@@ -237,26 +222,17 @@ private func says(_ error: MediaError?, _ kind: FailureKind, _ words: [String]) 
     @Test(arguments: ["a.mp4", "a.mov", "a.mkv", "a.webm", "a.y4m", "a.gif"], [1, 40])
     func aFullDiskIsAnIOErrorAndLeavesNothing(name: String, frames: Int) throws {
         let plan = try FFmpegWriter.validate(
-            path: folder.file(name), width: 128, height: 96, frameCount: frames, options: try options())
-        #expect(symlink("/dev/full", folder.file("temporary")) == 0)
-        var noise: UInt32 = 1
+            path: folder.path(name), width: 128, height: 96, frameCount: frames, options: try Clips.options())
+        #expect(symlink("/dev/full", folder.path("temporary")) == 0)
         do {
-            let sink = try VideoSink(plan, temporary: folder.file("temporary"))
-            for _ in 0..<frames {
-                let frame = VideoFrame(height: 96, width: 128)
-                let bytes = frame.pixels.pointer(as: UInt8.self)
-                for index in 0..<frame.pixels.count {
-                    noise = noise &* 1_664_525 &+ 1_013_904_223
-                    bytes[index] = UInt8(noise >> 24)
-                }
-                try sink.write(frame)
-            }
+            let sink = try VideoSink(plan, temporary: folder.path("temporary"))
+            for index in 0..<frames { try sink.write(Clips.noise(index, width: 128, height: 96)) }
             try sink.finish()
             Issue.record("a full disk went unnoticed")
         } catch {
             #expect(says(error, .ioError, [name, "No space left on device"]))
         }
-        #expect(folder.names == [])
+        #expect(folder.contents == [])
     }
 
     @Test(arguments: ["0", "-1", "nan", "inf", "1e9", "16,5", "1/0", "0/1", " 16", "16 ", "30000/", "/1001", "2000",

@@ -6,7 +6,7 @@ import VDiT
 @Suite struct MediaContactSheetTests {
     /// The tile at (row, column) of a sheet of unscaled frames with gaps of 4.
     private func tile(_ sheet: VideoFrame, _ row: Int, _ column: Int, width: Int, height: Int) -> [UInt8] {
-        let bytes = sheet.pixels.withBytes { Array($0) }
+        let bytes = sheet.bytes
         return (0..<height).flatMap { line -> ArraySlice<UInt8> in
             let start = ((4 + row * (height + 4) + line) * sheet.width + 4 + column * (width + 4)) * 3
             return bytes[start..<start + 3 * width]
@@ -14,18 +14,18 @@ import VDiT
     }
 
     @Test func nineTilesShowEvenlySpacedFramesWithTheFirstAndTheLast() throws {
-        let folder = MediaFolder()
-        let frames = (0..<81).map { syntheticFrame($0, width: 40, height: 24) }
-        var options = try defaultOptions()
+        let folder = try TemporaryDirectory()
+        let frames = (0..<81).map { Clips.busy($0, width: 40, height: 24) }
+        var options = try Clips.options()
         options.metadata = ["comment": "nine"]
-        try write(frames, to: folder.file("sheet.png"), options)
-        let picture = try PNG.read(folder.file("sheet.png"))
+        try Clips.write(frames, to: folder.path("sheet.png"), options)
+        let picture = try PNG.read(folder.path("sheet.png"))
         #expect(picture.text == ["comment": "nine"])
         let sheet = picture.frame
         #expect(sheet.width == 3 * 44 + 4 && sheet.height == 3 * 28 + 4)
         for index in 0..<9 {
             let shown = tile(sheet, index / 3, index % 3, width: 40, height: 24)
-            #expect(shown == bytes(of: frames[index * 10]), "tile \(index)")
+            #expect(shown == frames[index * 10].bytes, "tile \(index)")
         }
     }
 
@@ -33,31 +33,26 @@ import VDiT
     func everyNumberOfFramesAndTilesFits(count: Int) throws {
         for tiles in [1, 2, 9, 12] {
             var sheet = try ContactSheet(width: 13, height: 7, frameCount: count, tiles: tiles)
-            for index in 0..<count { try sheet.add(syntheticFrame(index, width: 13, height: 7)) }
+            for index in 0..<count { try sheet.add(Clips.busy(index, width: 13, height: 7)) }
             let first = tile(sheet.picture, 0, 0, width: 13, height: 7)
-            #expect(first == bytes(of: syntheticFrame(0, width: 13, height: 7)))
+            #expect(first == Clips.busy(0, width: 13, height: 7).bytes)
         }
     }
 
     @Test func wideFramesAreScaledDown() throws {
         var sheet = try ContactSheet(width: 960, height: 540, frameCount: 2, tiles: 2)
-        for _ in 0..<2 {
-            let frame = VideoFrame(height: 540, width: 960)
-            let bytes = frame.pixels.pointer(as: UInt8.self)
-            for index in 0..<frame.pixels.count { bytes[index] = 200 }
-            try sheet.add(frame)
-        }
+        for _ in 0..<2 { try sheet.add(Clips.patch([200, 200, 200], width: 960, height: 540)) }
         let shown = tile(sheet.picture, 0, 0, width: 480, height: 270)
         #expect(shown.allSatisfy { $0 == 200 })
     }
 
     @Test func aStillIsTheFirstFrame() throws {
-        let folder = MediaFolder()
-        let frames = (0..<3).map { syntheticFrame($0, width: 40, height: 24, depth: .sixteen) }
-        var options = try defaultOptions()
+        let folder = try TemporaryDirectory()
+        let frames = (0..<3).map { Clips.busy($0, width: 40, height: 24, depth: .sixteen) }
+        var options = try Clips.options()
         options.still = .firstFrame
         options.pngDepth = .sixteen
-        try write(frames, to: folder.file("first.png"), options)
-        #expect(bytes(of: try PNG.read(folder.file("first.png")).frame) == bytes(of: frames[0]))
+        try Clips.write(frames, to: folder.path("first.png"), options)
+        #expect(try PNG.read(folder.path("first.png")).frame.bytes == frames[0].bytes)
     }
 }

@@ -11,18 +11,18 @@ import VDiT
 
     @Test(arguments: outputs)
     func sameFramesGiveSameBytesWhateverTheThreads(name: String, codec: VideoCodec?) throws {
-        let folder = MediaFolder()
-        var options = try defaultOptions()
+        let folder = try TemporaryDirectory()
+        var options = try Clips.options()
         options.codec = codec
         if name != "a.gif" && name != "a.y4m" { options.metadata = ["comment": "x", "b": "1", "a": "2"] }
         let depth: SampleDepth = codec == .prores ? .sixteen : .eight
         // Wide enough for the encoders to split the picture among threads if they were allowed to.
-        let frames = (0..<4).map { syntheticFrame($0, width: 512, height: 288, depth: depth) }
+        let frames = (0..<4).map { Clips.busy($0, width: 512, height: 288, depth: depth) }
         var digests: Set<String> = []
         for (run, threads) in [1, 1, 2, 4].enumerated() {
             options.threads = threads
-            let path = folder.file("\(run)-\(name)")
-            try write(frames, to: path, options)
+            let path = folder.path("\(run)-\(name)")
+            try Clips.write(frames, to: path, options)
             digests.insert(try Digest.sha256(file: path))
         }
         #expect(digests.count == 1)
@@ -33,28 +33,28 @@ import VDiT
             Float(sin(Double(index * index % 1000))) * 1.2
         }
         let video = Tensor(values, shape: [3, 2, 17, 23])
-        let alone = try VideoFrame.frames(of: video).map(bytes(of:))
+        let alone = try VideoFrame.frames(of: video).map(\.bytes)
         for threads in [1, 2, 3] {
             let pool = WorkPool(threads: threads)
-            #expect(try VideoFrame.frames(of: video, pool: pool).map(bytes(of:)) == alone)
+            #expect(try VideoFrame.frames(of: video, pool: pool).map(\.bytes) == alone)
         }
         for frame in 0..<2 {
             let planes = (0..<3).map { channel in video[channel][frame].floats() }
             let single = try VideoFrame(planes: Tensor(planes.flatMap { $0 }, shape: [3, 17, 23]))
-            #expect(bytes(of: single) == alone[frame])
+            #expect(single.bytes == alone[frame])
         }
     }
 
     @Test func digestIsSHA256() throws {
-        let folder = MediaFolder()
+        let folder = try TemporaryDirectory()
         let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
         #expect(Digest.sha256(Array("abc".utf8)) == abc)
         #expect(Digest.sha256([]) == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
-        try Data("abc".utf8).write(to: URL(fileURLWithPath: folder.file("abc")))
-        #expect(try Digest.sha256(file: folder.file("abc")) == abc)
+        try Data("abc".utf8).write(to: URL(fileURLWithPath: folder.path("abc")))
+        #expect(try Digest.sha256(file: folder.path("abc")) == abc)
         let long = [UInt8](repeating: 97, count: 3_000_001)
-        try Data(long).write(to: URL(fileURLWithPath: folder.file("long")))
-        #expect(try Digest.sha256(file: folder.file("long")) == Digest.sha256(long))
+        try Data(long).write(to: URL(fileURLWithPath: folder.path("long")))
+        #expect(try Digest.sha256(file: folder.path("long")) == Digest.sha256(long))
     }
 
     @Test func everyCodecOfThisBuildIsReported() {

@@ -15,35 +15,24 @@ private let colours = [
     [17, 93, 201],
 ]
 
-private func patch(_ colour: [Int], width: Int = 64, height: Int = 64) -> VideoFrame {
-    let frame = VideoFrame(height: height, width: width)
-    let bytes = frame.pixels.pointer(as: UInt8.self)
-    for index in 0..<width * height {
-        for channel in 0..<3 { bytes[3 * index + channel] = UInt8(colour[channel]) }
-    }
-    return frame
-}
-
-private func encode(_ frames: [VideoFrame], _ path: String, _ change: (inout VideoOptions) -> Void) throws {
-    var options = VideoOptions(frameRate: try FrameRate(16))
-    options.existing = .replace
-    change(&options)
-    var writer = try FFmpegWriter(
-        path: path, width: frames[0].width, height: frames[0].height, frameCount: frames.count,
-        options: options)
-    for frame in frames { try writer.write(frame) }
-    try writer.finish()
-}
-
 @Suite struct MediaColourTests {
-    private let path = NSTemporaryDirectory() + "vdit-colour-\(UUID().uuidString)"
+    private let folder: TemporaryDirectory
+
+    init() throws { folder = try TemporaryDirectory() }
+
+    private func encode(
+        _ frame: VideoFrame, _ path: String, _ change: (inout VideoOptions) -> Void
+    ) throws {
+        var options = try Clips.options(change)
+        options.existing = .replace
+        try Clips.write([frame], to: path, options)
+    }
 
     @Test(arguments: ["y4m", "h264.mp4", "ffv1.mkv"], ["yuv420p", "yuv422p", "yuv444p"])
     func patchesAreStoredAsBT709(kind: String, pixelFormat: String) throws {
-        let path = path + "." + kind
-        defer { unlink(path) }
+        let path = folder.path("a." + kind)
         for colour in colours {
-            try encode([patch(colour)], path) {
+            try encode(Clips.patch(colour, width: 64, height: 64), path) {
                 $0.pixelFormat = pixelFormat
                 if kind == "ffv1.mkv" { $0.codec = .ffv1 }
                 if kind == "h264.mp4" { $0.crf = 0 }
@@ -59,35 +48,26 @@ private func encode(_ frames: [VideoFrame], _ path: String, _ change: (inout Vid
 
     @Test(arguments: ["yuv420p", "yuv444p"])
     func patchesComeBackWithinRounding(pixelFormat: String) throws {
-        let path = path + ".mp4"
-        defer { unlink(path) }
+        let path = folder.path("a.mp4")
         for colour in colours {
-            let frame = patch(colour)
-            try encode([frame], path) {
+            let frame = Clips.patch(colour, width: 64, height: 64)
+            try encode(frame, path) {
                 $0.pixelFormat = pixelFormat
                 $0.crf = 0
             }
             let back = try #require(try FFmpegReader(path).next())
-            let pair = zip(back.pixels.withBytes { Array($0) }, frame.pixels.withBytes { Array($0) })
+            let pair = zip(back.bytes, frame.bytes)
             let worst = pair.map { abs(Int($0) - Int($1)) }.max() ?? 255
             #expect(worst <= 3, "\(colour)")
         }
     }
 
     @Test func chromaIsSitedLeft() throws {
-        // A step in colour at column 32: with left siting the sample at luma column 32 is a full new colour
-        // and its left neighbour at 30 mixes; centred siting would shift both by half a pixel.
-        let frame = VideoFrame(height: 16, width: 64)
-        let bytes = frame.pixels.pointer(as: UInt8.self)
-        for index in 0..<16 * 64 {
-            // A ramp in blue only: chroma at position x must be that of luma column x.
-            bytes[3 * index] = 100
-            bytes[3 * index + 1] = 100
-            bytes[3 * index + 2] = UInt8(index % 64 * 4)
-        }
-        let path = path + ".y4m"
-        defer { unlink(path) }
-        try encode([frame], path) { $0.pixelFormat = "yuv420p" }
+        // A ramp in blue only: the chroma sample at an even luma column must be that column's own. Centred
+        // siting would give the value half a column further.
+        let frame = Clips.frame(64, 16, .eight) { _, column, channel in channel == 2 ? column * 4 : 100 }
+        let path = folder.path("a.y4m")
+        try encode(frame, path) { $0.pixelFormat = "yuv420p" }
         let cb = try #require(try FFmpegReader(path).nextPlanes()).planes[1]
         let row = cb[4].withBytes { Array($0) }
         for column in 4..<28 {
@@ -97,23 +77,16 @@ private func encode(_ frames: [VideoFrame], _ path: String, _ change: (inout Vid
     }
 
     @Test func lossless444KeepsNearlyEveryBit() throws {
-        let path = path + ".mkv"
-        defer { unlink(path) }
-        let frame = VideoFrame(height: 64, width: 64)
-        let bytes = frame.pixels.pointer(as: UInt8.self)
-        var state: UInt32 = 7
-        for index in 0..<frame.pixels.count {
-            state = state &* 1_664_525 &+ 1_013_904_223
-            bytes[index] = UInt8(state >> 24)
-        }
-        try encode([frame], path) {
+        let path = folder.path("a.mkv")
+        let frame = Clips.noise(7, width: 64, height: 64)
+        try encode(frame, path) {
             $0.crf = 0
             $0.pixelFormat = "yuv444p"
         }
         let back = try #require(try FFmpegReader(path).next())
         #expect(try PSNR.compare(back, to: frame).psnr > 50)
         for format in ["rgb24", "bgr0"] {
-            try encode([frame], path) {
+            try encode(frame, path) {
                 $0.crf = 0
                 $0.pixelFormat = format
             }
