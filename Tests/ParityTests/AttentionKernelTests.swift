@@ -155,4 +155,17 @@ struct AttentionKernelTests {
         }
         #expect(relativeError(out.floats(), expected) <= kernel.tolerance, "seed \(random.seed)")
     }
+
+    @Test(arguments: InstructionSet.supported, Precision.allCases)
+    func theBenchmarkMeasuresWhatItSays(set: InstructionSet, precision: Precision) {
+        let benchmark = AttentionBenchmark(
+            heads: 2, tokens: 300, headDim: 64, precision: precision, block: 64, blockDensity: 0.4, seed: 3)
+        let result = benchmark.run(repeats: 3, pool: WorkPool(threads: 2), instructionSet: set)
+        #expect(result.relativeError <= (precision == .bf16 ? 1e-2 : 1e-5))
+        // fp32 on the scalar kernel is the reference itself.
+        #expect(result.relativeError > 0 || (set == .scalar && precision == .fp32))
+        #expect(result.seconds.count == 3 && result.seconds.contains(result.medianSeconds))
+        #expect((0.2...0.9).contains(result.density))
+        #expect(result.flops == result.density * 4 * 2 * 300 * 300 * 64)
+    }
 }

@@ -31,45 +31,52 @@ VDIT_INLINE void load_units(const vdit_token_rows *rows, int64_t i, int32_t coun
         load_bf16(rows, i, count, to);
 }
 
+/// Units of row i: in place where they are what the kernel multiplies and fill whole lines, else in `line`,
+/// whose units beyond the row stay as they are. Zeros for i >= count.
+VDIT_INLINE const uint32_t *units_of(
+    const vdit_token_rows *rows, int64_t i, int64_t count, int32_t head_dim, uint32_t line[MAX_HEAD_DIM]) {
+    static const uint32_t zeros[MAX_HEAD_DIM] = {0};
+    if (i >= count) return zeros;
+    int64_t start = row_of(rows, i) * rows->stride;
+    if (head_dim % (GROUP * 2) == 0 && rows->type == (ELEMENTS == 1 ? VDIT_F32 : VDIT_BF16))
+        return (const uint32_t *)((const char *)rows->data + start * 4 / ELEMENTS);
+    load_units(rows, i, head_dim, line);
+    return line;
+}
+
 static void pack_keys(const vdit_token_rows *rows, int64_t count, int32_t head_dim, void *panels) {
-    uint32_t lines[GROUP][MAX_HEAD_DIM] = {0};
+    uint32_t staged[GROUP][MAX_HEAD_DIM];
+    const uint32_t *lines[GROUP];
     int32_t units = depth_units(head_dim);
+    memset(staged, 0, sizeof staged);
     char *panel = panels;
     for (int64_t first = 0; first < count; first += PANEL, panel += panel_bytes(head_dim)) {
         uint32_t *to = (uint32_t *)panel;
         for (int64_t group = first; group < first + PANEL; group += GROUP, to += GROUP * units) {
-            for (int32_t k = 0; k < GROUP; k++) {
-                if (group + k < count)
-                    load_units(rows, group + k, head_dim, lines[k]);
-                else
-                    memset(lines[k], 0, sizeof lines[k]);
-            }
-            transpose_lines(lines[0], MAX_HEAD_DIM, units, to);
+            for (int32_t k = 0; k < GROUP; k++)
+                lines[k] = units_of(rows, group + k, count, head_dim, staged[k]);
+            transpose_lines(lines, units, to);
         }
     }
 }
 
 static void pack_values(const vdit_token_rows *rows, int64_t count, int32_t head_dim, void *panels) {
-    // One line of columns per operand of a unit; beyond head_dim they stay zero.
-    uint32_t line[ELEMENTS][MAX_HEAD_DIM] = {0};
+    uint32_t staged[ELEMENTS][MAX_HEAD_DIM];
+    const uint32_t *lines[ELEMENTS];  // one per operand of a unit
     int32_t columns = padded_columns(head_dim);
+    memset(staged, 0, sizeof staged);
     char *panel = panels;
     for (int64_t first = 0; first < count; first += PANEL, panel += panel_bytes(head_dim)) {
         for (int32_t unit = 0; unit < PANEL / ELEMENTS; unit++) {
-            for (int32_t e = 0; e < ELEMENTS; e++) {
-                int64_t key = first + unit * ELEMENTS + e;
-                if (key < count)
-                    load_units(rows, key, head_dim, line[e]);
-                else
-                    memset(line[e], 0, sizeof line[e]);
-            }
+            for (int32_t e = 0; e < ELEMENTS; e++)
+                lines[e] = units_of(rows, first + unit * ELEMENTS + e, count, head_dim, staged[e]);
             uint32_t *to = (uint32_t *)panel + unit * GROUP;
             for (int32_t c = 0; c < columns; c += GROUP, to += PANEL / ELEMENTS * GROUP) {
                 if (ELEMENTS == 1) {
-                    memcpy(to, line[0] + c, GROUP * 4);
+                    memcpy(to, lines[0] + c, GROUP * 4);
                 } else {
-                    const any_bf16 *low = (const any_bf16 *)line[0] + c;
-                    const any_bf16 *high = (const any_bf16 *)line[ELEMENTS - 1] + c;
+                    const any_bf16 *low = (const any_bf16 *)lines[0] + c;
+                    const any_bf16 *high = (const any_bf16 *)lines[ELEMENTS - 1] + c;
                     for (int32_t i = 0; i < GROUP; i++) to[i] = low[i] | (uint32_t)high[i] << 16;
                 }
             }

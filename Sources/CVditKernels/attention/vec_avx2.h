@@ -33,10 +33,10 @@ VDIT_INLINE vec v_exp2(vec x) {
     return _mm256_mul_ps(power, _mm256_castsi256_ps(_mm256_slli_epi32(exponent, 23)));
 }
 
-/// to[k][line] = lines[line][k] for 16 lines of `units` units, `stride` apart.
-VDIT_INLINE void transpose_lines(const uint32_t *lines, int32_t stride, int32_t units, uint32_t *to) {
+/// to[k][line] = lines[line][k] for 16 lines of `units` units.
+VDIT_INLINE void transpose_lines(const uint32_t *const *lines, int32_t units, uint32_t *to) {
     for (int32_t u = 0; u < units; u++)
-        for (int32_t k = 0; k < 16; k++) to[u * 16 + k] = lines[k * stride + u];
+        for (int32_t k = 0; k < 16; k++) to[u * 16 + k] = ((const any_bits *)lines[k])[u];
 }
 
 VDIT_INLINE vec v_dot(vec sum, vec a, vec b) { return _mm256_fmadd_ps(a, b, sum); }

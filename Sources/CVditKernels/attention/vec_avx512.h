@@ -27,10 +27,34 @@ VDIT_INLINE vec v_exp2(vec x) {
     return _mm512_maskz_scalef_ps(normal, power, whole);
 }
 
-/// to[k][line] = lines[line][k] for 16 lines of `units` units, `stride` apart.
-VDIT_INLINE void transpose_lines(const uint32_t *lines, int32_t stride, int32_t units, uint32_t *to) {
-    for (int32_t u = 0; u < units; u++)
-        for (int32_t k = 0; k < 16; k++) to[u * 16 + k] = lines[k * stride + u];
+/// to[k][line] = lines[line][k] for 16 lines of `units` units; reads whole vectors.
+VDIT_INLINE void transpose_lines(const uint32_t *const *lines, int32_t units, uint32_t *to) {
+    for (int32_t first = 0; first < units; first += 16) {
+        __m512i a[16], b[16], line[16];
+        for (int i = 0; i < 16; i++) a[i] = _mm512_loadu_si512(lines[i] + first);
+        for (int i = 0; i < 16; i += 2) {
+            b[i] = _mm512_unpacklo_epi32(a[i], a[i + 1]);
+            b[i + 1] = _mm512_unpackhi_epi32(a[i], a[i + 1]);
+        }
+        // Then quarter q of a[4i + j] holds unit 4q + j of lines 4i ... 4i + 3.
+        for (int i = 0; i < 16; i += 4)
+            for (int j = 0; j < 2; j++) {
+                a[i + 2 * j] = _mm512_unpacklo_epi64(b[i + j], b[i + j + 2]);
+                a[i + 2 * j + 1] = _mm512_unpackhi_epi64(b[i + j], b[i + j + 2]);
+            }
+        for (int j = 0; j < 4; j++) {
+            __m512i b0 = _mm512_shuffle_i32x4(a[j], a[4 + j], 0x44);
+            __m512i b1 = _mm512_shuffle_i32x4(a[8 + j], a[12 + j], 0x44);
+            __m512i b2 = _mm512_shuffle_i32x4(a[j], a[4 + j], 0xee);
+            __m512i b3 = _mm512_shuffle_i32x4(a[8 + j], a[12 + j], 0xee);
+            line[j] = _mm512_shuffle_i32x4(b0, b1, 0x88);
+            line[4 + j] = _mm512_shuffle_i32x4(b0, b1, 0xdd);
+            line[8 + j] = _mm512_shuffle_i32x4(b2, b3, 0x88);
+            line[12 + j] = _mm512_shuffle_i32x4(b2, b3, 0xdd);
+        }
+        for (int i = 0; i < 16 && first + i < units; i++)
+            _mm512_store_si512(to + (first + i) * 16, line[i]);
+    }
 }
 
 #if ELEMENTS == 2
