@@ -1,0 +1,103 @@
+import Foundation
+import TestSupport
+import Testing
+import VDiT
+
+/// Scheduler settings we cannot honour are named, never ignored.
+struct SchedulerBadInput {
+    static func read(_ json: String) throws -> SchedulerConfiguration {
+        let path = NSTemporaryDirectory() + "vdit-\(UUID().uuidString).json"
+        try Data(json.utf8).write(to: URL(fileURLWithPath: path))
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        return try SchedulerConfiguration(ConfigFile(path: path))
+    }
+
+    static func unipc(_ extra: String) -> String {
+        """
+        {"_class_name": "UniPCMultistepScheduler", "prediction_type": "flow_prediction",
+         "use_flow_sigmas": true, "flow_shift": 3.0, "some_future_key": [1, {"a": null}]\(extra)}
+        """
+    }
+
+    @Test func unknownKeysAreTolerated() throws {
+        #expect(try Self.read(Self.unipc("")).flowShift == 3)
+    }
+
+    @Test(arguments: [
+        ("thresholding", "true"), ("use_karras_sigmas", "true"), ("use_exponential_sigmas", "true"),
+        ("use_beta_sigmas", "true"), ("use_dynamic_shifting", "true"), ("predict_x0", "false"),
+        ("final_sigmas_type", "\"sigma_min\""), ("solver_type", "\"bh3\""), ("solver_p", "{}"),
+    ])
+    func unsupportedSettingsAreNamed(key: String, value: String) throws {
+        let error = try #require(throws: PipelineError.self) {
+            try Self.read(Self.unipc(", \"\(key)\": \(value)"))
+        }
+        #expect(error.kind == .unsupported)
+        #expect(error.description.contains(key) && !error.description.contains("\n"))
+    }
+
+    @Test(arguments: [
+        ("flow_shift", "0"), ("flow_shift", "\"3\""), ("flow_shift", "-1"), ("solver_order", "4"),
+        ("solver_order", "1.5"), ("lower_order_final", "1"), ("num_train_timesteps", "0"),
+        ("num_train_timesteps", "1e300"), ("disable_corrector", "true"),
+    ])
+    func wrongTypesAndRangesAreNamed(key: String, value: String) throws {
+        let json = """
+            {"_class_name": "UniPCMultistepScheduler", "prediction_type": "flow_prediction",
+             "use_flow_sigmas": true, "\(key)": \(value)}
+            """
+        let error = try #require(throws: TensorError.self) { try Self.read(json) }
+        #expect(error.kind == .badData && error.description.contains(key))
+    }
+
+    @Test func modelsThatAreNoFlowAreRefused() throws {
+        let error = try #require(throws: PipelineError.self) {
+            try Self.read(#"{"_class_name": "UniPCMultistepScheduler", "prediction_type": "epsilon"}"#)
+        }
+        #expect(error.kind == .unsupported && error.description.contains("prediction_type"))
+    }
+
+    @Test func aMisspeltNameGetsTheNearestOne() throws {
+        let named = try #require(throws: PipelineError.self) {
+            try SchedulerConfiguration.Kind(named: "unipcc")
+        }
+        #expect(named.kind == .usage && named.description.contains("did you mean unipc?"))
+        let inFile = try #require(throws: PipelineError.self) {
+            try Self.read(#"{"_class_name": "UniPCMultistepSchedular"}"#)
+        }
+        #expect(inFile.description.contains("did you mean UniPCMultistepScheduler?"))
+        #expect(throws: TensorError.self) { try Self.read("{}") }
+        #expect(throws: TensorError.self) { try Self.read("[1]") }
+    }
+
+    @Test(arguments: [0, -1, 1001, 1_000_000, Int.max, Int.min])
+    func stepsOutOfRangeAreUsageErrors(steps: Int) throws {
+        let error = try #require(throws: PipelineError.self) {
+            try SchedulerConfiguration(.unipc, flowShift: 3).scheduler(steps: steps)
+        }
+        #expect(error.kind == .usage)
+    }
+
+    @Test(arguments: [0, -3, Double.nan, .infinity, 1e9])
+    func shiftsOutOfRangeAreUsageErrors(shift: Double) throws {
+        for kind in SchedulerConfiguration.Kind.allCases {
+            let error = try #require(throws: PipelineError.self) {
+                try SchedulerConfiguration(kind, flowShift: shift).scheduler(steps: 5)
+            }
+            #expect(error.kind == .usage)
+        }
+    }
+
+    @Test func aHistoryOfAnotherRunIsRefused() throws {
+        let latents = Tensor(.f32, [1, 1, 2, 2])
+        var history = SchedulerHistory()
+        history.numbers = ["outputs": 2, "last_order": 1]
+        history.tensors = ["output.0": Tensor(.f32, [1, 1, 2, 3])]
+        for kind in [SchedulerConfiguration.Kind.unipc, .dpmpp2m] {
+            var scheduler = try SchedulerConfiguration(kind, flowShift: 3).scheduler(steps: 5)
+            #expect(throws: PipelineError.self) { try scheduler.restore(history, like: latents) }
+            history.numbers["outputs"] = Int.max
+            #expect(throws: PipelineError.self) { try scheduler.restore(history, like: latents) }
+        }
+    }
+}
