@@ -39,6 +39,30 @@ import VDiT
         }
     }
 
+    @Test(arguments: [
+        ("wan21-base6", WanVAETiling(tileHeight: 32, tileWidth: 40, strideHeight: 24, strideWidth: 24)),
+        ("wan22-residual-base4-4", WanVAETiling(tileHeight: 48, tileWidth: 48, strideHeight: 32, strideWidth: 32)),
+    ])
+    func tiledDecodeBlendsLikeTheReference(_ name: String, _ tiling: WanVAETiling) throws {
+        let vae = try Self.vae(name, ComputeContext(threads: 2, precision: .fp32))
+        let io = try Self.io(name)
+        let latents = try io.tensor("tiled_decode.input.denormalized_latents")[0].copy()
+        for channel in 0..<vae.latentChannels {
+            latents[channel].withMutableFloats { values in
+                for index in values.indices {
+                    values[index] =
+                        (values[index] - vae.config.latentsMean[channel]) / vae.config.latentsStd[channel]
+                }
+            }
+        }
+        let expected = try io.tensor("tiled_decode.output.video")[0]
+        var parts: [Tensor] = []
+        try vae.decode(latents, tiling: tiling) { parts.append($0) }
+        let error = Golden.difference(Tensor.joinedFrames(parts), expected)
+        #expect(error.relative < 5e-6)
+        #expect(error.maximum < 5e-5)
+    }
+
     @Test(arguments: models, InstructionSet.supported)
     func encodedLatentsAreTheReferences(_ name: String, _ set: InstructionSet) throws {
         let compute = ComputeContext(pool: WorkPool(threads: 2), instructionSet: set, precision: .fp32)

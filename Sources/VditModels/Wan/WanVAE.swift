@@ -73,14 +73,18 @@ public final class WanVAE: VideoDecoder {
         }
     }
 
-    /// Decodes into channels-last frames before patches are unfolded and values limited.
-    func decodeFrames(_ latents: Tensor, trace: Trace?, deliver: ([Tensor]) throws -> Void) throws {
+    func check(_ latents: Tensor) throws(ModelError) {
         guard latents.rank == 4, latents.shape[0] == config.zDim, latents.dtype == .f32, latents.count > 0
         else {
             throw ModelError.invalid(
                 "latents", found: "\(latents.dtype.rawValue) \(latents.shape)",
                 expected: "F32 [\(config.zDim), frames, height, width]", kind: .badData)
         }
+    }
+
+    /// Decodes into channels-last frames before patches are unfolded and values limited.
+    func decodeFrames(_ latents: Tensor, trace: Trace?, deliver: ([Tensor]) throws -> Void) throws {
+        try check(latents)
         guard !decoder.isEmpty else { preconditionFailure("the VAE was loaded for encoding only") }
         let session = WanVAESession(compute: compute, trace: trace)
         let chain = try WanVAEChain(
