@@ -4,7 +4,8 @@ import VditTensor
 
 /// Makes a video from latents on disk: what a `decode` command says.
 public struct DecodeJob: Sendable {
-    public var model: String
+    /// A pipeline folder or that of a VAE; nil is the model the latents file names.
+    public var model: String?
     public var latents: String
     public var destination: VideoDestination
     /// Nil is the latents file's own, else the model's.
@@ -13,7 +14,7 @@ public struct DecodeJob: Sendable {
     public var threads = usableProcessors()
     public var command: [String] = []
 
-    public init(model: String, latents: String, destination: VideoDestination) {
+    public init(model: String? = nil, latents: String, destination: VideoDestination) {
         self.model = model
         self.latents = latents
         self.destination = destination
@@ -25,19 +26,18 @@ public struct DecodeJob: Sendable {
     public func run(
         stop: StopFlag = StopFlag(), onEvent: (RenderEvent) throws -> Void = { _ in }
     ) throws -> RunRecord {
-        let directory = try ModelDirectory(path: model)
-        let (values, metadata) = try LatentsFile.read(latents, channels: directory.vae.zDim)
+        let (directory, values, metadata) = try open()
         let size = directory.videoSize(latentShape: values.shape)
         let rate =
             try frameRate ?? metadata["fps"].map { try FrameRate(parsing: $0) }
-            ?? FrameRate(directory.defaults.frameRate)
+            ?? FrameRate(directory.frameRate)
         _ = try destination.validate(
             width: size.width, height: size.height, frameCount: size.numFrames, frameRate: rate)
         let compute = try ComputeContext(threads: threads, precision: precision)
         var timing = RunRecord.Timing()
         let start = ContinuousClock.now
         try onEvent(.loading("vae"))
-        let decoder = try directory.loadDecoder(compute)
+        let decoder = try directory.decoder(compute)
         timing.load = start.secondsUntilNow
         let output = try VideoOutput(
             destination, width: size.width, height: size.height, frameCount: size.numFrames,
@@ -50,7 +50,7 @@ public struct DecodeJob: Sendable {
         let record = RunRecord(
             command: command,
             model: RunRecord.Model(
-                family: directory.defaults.name, path: directory.path, files: directory.files,
+                family: directory.family, path: directory.path, files: directory.files,
                 dtype: directory.storedType),
             inputs: RunRecord.Inputs(prompt: metadata["title"], latents: latents), sampling: nil,
             attention: nil, output: output.record(of: rate), timing: timing,
@@ -62,19 +62,43 @@ public struct DecodeJob: Sendable {
         return record
     }
 
-    /// The decoder's own frames, without an encoder in between: `[3, frames, height, width]` f32 in −1…1.
-    public func frames() throws -> Tensor {
-        let directory = try ModelDirectory(path: model)
-        let (values, _) = try LatentsFile.read(latents, channels: directory.vae.zDim)
-        let size = directory.videoSize(latentShape: values.shape)
+    /// Decodes to a safetensors file without an encoder in between: tensor `frames`, f32
+    /// `[3, frames, height, width]` in −1…1.
+    ///
+    /// - Throws: an error that conforms to `Failure`; `PipelineError.cancelled` when `stop` was raised.
+    public func writeFrames(
+        stop: StopFlag = StopFlag(), onEvent: (RenderEvent) throws -> Void = { _ in }
+    ) throws {
+        try AtomicFile.check(destination.path, existing: destination.existing)
+        let (directory, values, _) = try open()
+        let count = directory.videoSize(latentShape: values.shape).numFrames
         let compute = try ComputeContext(threads: threads, precision: precision)
-        return try collectFrames(values, directory.loadDecoder(compute), frameCount: size.numFrames)
+        try onEvent(.loading("vae"))
+        var done = 0
+        let video = try collectFrames(values, directory.decoder(compute), frameCount: count) { frames in
+            try stop.throwIfStopping()
+            done += frames
+            try onEvent(.frames(done, of: count))
+        }
+        try SafetensorsWriter.write(
+            ["frames": video], to: destination.path, existing: destination.existing)
+    }
+
+    private func open() throws -> (DecoderDirectory, latents: Tensor, metadata: [String: String]) {
+        guard let model = try model ?? LatentsFile.metadata(latents)["model"] else {
+            throw PipelineError.invalid(
+                "\(latents): metadata", found: "no model's name", expected: "--model FOLDER", kind: .usage)
+        }
+        let directory = try DecoderDirectory(path: model)
+        let (values, metadata) = try LatentsFile.read(latents, channels: directory.vae.zDim)
+        return (directory, values, metadata)
     }
 }
 
 /// All decoded frames in one tensor `[3, frames, height, width]`; for files of floats and for comparing.
 public func collectFrames(
-    _ latents: Tensor, _ decoder: any VideoDecoder, frameCount: Int
+    _ latents: Tensor, _ decoder: any VideoDecoder, frameCount: Int,
+    onFrames: (Int) throws -> Void = { _ in }
 ) throws -> Tensor {
     var video: Tensor?
     var done = 0
@@ -85,6 +109,7 @@ public func collectFrames(
         }
         done += frames.shape[1]
         video = whole
+        try onFrames(frames.shape[1])
     }
     return video ?? Tensor(.f32, [3, 0, 0, 0])
 }

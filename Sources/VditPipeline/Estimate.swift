@@ -65,3 +65,20 @@ public struct Estimate: Sendable, Equatable {
         self.methodBytes = methodBytes
     }
 }
+
+extension Estimate {
+    /// A run with these settings and a prompt of the model's length, dense attention.
+    public init(model: ModelDirectory, settings: RenderSettings) throws {
+        let steps = try settings.scheduler.scheduler(steps: settings.steps).steps
+        let guidance = try Renderer.guidance(settings)[0]
+        self.init(
+            model: model,
+            latents: model.latentShape(
+                width: settings.width, height: settings.height, numFrames: settings.numFrames),
+            textTokens: model.defaults.textLength ?? 512, steps: settings.steps,
+            guidedSteps: steps.count { guidance.applies(to: $0) }, precision: settings.precision,
+            decoderActivationBytes: model.vae.decodeBytes(
+                height: settings.height, width: settings.width,
+                operandBytes: settings.precision.dtype.byteCount))
+    }
+}

@@ -16,6 +16,11 @@ public enum LatentsFile {
             ["latents": batched(latents)], metadata: metadata, to: path, existing: existing)
     }
 
+    /// What a file says about its latents; nothing for `.npy`.
+    public static func metadata(_ path: String) throws(TensorError) -> [String: String] {
+        path.hasSuffix(".npy") ? [:] : try SafetensorsReader(path).metadata
+    }
+
     /// Reads latents of ours, of musubi-tuner (`latent`), or noise under a name diffusers users give it.
     ///
     /// - Parameters:

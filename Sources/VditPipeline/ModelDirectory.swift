@@ -123,14 +123,6 @@ public struct ModelDirectory: Sendable {
         ]
     }
 
-    /// The size of the video that latents `[channels, frames, height, width]` give.
-    public func videoSize(latentShape shape: [Int]) -> (width: Int, height: Int, numFrames: Int) {
-        (
-            shape[3] * vae.spatialCompression, shape[2] * vae.spatialCompression,
-            1 + (shape[1] - 1) * vae.temporalCompression
-        )
-    }
-
     /// The stored element type of the first transformer's largest weights.
     public var storedType: String {
         let name = "blocks.0.ffn.net.0.proj.weight"
@@ -144,13 +136,7 @@ public struct ModelDirectory: Sendable {
 
     /// What identifies the files, for run records.
     public var files: [RunRecord.ModelFile] {
-        (transformers.map(\.weights) + [vaeWeights]).flatMap { store in
-            store.files.map {
-                RunRecord.ModelFile(
-                    name: "\((store.path as NSString).lastPathComponent)/\($0.name)",
-                    bytes: $0.byteCount, headerSha256: Digest.sha256($0.header))
-            }
-        }
+        (transformers.map(\.weights) + [vaeWeights]).flatMap(RunRecord.ModelFile.of)
     }
 
     /// A digest of the transformers' headers and of the first values of every tensor: what a checkpoint
@@ -169,5 +155,15 @@ public struct ModelDirectory: Sendable {
             lines.append(Digest.sha256(values))
         }
         return Digest.sha256(Array(lines.joined(separator: "\n").utf8))
+    }
+}
+
+extension RunRecord.ModelFile {
+    static func of(_ store: WeightStore) -> [RunRecord.ModelFile] {
+        store.files.map {
+            RunRecord.ModelFile(
+                name: "\((store.path as NSString).lastPathComponent)/\($0.name)",
+                bytes: $0.byteCount, headerSha256: Digest.sha256($0.header))
+        }
     }
 }

@@ -15,12 +15,14 @@ public func usableProcessors() -> Int {
             let text = try? String(contentsOfFile: folder + "thread_siblings_list", encoding: .utf8)
             return text ?? "\(processor)"
         })
-    var count = max(1, cores.count)
-    if let quota = try? String(contentsOfFile: "/sys/fs/cgroup/cpu.max", encoding: .utf8) {
-        let fields = quota.split { $0 == " " || $0 == "\n" }.compactMap { Double($0) }
-        if fields.count == 2, fields[1] > 0 {
-            count = min(count, max(1, Int((fields[0] / fields[1]).rounded(.up))))
-        }
-    }
-    return count
+    let count = max(1, cores.count)
+    guard let limit = processorLimit() else { return count }
+    return min(count, max(1, Int(limit.rounded(.up))))
+}
+
+/// Processors' worth of time the cgroup grants, where it limits it.
+func processorLimit() -> Double? {
+    guard let quota = try? String(contentsOfFile: "/sys/fs/cgroup/cpu.max", encoding: .utf8) else { return nil }
+    let fields = quota.split { $0 == " " || $0 == "\n" }.compactMap { Double($0) }
+    return fields.count == 2 && fields[1] > 0 ? fields[0] / fields[1] : nil
 }

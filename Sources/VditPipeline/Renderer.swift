@@ -38,7 +38,14 @@ public struct Renderer {
     public init(_ job: RenderJob, model: ModelDirectory) throws {
         self.job = job
         self.model = model
-        settings = try RenderSettings(job.request, model: model)
+        resumed = try Self.findCheckpoint(job)
+        var request = job.request
+        if request.seed == nil, let seed = resumed?.identity["seed"].flatMap({ Int($0) }) {
+            // A seed drawn at random is part of the run that is continued.
+            request.seed = seed
+            request.origins["seed"] = .file
+        }
+        settings = try RenderSettings(request, model: model)
         let latentShape = model.latentShape(
             width: settings.width, height: settings.height, numFrames: settings.numFrames)
         self.latentShape = latentShape
@@ -132,8 +139,8 @@ public struct Renderer {
         identity["vdit_version"] = vditVersion
         if noise != nil { identity["seed"] = nil }
         self.identity = identity
-        resumed = try Self.findCheckpoint(job, identity)
         let checkpoint = Checkpoint.path(forOutput: job.destination.path)
+        try resumed?.verify(identity: identity, path: checkpoint)
         if resumed == nil, FileManager.default.fileExists(atPath: checkpoint) {
             notices.append(
                 "\(checkpoint) of an earlier run will be replaced; --resume would continue it")
@@ -157,15 +164,11 @@ public struct Renderer {
         }
     }
 
-    private static func findCheckpoint(
-        _ job: RenderJob, _ identity: [String: String]
-    ) throws -> Checkpoint? {
+    private static func findCheckpoint(_ job: RenderJob) throws -> Checkpoint? {
         if case .fresh = job.resume { return nil }
         let path = Checkpoint.path(forOutput: job.destination.path)
         if case .ifPossible = job.resume, !FileManager.default.fileExists(atPath: path) { return nil }
-        let checkpoint = try Checkpoint(path: path)
-        try checkpoint.verify(identity: identity, path: path)
-        return checkpoint
+        return try Checkpoint(path: path)
     }
 
     /// Of each transformer.
@@ -398,9 +401,7 @@ func decode(
     checkpoint: String? = nil, _ stop: StopFlag, _ onEvent: (RenderEvent) throws -> Void
 ) throws {
     try decoder.decode(latents) { frames in
-        if stop.isStopping {
-            throw PipelineError.cancelled(step: 0, steps: 0, checkpoint: checkpoint)
-        }
+        try stop.throwIfStopping(checkpoint: checkpoint)
         try output.append(frames)
         try onEvent(.frames(output.written, of: frameCount))
     }

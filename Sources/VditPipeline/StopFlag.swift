@@ -17,4 +17,9 @@ public final class StopFlag: Sendable {
 
     /// Whether a checkpoint was asked for since the last call.
     func takeCheckpointRequest() -> Bool { checkpoint.exchange(false, ordering: .relaxed) }
+
+    /// - Throws: `PipelineError.cancelled` when the job was asked to end.
+    func throwIfStopping(checkpoint: String? = nil) throws(PipelineError) {
+        if isStopping { throw .cancelled(step: 0, steps: 0, checkpoint: checkpoint) }
+    }
 }

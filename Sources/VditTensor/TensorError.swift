@@ -66,7 +66,7 @@ extension String {
 
     /// With control characters, line ends and bidirectional overrides as escapes: what a file names itself
     /// can neither break a message nor drive a terminal.
-    var onOneLine: String {
+    public var onOneLine: String {
         func isHarmful(_ scalar: UnicodeScalar) -> Bool {
             switch scalar.value {
             case ..<0x20, 0x7f..<0xa0, 0x2028...0x202e, 0x2066...0x2069: true

@@ -1,0 +1,113 @@
+import Foundation
+import VditAttention
+import VditModels
+import VditTensor
+
+/// One forward pass of a transformer on tensors from a file: what a `predict` command says.
+public struct PredictJob: Sendable {
+    /// A pipeline folder, or that of a transformer.
+    public var model: String
+    /// `latents` `[1, channels, frames, height, width]`, `timestep` `[1]` or `[1, tokens]`, `prompt_embeds`
+    /// `[1, tokens, width]`, for image-to-video models `image_embeds` `[1, tokens, width]`.
+    public var inputs: String
+    /// Gets `sample`, f32 `[1, channels, frames, height, width]`.
+    public var output: String
+    public var existing = ExistingFile.refuse
+    public var precision = Precision.bf16
+    public var threads = 1
+
+    public init(model: String, inputs: String, output: String) {
+        self.model = model
+        self.inputs = inputs
+        self.output = output
+    }
+
+    public struct Result: Sendable {
+        /// Of the sample.
+        public let shape: [Int]
+        public let loadSeconds: Double
+        public let predictSeconds: Double
+    }
+
+    /// - Throws: an error that conforms to `Failure`: everything about files and shapes before any weight is
+    ///   packed; `PipelineError.notFinite` for a prediction with NaN or infinities.
+    public func run() throws -> Result {
+        try AtomicFile.check(output, existing: existing)
+        let pipeline = FileManager.default.fileExists(atPath: "\(model)/transformer/config.json")
+        let folder = pipeline ? "\(model)/transformer" : model
+        let config = try WanTransformerConfig(ConfigFile(path: "\(folder)/config.json"))
+        let weights = try WeightStore(folder)
+        try weights.check(config.tensors)
+
+        let file = try SafetensorsReader(inputs)
+        let latents = try input(file, "latents", rank: 4, "channels, frames, height, width")
+        let prompt = try input(file, "prompt_embeds", rank: 2, "tokens, width")
+        let image = file.info("image_embeds") == nil
+            ? nil : try input(file, "image_embeds", rank: 2, "tokens, width")
+        let timesteps = try timesteps(file)
+
+        let start = ContinuousClock.now
+        let compute = try ComputeContext(threads: threads, precision: precision)
+        let transformer = try WanTransformer(config: config, weights: weights, compute: compute)
+        let loaded = ContinuousClock.now
+        let conditioning = try transformer.prepare(Conditioning(prompt: prompt, image: image))
+        let sample = try transformer.predict(
+            latents, conditioning: conditioning,
+            ForwardPass(timesteps: timesteps) { call in
+                blockSparseAttention(call, .dense(tokens: call.tokens), values: call.q.dtype)
+            })
+        let done = ContinuousClock.now
+        try SafetensorsWriter.write(["sample": batched(sample)], to: output, existing: existing)
+        if !sample.isFinite {
+            throw PipelineError.notFinite(tensor: "the prediction", step: 0, steps: 1, layer: nil)
+        }
+        return Result(
+            shape: [1] + sample.shape, loadSeconds: start.duration(to: loaded) / .seconds(1),
+            predictSeconds: loaded.duration(to: done) / .seconds(1))
+    }
+
+    /// A tensor without its batch axis of 1, f32.
+    private func input(
+        _ file: SafetensorsReader, _ name: String, rank: Int, _ axes: String
+    ) throws -> Tensor {
+        let stored = try file.tensor(name)
+        let shape = stored.rank == rank + 1 && stored.shape[0] == 1 ? Array(stored.shape.dropFirst()) : stored.shape
+        guard stored.dtype.isFloatingPoint, shape.count == rank, shape.allSatisfy({ $0 > 0 }) else {
+            throw refuse(name, "\(stored.dtype.rawValue) \(stored.shape)", "floating point [1, \(axes)]")
+        }
+        let values = stored.converted(to: .f32).reshaped(shape)
+        guard values.isFinite else { throw refuse(name, "NaN or infinity", "finite numbers") }
+        return values
+    }
+
+    private func timesteps(_ file: SafetensorsReader) throws -> [Float] {
+        let stored = try file.tensor("timestep")
+        let isPerToken = stored.rank == 2 && stored.shape[0] == 1
+        guard stored.rank <= 1 || isPerToken, stored.count > 0 else {
+            throw refuse("timestep", "\(stored.shape)", "[1] or [1, tokens]")
+        }
+        let values: [Float]
+        switch stored.dtype {
+        case .i64: values = integers(stored, as: Int64.self)
+        case .i32: values = integers(stored, as: Int32.self)
+        case let type where type.isFloatingPoint: values = stored.floats()
+        default: throw refuse("timestep", stored.dtype.rawValue, "F32 or I64")
+        }
+        guard values.allSatisfy({ (0...10_000).contains($0) }) else {
+            throw refuse("timestep", "a value out of range", "0 to 1000")
+        }
+        return values
+    }
+
+    private func integers<Integer: FixedWidthInteger>(_ tensor: Tensor, as type: Integer.Type) -> [Float] {
+        tensor.withBytes { bytes in
+            stride(from: 0, to: bytes.count, by: MemoryLayout<Integer>.size).map {
+                Float(bytes.loadUnaligned(fromByteOffset: $0, as: type))
+            }
+        }
+    }
+
+    private func refuse(_ name: String, _ found: String, _ expected: String) -> PipelineError {
+        .invalid("\(inputs): \(name)", found: found, expected: expected, kind: .badData)
+    }
+}

@@ -1,0 +1,22 @@
+import VditAttention
+import VditTensor
+
+extension Renderer {
+    /// How long the denoising loop will take, from less than a second of the model's own products and attention.
+    ///
+    /// Sparse methods are counted as dense; a busy machine makes it larger.
+    public func expectedDenoisingSeconds() throws -> Double {
+        let compute = try ComputeContext(threads: settings.threads, precision: settings.precision)
+        let config = model.config
+        let linear = try LinearBenchmark(rows: 512, inputs: config.inner, outputs: config.ffnDim)
+            .run(repeats: 2, chunk: 128, compute)
+        let attention = AttentionBenchmark(
+            heads: config.heads, tokens: min(estimate.tokens, 1024), headDim: config.headDim,
+            precision: settings.precision
+        ).run(repeats: 2, pool: compute.pool, instructionSet: compute.instructionSet)
+        let seconds =
+            estimate.otherFLOPs / (linear.teraflopsPerSecond * 1e12)
+            + estimate.selfAttentionFLOPs / (attention.teraflopsPerSecond * 1e12)
+        return seconds * Double(estimate.calls)
+    }
+}
