@@ -1,9 +1,76 @@
 import ArgumentParser
+import Glibc
 import VDiT
 
 @main
 struct Vdit: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "vdit",
-        abstract: "Video diffusion transformers on CPUs, with sparse attention.")
+        abstract: "Video diffusion transformers on machines without a GPU.",
+        discussion: """
+            Makes a video from a Wan2.1 checkpoint and a prompt embedding:
+
+              vdit render --model samples/wan-mini \\
+                  --prompt-embedding samples/prompts/01-red-ball-right.safetensors -o ball.mp4
+
+            Add --dry-run to see every setting, the memory and the work before anything is
+            computed. 'vdit doctor' tells what this machine can do, 'vdit inspect PATH' what
+            a file or a model is. Settings may also come from the environment:
+            VDIT_NUM_FRAMES=33 is --num-frames 33.
+
+            Exit codes: 0 done, 64 wrong usage, 65 bad data, 66 input missing, 69 not
+            supported, 70 internal error, 71 not enough memory, 73 output cannot be created,
+            74 disk full or unreadable, 77 no permission, 78 the checkpoint is of another
+            run, 130 and 143 stopped by Ctrl-C and SIGTERM.
+            """,
+        version: vditVersion,
+        subcommands: [
+            Render.self, Decode.self, Predict.self, Inspect.self, Info.self, Methods.self, Doctor.self,
+            Bench.self,
+        ])
+
+    static func main() {
+        Signals.install()
+        do {
+            var command = try parseAsRoot()
+            try command.run()
+        } catch {
+            Glibc.exit(report(error))
+        }
+    }
+
+    /// Prints an error as one line, or the help asked for.
+    ///
+    /// - Returns: the exit status.
+    private static func report(_ error: any Error) -> Int32 {
+        if case PipelineError.cancelled = error, let signal = Signals.received {
+            Console.message("vdit: \("\(error)".onOneLine)")
+            return 128 + signal
+        }
+        if let failure = error as? any Failure {
+            Console.message("vdit: \(failure.description.onOneLine)")
+            return failure.kind.rawValue
+        }
+        switch exitCode(for: error) {
+        case .success:
+            do { try Console.data(fullMessage(for: error)) } catch { return report(error) }
+            return 0
+        case .validationFailure:
+            let command = CommandLine.arguments.dropFirst().first.flatMap { name in
+                configuration.subcommands.first { $0._commandName == name }?._commandName
+            }
+            let help = (["vdit", command, "--help"].compactMap { $0 }).joined(separator: " ")
+            Console.message("vdit: \(message(for: error).onOneLine) (see '\(help)')")
+            return FailureKind.usage.rawValue
+        default:
+            Console.message("vdit: unexpected error: \("\(error)".onOneLine)")
+            return FailureKind.internalError.rawValue
+        }
+    }
+}
+
+/// What only the command line can get wrong.
+struct CommandError: Failure {
+    let description: String
+    var kind = FailureKind.usage
 }

@@ -1,0 +1,61 @@
+import Glibc
+import VDiT
+
+/// Messages go to standard error, data to standard output.
+enum Console {
+    static func message(_ line: String) { _ = put(line + "\n", STDERR_FILENO) }
+
+    /// Overwrites the line a terminal's cursor is in.
+    static func redraw(_ line: String) { _ = put("\r\(line.prefix(max(0, columns - 1)))\u{1b}[K", STDERR_FILENO) }
+
+    /// - Throws: 74 when it could not be delivered: a full disk, a closed pipe.
+    static func data(_ text: String) throws(CommandError) {
+        let code = put(text + "\n", STDOUT_FILENO)
+        if code != 0 {
+            let reason = String(cString: strerror(code)).lowercased()
+            throw CommandError(description: "standard output: \(reason)", kind: .ioError)
+        }
+    }
+
+    /// - Returns: 0 or an `errno`.
+    private static func put(_ text: String, _ descriptor: Int32) -> Int32 {
+        var bytes = Array(text.utf8)[...]
+        while !bytes.isEmpty {
+            let count = bytes.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
+            if count > 0 {
+                bytes = bytes.dropFirst(count)
+            } else if errno != EINTR {
+                return errno
+            }
+        }
+        return 0
+    }
+
+    /// Whether lines of standard error can be redrawn.
+    static let isTerminal: Bool = {
+        let terminal = getenv("TERM").map { String(cString: $0) } ?? "dumb"
+        return isatty(STDERR_FILENO) == 1 && terminal != "dumb"
+    }()
+
+    /// Width of the terminal.
+    static var columns: Int {
+        var size = winsize()
+        guard ioctl(STDERR_FILENO, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0 else { return 80 }
+        return Int(size.ws_col)
+    }
+
+    /// Rows of cells in columns, each as wide as its widest cell.
+    static func table(_ rows: [[String]], indent: String = "") -> String {
+        let count = rows.map(\.count).max() ?? 0
+        let widths = (0..<count).map { column in
+            rows.compactMap { $0.count > column + 1 ? $0[column].count : nil }.max() ?? 0
+        }
+        return rows.map { row in
+            let cells = row.enumerated().map { column, cell in
+                column == row.count - 1
+                    ? cell : cell + String(repeating: " ", count: widths[column] - cell.count)
+            }
+            return indent + cells.joined(separator: "  ")
+        }.joined(separator: "\n")
+    }
+}

@@ -1,0 +1,59 @@
+import ArgumentParser
+import VDiT
+
+struct Decode: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Make a video, or raw frames, from latents on disk.",
+        discussion: """
+            Example: the same video in another format, or after a failed encode:
+
+              vdit decode --latents ball.latents.safetensors --model samples/wan-mini -o ball.webm
+
+            An output named .safetensors holds the decoder's own values: tensor 'frames',
+            F32 [3, frames, height, width], in -1…1.
+            """)
+
+    @Option(
+        name: .long, parsing: .unconditional,
+        help: ArgumentHelp("Latents as 'vdit render --save-latents' writes them.", valueName: "file"))
+    var latents: String
+
+    @Option(
+        name: [.short, .long], parsing: .unconditional,
+        help: ArgumentHelp(
+            "The model's folder, or that of its VAE. Default: the model named in the latents file.",
+            valueName: "folder"))
+    var model: String?
+
+    @OptionGroup(title: "Output") var output: OutputOptions
+
+    @Option(
+        name: .long, parsing: .unconditional,
+        help: ArgumentHelp("Frames per second. Default: the latents file's, else the model's.", valueName: "rate"))
+    var fps: FrameRate?
+
+    @OptionGroup(title: "Machine") var machine: MachineOptions
+
+    @Flag(name: .long, help: "Print the sidecar on standard output.")
+    var json = false
+
+    @OptionGroup(title: "Messages") var report: ReportOptions
+
+    func run() throws {
+        let (precision, threads) = try machine.decided()
+        var job = DecodeJob(
+            model: model, latents: latents, destination: try output.destination(threads: threads))
+        var settings = Settings()
+        job.frameRate = try settings.value("fps", fps)
+        job.precision = precision
+        job.threads = threads
+        job.command = commandLine
+        let progress = Progress(report)
+        if output.output.hasSuffix(".safetensors") {
+            try job.writeFrames(stop: Signals.stop) { progress.handle($0) }
+            return
+        }
+        let record = try job.run(stop: Signals.stop) { progress.handle($0) }
+        if json { try Console.data(try Format.json(record)) }
+    }
+}

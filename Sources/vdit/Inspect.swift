@@ -1,0 +1,85 @@
+import ArgumentParser
+import Foundation
+import VDiT
+
+struct Inspect: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Describe a model, a tensor file, a prompt embedding or a video.",
+        discussion: """
+            Examples:
+
+              vdit inspect samples/wan-mini --num-frames 33
+              vdit inspect samples/prompts/01-red-ball-right.safetensors
+
+            For a model it estimates the memory and the work of a video of the given size.
+            """)
+
+    @Argument(help: ArgumentHelp("A folder, .safetensors, .npy, .json or video file.", valueName: "path"))
+    var path: String
+
+    @OptionGroup(title: "A video of this size") var sampling: SizeOptions
+    @OptionGroup(title: "Machine") var machine: MachineOptions
+
+    @Flag(name: .long, help: "List every tensor.")
+    var tensors = false
+
+    @Flag(name: .long, help: "As JSON.")
+    var json = false
+
+    struct SizeOptions: ParsableArguments {
+        @Option(name: [.customShort("W"), .long], parsing: .unconditional, help: "Pixels.")
+        var width: Int?
+        @Option(name: [.customShort("H"), .long], parsing: .unconditional, help: "Pixels.")
+        var height: Int?
+        @Option(name: [.customLong("num-frames"), .customLong("frames")], parsing: .unconditional, help: "Frames.")
+        var numFrames: Int?
+        @Option(name: [.customLong("steps")], parsing: .unconditional, help: "Denoising steps.")
+        var steps: Int?
+    }
+
+    func run() throws {
+        var isDirectory: ObjCBool = false
+        guard FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory) else {
+            throw TensorError.missing(path: path)
+        }
+        if isDirectory.boolValue {
+            if FileManager.default.fileExists(atPath: "\(path)/model_index.json") {
+                try show(ModelDescription(path, request()))
+            } else {
+                try show(ComponentDescription(folder: path, listsTensors: tensors))
+            }
+            return
+        }
+        switch path.lowercased().split(separator: ".").last {
+        case "safetensors": try show(TensorFileDescription(path, listsTensors: tensors))
+        case "npy": try show(TensorFileDescription(npy: path))
+        case "json" where path.hasSuffix(".safetensors.index.json"):
+            try show(ComponentDescription(folder: path, listsTensors: tensors))
+        case "json": try Console.data(try Format.json(try RunRecord(path: path)))
+        case "mp4", "mov", "mkv", "webm", "gif", "y4m", "png", "avi": try show(VideoDescription(path))
+        default: try show(TensorFileDescription(path, listsTensors: tensors))
+        }
+    }
+
+    private func request() throws -> RenderRequest {
+        var settings = Settings()
+        var request = RenderRequest()
+        request.width = try settings.value("width", sampling.width)
+        request.height = try settings.value("height", sampling.height)
+        request.numFrames = try settings.value("num_frames", sampling.numFrames)
+        request.steps = try settings.value("steps", sampling.steps)
+        request.precision = try settings.value("precision", machine.precision)
+        request.threads = try settings.value("threads", machine.threads)
+        request.origins = settings.origins
+        return request
+    }
+
+    private func show(_ description: some Description) throws {
+        try Console.data(json ? try Format.json(description) : description.text)
+    }
+}
+
+/// Something `inspect` can say about a path, for a person or a program.
+protocol Description: Encodable {
+    var text: String { get }
+}

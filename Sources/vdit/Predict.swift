@@ -1,0 +1,52 @@
+import ArgumentParser
+import VDiT
+
+struct Predict: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Run one forward pass of a transformer on given tensors.",
+        discussion: """
+            For laying vdit beside another implementation:
+
+              vdit predict --model samples/wan-mini --precision fp32 \\
+                  --inputs in.safetensors -o out.safetensors
+
+            Inputs: 'latents' [1, channels, frames, height, width], 'timestep' [1] or
+            [1, tokens], 'prompt_embeds' [1, tokens, width], and for image-to-video models
+            'image_embeds' [1, tokens, width].
+            Output: 'sample', F32 [1, channels, frames, height, width].
+            """)
+
+    @Option(
+        name: [.short, .long], parsing: .unconditional,
+        help: ArgumentHelp("A model's folder, or that of its transformer.", valueName: "folder"))
+    var model: String
+
+    @Option(
+        name: .long, parsing: .unconditional,
+        help: ArgumentHelp("The tensors to run it on.", valueName: "file.safetensors"))
+    var inputs: String
+
+    @Option(
+        name: [.short, .long], parsing: .unconditional,
+        help: ArgumentHelp("Where the prediction goes.", valueName: "file.safetensors"))
+    var output: String
+
+    @Flag(name: .long, help: "Replace a file that exists.")
+    var overwrite = false
+
+    @OptionGroup(title: "Machine") var machine: MachineOptions
+    @OptionGroup(title: "Messages") var report: ReportOptions
+
+    func run() throws {
+        let (precision, threads) = try machine.decided()
+        var job = PredictJob(model: model, inputs: inputs, output: output)
+        job.existing = overwrite ? .replace : .refuse
+        job.precision = precision
+        job.threads = threads
+        let result = try job.run()
+        if report.quiet { return }
+        Console.message(
+            "\(output): sample \(result.shape), loading \(Format.seconds(result.loadSeconds)), "
+                + "prediction \(Format.seconds(result.predictSeconds))")
+    }
+}

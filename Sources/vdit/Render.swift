@@ -1,0 +1,134 @@
+import ArgumentParser
+import Foundation
+import VDiT
+
+struct Render: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Make a video from a prompt embedding.",
+        discussion: """
+            Example, with the sample model of the repository:
+
+              vdit render --model samples/wan-mini \\
+                  --prompt-embedding samples/prompts/01-red-ball-right.safetensors \\
+                  --negative-prompt-embedding samples/prompts/empty.safetensors \\
+                  --num-frames 33 --seed 7 -o ball.mp4
+
+            Beside ball.mp4 it leaves ball.mp4.json, which says everything the video was
+            made with. A run that is stopped (Ctrl-C, SIGTERM) saves its state; the same
+            command with --resume goes on from there and makes the same bytes.
+
+            Where the model comes with no recommendation, Wan's published ones hold.
+            """)
+
+    @Option(
+        name: [.short, .long], parsing: .unconditional,
+        help: ArgumentHelp(
+            "A folder in diffusers' layout: model_index.json, transformer/, vae/, scheduler/.", valueName: "folder"))
+    var model: String
+
+    @Option(
+        name: .long, parsing: .unconditional,
+        help: ArgumentHelp("What to show, as a text encoder put it: .safetensors or .npy.", valueName: "file"))
+    var promptEmbedding: String
+
+    @Option(
+        name: .long, parsing: .unconditional,
+        help: ArgumentHelp("What not to show. Default: the one in the prompt's file, else zeros.", valueName: "file"))
+    var negativePromptEmbedding: String?
+
+    @OptionGroup(title: "Output") var output: OutputOptions
+    @OptionGroup(title: "Sampling") var sampling: SamplingOptions
+    @OptionGroup(title: "Machine") var machine: MachineOptions
+
+    @Option(
+        name: .long, parsing: .unconditional,
+        help: ArgumentHelp("Refuse a run that needs more, such as 20G. Default: what is free.", valueName: "bytes"))
+    var memoryLimit: ByteCount?
+
+    @Option(
+        name: .long, parsing: .unconditional,
+        help: ArgumentHelp("Start from this noise instead of a seed's.", valueName: "file"))
+    var latents: String?
+
+    @Option(
+        name: .long, parsing: .unconditional,
+        help: ArgumentHelp("Keep the final latents, for 'vdit decode'.", valueName: "file.safetensors"))
+    var saveLatents: String?
+
+    @Option(
+        name: .long, parsing: .unconditional,
+        help: ArgumentHelp("Write the noise, every step's model output and its latents there.", valueName: "folder"))
+    var saveTrajectory: String?
+
+    @Option(
+        name: .long, parsing: .unconditional,
+        help: ArgumentHelp("Write a PNG of the current estimate every n steps.", valueName: "n"))
+    var previewEvery: Int?
+
+    @Option(
+        name: .long, parsing: .unconditional,
+        help: ArgumentHelp("Default: OUT.preview.png.", valueName: "file.png"))
+    var previewPath: String?
+
+    @Option(
+        name: .long, parsing: .unconditional,
+        help: ArgumentHelp("Save the state every n steps. Default: about once a minute.", valueName: "n"))
+    var checkpointEvery: Int?
+
+    @Flag(name: .long, help: "Go on from the state an interrupted run saved.")
+    var resume = false
+
+    @Flag(name: .long, help: "Do not stop on NaN and infinity.")
+    var allowNonfinite = false
+
+    @Flag(name: .long, help: "Check everything, print the plan and compute nothing.")
+    var dryRun = false
+
+    @Flag(name: .long, help: "Print the sidecar, or a dry run's plan, as JSON on standard output.")
+    var json = false
+
+    @OptionGroup(title: "Messages") var report: ReportOptions
+
+    func validate() throws {
+        if resume && output.overwrite {
+            throw ValidationError("--resume and --overwrite contradict each other; give one")
+        }
+        if previewPath != nil && previewEvery == nil {
+            throw ValidationError("--preview-path needs --preview-every")
+        }
+    }
+
+    func run() throws {
+        let request = try sampling.request(machine)
+        var job = RenderJob(
+            model: model, promptEmbedding: promptEmbedding,
+            destination: try output.destination(threads: request.threads ?? usableProcessors()))
+        job.negativePromptEmbedding = negativePromptEmbedding
+        job.request = request
+        job.latents = latents
+        job.saveLatents = saveLatents
+        job.saveTrajectory = saveTrajectory
+        job.preview = previewEvery.map { ($0, previewPath ?? companionPath(output.output, ".preview.png")) }
+        job.checkpointEverySteps = checkpointEvery
+        job.resume = resume ? .ifPossible : .fresh
+        job.fallback = sampling.sparseFallback ?? .refuse
+        job.nonFinite = allowNonfinite ? .accept : .refuse
+        job.memoryLimit = memoryLimit?.bytes
+        job.command = commandLine
+
+        let renderer = try Renderer(job)
+        if dryRun {
+            let plan = RenderPlan(renderer, expectedSeconds: try renderer.expectedDenoisingSeconds())
+            try Console.data(json ? try Format.json(plan) : plan.text)
+            return
+        }
+        let progress = Progress(report)
+        let checkpoint = Checkpoint.path(forOutput: output.output)
+        if resume && !FileManager.default.fileExists(atPath: checkpoint) {
+            progress.handle(.notice("no saved state \(checkpoint): starting from the first step"))
+        }
+        if report.verbose { progress.show(RenderPlan(renderer)) }
+        let record = try renderer.run(stop: Signals.stop) { progress.handle($0) }
+        if json { try Console.data(try Format.json(record)) }
+    }
+}
