@@ -8,8 +8,8 @@ import VDiT
     @Test(arguments: [
         "draft_wan_8x16", "draft_small_peaky", "draft_empty_rows", "draft_text", "draft_cfg_batch2",
         "draft_sparsity0",
-    ])
-    func goldenMasksAndOutputsAreReproduced(name: String) throws {
+    ], InstructionSet.supported)
+    func goldenMasksAndOutputsAreReproduced(name: String, set: InstructionSet) throws {
         let golden = try MethodGolden(name)
         let (heads, dim) = (golden.integer("heads"), golden.integer("D"))
         let video = golden.integer("visual_len")
@@ -37,7 +37,7 @@ import VDiT
             func operand(_ rows: [Float]) -> Tensor {
                 MethodCase.headMajor(rows, heads: heads, dim: dim, tokens: tokens)
             }
-            let call = MethodCase.call(q: operand(q), k: operand(k), v: operand(v), layout: layout)
+            let call = MethodCase.call(q: operand(q), k: operand(k), v: operand(v), layout: layout, instructionSet: set)
             let plan = try method.plan(call)
 
             let sequence = masks[text > 0 ? 2 * item : item]

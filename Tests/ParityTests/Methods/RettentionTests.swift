@@ -8,8 +8,8 @@ import VDiT
     @Test(arguments: [
         "rettention_cog_a", "rettention_cog_cfg", "rettention_cog_fullmask", "rettention_cog_noratio",
         "rettention_pixart",
-    ])
-    func stepsFollowTheReference(name: String) throws {
+    ], InstructionSet.supported)
+    func stepsFollowTheReference(name: String, set: InstructionSet) throws {
         let golden = try MethodGolden(name)
         let isImage = name.hasSuffix("pixart")
         let (heads, dim) = (golden.integer("heads"), golden.integer("D"))
@@ -47,7 +47,7 @@ import VDiT
                 let output = try context.attend(
                     MethodCase.call(
                         q: operand("q"), k: operand("k"), v: operand("v"), layout: layout, step: step,
-                        branch: branch))
+                        branch: branch, instructionSet: set))
                 func part(_ array: String) throws -> [Float] {
                     if golden.has("s\(step).\(array)") {
                         return try golden.tensor("s\(step).\(array)")[item].floats()

@@ -64,8 +64,8 @@ import VditAttention
     }
 
     /// Several denoising steps: labels, orders, maps and outputs, centroids carried from step to step.
-    @Test(arguments: ["svg2_e2e_wan", "svg2_e2e_hunyuan"])
-    func stepsFollowTheReference(name: String) throws {
+    @Test(arguments: ["svg2_e2e_wan", "svg2_e2e_hunyuan"], InstructionSet.supported)
+    func stepsFollowTheReference(name: String, set: InstructionSet) throws {
         let golden = try MethodGolden(name)
         let (heads, dim) = (golden.integer("heads"), golden.integer("D"))
         let video = golden.integer("video_tokens")
@@ -113,7 +113,7 @@ import VditAttention
             method.learned = learned
             let call = MethodCase.call(
                 q: try operand("step\(step).q"), k: try operand("step\(step).k"),
-                v: try operand("step\(step).v"), layout: layout, step: step)
+                v: try operand("step\(step).v"), layout: layout, step: step, instructionSet: set)
             let plan = try method.plan(call)
             learned = method.learned
 
