@@ -16,7 +16,7 @@ demo: build
 	$(VDIT) render --model samples/wan-mini \
 	    --prompt-embedding samples/prompts/01-red-ball-right.safetensors \
 	    --negative-prompt-embedding samples/prompts/empty.safetensors \
-	    --seed 7 --overwrite --contact-sheet out/demo.png -o out/demo.mp4
+	    --seed 42 --overwrite --contact-sheet out/demo.png -o out/demo.mp4
 
 test: setup
 	swift test $(BUILD_FLAGS)

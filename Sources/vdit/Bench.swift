@@ -3,70 +3,122 @@ import VDiT
 
 struct Bench: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Time the parts of a render on this machine.",
+        abstract: "Measure speed: attention, linear layers, a transformer layer, the decoder, this machine's peak.",
         discussion: """
-            Example, one attention of Wan2.1-1.3B at 480×832×33 frames:
+            Random weights and inputs, in the sizes given. Each prints the median of its repeats, the work done,
+            and the fraction of the peak this machine reaches, measured in the same run:
 
-              vdit bench attention --heads 12 --tokens 14040 --head-dim 128
-
-            Random weights and inputs, one untimed run, then the median of --repeats.
+              vdit bench attention --heads 4 --tokens 5040 --head-dim 128
+              vdit bench layer --config wan2.1-t2v-1.3b --size 832x480 --num-frames 33 --sparse radial
             """,
-        subcommands: [BenchAttention.self, BenchLinear.self, BenchLayer.self, BenchPeak.self])
+        subcommands: [
+            BenchAttention.self, BenchLinear.self, BenchLayer.self, BenchDecode.self, BenchPeak.self,
+            BenchCheckpoint.self,
+        ])
+}
 
-    struct Options: ParsableArguments {
-        @OptionGroup var machine: MachineOptions
+/// What every benchmark takes.
+struct BenchOptions: ParsableArguments {
+    @OptionGroup var machine: MachineOptions
 
-        @Option(name: .long, parsing: .unconditional, help: ArgumentHelp("Timed runs. Default: 5.", valueName: "n"))
-        var repeats = 5
+    @Option(parsing: .unconditional, help: ArgumentHelp("Timed runs, after one that warms up. Default: 5.", valueName: "n"))
+    var repeats = 5
 
-        @Option(name: .long, parsing: .unconditional, help: ArgumentHelp("Of the random values. Default: 0.", valueName: "n"))
-        var seed: UInt64 = 0
+    @Option(parsing: .unconditional, help: ArgumentHelp("Of the random inputs. Default: 0.", valueName: "n"))
+    var seed: UInt64 = 0
 
-        @Flag(name: .long, help: "As JSON.")
-        var json = false
+    @Flag(help: "Print JSON.")
+    var json = false
 
-        func validate() throws {
-            guard (1...10_000).contains(repeats) else { throw ValidationError("--repeats must be 1 to 10000") }
-        }
-
-        func compute() throws -> ComputeContext {
-            let (precision, threads) = try machine.decided()
-            return try ComputeContext(threads: threads, precision: precision)
-        }
-
-        func show(_ result: some Encodable, _ rows: [[String]]) throws {
-            try Console.data(json ? try Format.json(result) : Console.table(rows))
-        }
+    func validate() throws {
+        guard (1...10_000).contains(repeats) else { throw ValidationError("--repeats takes 1 to 10000") }
     }
 
-    static func check(_ name: String, _ value: Int, _ range: ClosedRange<Int>) throws {
-        guard range.contains(value) else {
-            throw ValidationError("--\(name): found \(value), expected \(range.lowerBound) to \(range.upperBound)")
+    func compute() throws -> ComputeContext {
+        let (precision, threads) = try machine.decided()
+        return try ComputeContext(threads: threads, precision: precision)
+    }
+
+    /// Prints what was measured; `flops` of one run, if there is a sensible count.
+    func report(
+        _ name: String, _ timing: Timing, flops: Double?, _ compute: ComputeContext, error: Double? = nil,
+        density: Double? = nil, attention: Timing? = nil, notes: [String: Double] = [:]
+    ) throws {
+        let peaks = MachinePeaks.measure(pool: compute.pool, instructionSet: compute.instructionSet)
+        let rate = flops.map { $0 / timing.medianSeconds / 1e12 }
+        let peak = peaks.teraflops(compute.precision)
+        let report = BenchReport(
+            bench: name, instructionSet: "\(compute.instructionSet)", precision: compute.precision,
+            threads: compute.pool.threads, seconds: timing.seconds, medianSeconds: timing.medianSeconds,
+            spread: timing.spread, flops: flops, teraflopsPerSecond: rate,
+            peakTeraflopsPerSecond: peak, fractionOfPeak: rate.flatMap { rate in peak.map { rate / $0 } },
+            readBandwidthGbPerSecond: peaks.readBandwidth, relativeError: error, density: density,
+            attentionSeconds: attention?.medianSeconds, notes: notes.isEmpty ? nil : notes)
+        try Console.data(json ? try Format.json(report) : report.text)
+    }
+}
+
+struct BenchReport: Encodable {
+    let bench: String
+    let instructionSet: String
+    let precision: Precision
+    let threads: Int
+    let seconds: [Double]
+    let medianSeconds: Double
+    /// Slowest less fastest, over the median.
+    let spread: Double
+    let flops: Double?
+    let teraflopsPerSecond: Double?
+    let peakTeraflopsPerSecond: Double?
+    let fractionOfPeak: Double?
+    let readBandwidthGbPerSecond: Double
+    let relativeError: Double?
+    /// Of token pairs, where attention is sparse.
+    let density: Double?
+    let attentionSeconds: Double?
+    let notes: [String: Double]?
+
+    var text: String {
+        var rows = [
+            ["time", "\(Format.seconds(medianSeconds)) (median of \(seconds.count), spread \(Format.percent(spread)))"],
+            ["machine", "\(instructionSet), \(precision), \(threads) threads"],
+        ]
+        if let attentionSeconds {
+            rows.append(["attention", "\(Format.seconds(attentionSeconds)) of it, planning included"])
         }
+        if let density { rows.append(["density", Format.percent(density)]) }
+        if let flops { rows.append(["work", "\(Format.count(flops))FLOP"]) }
+        if let teraflopsPerSecond {
+            let part = fractionOfPeak.map { ", \(Format.percent($0)) of the measured peak" } ?? ""
+            rows.append(["rate", "\(Format.count(teraflopsPerSecond * 1e12))FLOP/s\(part)"])
+        }
+        if let relativeError { rows.append(["error", "\(Float(relativeError)) relative, against float64"]) }
+        for (name, value) in (notes ?? [:]).sorted(by: { $0.key < $1.key }) {
+            rows.append([name, Format.count(value)])
+        }
+        return Console.table([["\(bench):"]] + rows)
     }
 }
 
 struct BenchAttention: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "attention", abstract: "The attention kernel, dense or with random blocks kept.")
+        commandName: "attention", abstract: "The attention kernel, dense or with random kept blocks.")
 
-    @Option(name: .long, parsing: .unconditional) var heads = 12
-    @Option(name: .long, parsing: .unconditional) var tokens = 5040
-    @Option(name: .long, parsing: .unconditional) var headDim = 128
-    @Option(name: .long, parsing: .unconditional, help: "Tokens of a query and of a key block.") var block = 128
-    @Option(name: .long, parsing: .unconditional, help: "Part of the key blocks kept.") var blockDensity = 1.0
-    @OptionGroup var options: Bench.Options
+    @Option(parsing: .unconditional) var heads = 12
+    @Option(parsing: .unconditional) var tokens = 5040
+    @Option(parsing: .unconditional) var headDim = 128
+    @Option(parsing: .unconditional, help: "Tokens of a block.") var block = 128
+    @Option(parsing: .unconditional, help: "Fraction of key blocks kept, drawn at random.") var blockDensity = 1.0
+    @OptionGroup var options: BenchOptions
 
     func validate() throws {
-        try Bench.check("heads", heads, 1...1024)
-        try Bench.check("tokens", tokens, 1...1 << 20)
-        try Bench.check("block", block, 1...1 << 16)
+        guard (1...1024).contains(heads) else { throw ValidationError("--heads takes 1 to 1024") }
+        guard (1...1_000_000).contains(tokens) else { throw ValidationError("--tokens takes 1 to 1000000") }
         guard AttentionKernel.serves(headDim: headDim) else {
-            throw ValidationError("--head-dim: found \(headDim), expected a multiple of 8 from 8 to 256")
+            throw ValidationError("--head-dim takes a multiple of 8 up to 256")
         }
-        guard blockDensity >= 0, blockDensity <= 1 else {
-            throw ValidationError("--block-density: found \(blockDensity), expected 0 to 1")
-        }
+        guard (1...65536).contains(block) else { throw ValidationError("--block takes 1 to 65536") }
+        guard blockDensity > 0, blockDensity <= 1 else { throw ValidationError("--block-density takes 0 < x <= 1") }
     }
 
     func run() throws {
@@ -75,30 +127,28 @@ struct BenchAttention: ParsableCommand {
             heads: heads, tokens: tokens, headDim: headDim, precision: compute.precision, block: block,
             blockDensity: blockDensity, seed: options.seed
         ).run(repeats: options.repeats, pool: compute.pool, instructionSet: compute.instructionSet)
-        try options.show(
-            result,
-            [
-                ["kernel", "\(result.kernel), \(result.threads) threads"],
-                ["density", "\(result.density)"],
-                ["median", "\(Format.seconds(result.timing.medianSeconds)), spread \(Format.percent(result.timing.spread))"],
-                ["rate", "\(Format.count(result.teraflopsPerSecond * 1e12))FLOP/s"],
-                ["error", "\(result.relativeError) relative to float64"],
-            ])
+        try options.report(
+            "attention", result.timing, flops: result.flops, compute, error: result.relativeError,
+            density: result.density)
     }
 }
 
 struct BenchLinear: ParsableCommand {
-    static let configuration = CommandConfiguration(commandName: "linear", abstract: "A linear layer.")
+    static let configuration = CommandConfiguration(
+        commandName: "linear", abstract: "A linear layer on packed weights, in chunks of rows.")
 
-    @Option(name: .long, parsing: .unconditional, help: "Tokens.") var rows = 5040
-    @Option(name: .long, parsing: .unconditional) var inputs = 1536
-    @Option(name: .long, parsing: .unconditional) var outputs = 8960
-    @Option(name: .long, parsing: .unconditional, help: "Rows of one task.") var chunk = 256
-    @OptionGroup var options: Bench.Options
+    @Option(parsing: .unconditional) var rows = 14040
+    @Option(parsing: .unconditional) var inputs = 1536
+    @Option(parsing: .unconditional) var outputs = 8960
+    @Option(parsing: .unconditional, help: "Rows of one task.") var chunk = 256
+    @OptionGroup var options: BenchOptions
 
     func validate() throws {
         for (name, value) in [("rows", rows), ("inputs", inputs), ("outputs", outputs), ("chunk", chunk)] {
-            try Bench.check(name, value, 1...1 << 20)
+            guard (1...1_000_000).contains(value) else { throw ValidationError("--\(name) takes 1 to 1000000") }
+        }
+        guard rows * max(inputs, outputs) <= 1 << 32, inputs * outputs <= 1 << 32 else {
+            throw ValidationError("these sizes make a matrix of more than 4 G values")
         }
     }
 
@@ -106,102 +156,149 @@ struct BenchLinear: ParsableCommand {
         let compute = try options.compute()
         let result = try LinearBenchmark(rows: rows, inputs: inputs, outputs: outputs, seed: options.seed)
             .run(repeats: options.repeats, chunk: chunk, compute)
-        try options.show(
-            result,
-            [
-                ["median", "\(Format.seconds(result.timing.medianSeconds)), spread \(Format.percent(result.timing.spread))"],
-                ["rate", "\(Format.count(result.teraflopsPerSecond * 1e12))FLOP/s"],
-                ["error", "\(result.relativeError) relative to float64"],
-            ])
+        try options.report("linear", result.timing, flops: result.flops, compute, error: result.relativeError)
+    }
+}
+
+/// Published configurations that benchmarks fill with random weights.
+enum BenchConfig: String, CaseIterable, ExpressibleByArgument {
+    case wan21T2V1_3B = "wan2.1-t2v-1.3b"
+    case wan21T2V14B = "wan2.1-t2v-14b"
+
+    var transformer: WanTransformerConfig { self == .wan21T2V1_3B ? .wan21T2V1_3B : .wan21T2V14B }
+}
+
+/// The size of the video whose tokens or frames a benchmark works on.
+struct BenchSize: ParsableArguments {
+    @Option(help: ArgumentHelp("Of the video, in pixels.", valueName: "WxH")) var size = FrameSize(argument: "832x480")
+    @Option(parsing: .unconditional, help: "Of the video, 4k+1.") var numFrames = 33
+
+    func validate() throws {
+        guard let size, (16...16384).contains(size.width), (16...16384).contains(size.height),
+            size.width % 16 == 0, size.height % 16 == 0
+        else { throw ValidationError("--size takes multiples of 16 up to 16384, as 832x480") }
+        guard (1...4001).contains(numFrames), numFrames % 4 == 1 else {
+            throw ValidationError("--num-frames takes 4k+1 up to 4001")
+        }
+    }
+
+    /// Latent extents.
+    var latents: (frames: Int, height: Int, width: Int) {
+        ((numFrames - 1) / 4 + 1, (size?.height ?? 480) / 8, (size?.width ?? 832) / 8)
     }
 }
 
 struct BenchLayer: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "layer", abstract: "One transformer layer, dense or with a sparse method.")
+        commandName: "layer", abstract: "One transformer layer with random weights, dense or sparse.")
 
-    enum Shape: String, ExpressibleByArgument, CaseIterable {
-        case small = "wan2.1-t2v-1.3b"
-        case large = "wan2.1-t2v-14b"
+    @Option(help: ArgumentHelp("wan2.1-t2v-1.3b or wan2.1-t2v-14b.", valueName: "config"))
+    var config = BenchConfig.wan21T2V1_3B
+    @Option(help: ArgumentHelp("A sparse method; 'vdit methods' lists them.", valueName: "method"))
+    var sparse: String?
+    @Option(name: .customLong("sparse-option"), help: ArgumentHelp("An option of the method.", valueName: "name=value"))
+    var sparseOptions: [String] = []
+    @Option(parsing: .unconditional, help: "Fraction of token pairs the method should keep.") var density: Double?
+    @OptionGroup var size: BenchSize
+    @OptionGroup var options: BenchOptions
 
-        var config: WanTransformerConfig { self == .small ? .wan21T2V1_3B : .wan21T2V14B }
+    func run() throws {
+        let compute = try options.compute()
+        let (frames, height, width) = size.latents
+        let benchmark = LayerBenchmark(
+            config: config.transformer, frames: frames, height: height, width: width, seed: options.seed)
+        let layout = TokenLayout(frames: frames, height: height / 2, width: width / 2)
+        let method = try MethodCatalogue.make(
+            name: sparse ?? "dense", options: try MethodCatalogue.parse(sparseOptions), density: density,
+            family: "wan")
+        let context = try AttentionContext(method, layout: layout)
+        // Layers and steps past every warm-up, so that the method itself is timed.
+        var step = 40
+        let result = try benchmark.run(repeats: options.repeats, compute) { call in
+            if call.site.layer == 0 { step += 1 }
+            return try context.attend(
+                AttentionCall(
+                    q: call.q, k: call.k, v: call.v, scale: call.scale, layout: call.layout,
+                    site: AttentionSite(layer: 20 + call.site.layer, branch: call.site.branch), step: step,
+                    steps: 50, pool: call.pool, instructionSet: call.instructionSet))
+        }
+        let kept = context.statistics.sparseDensity ?? 1
+        try options.report(
+            "layer", result.layer,
+            flops: result.flops - result.attentionFlops * (1 - kept), compute,
+            density: sparse == nil ? nil : kept, attention: result.attention,
+            notes: ["tokens": Double(result.tokens), "weight bytes": Double(result.weightBytes)])
     }
+}
 
-    @Option(name: .long, parsing: .unconditional, help: ArgumentHelp(valueName: "name")) var config = Shape.small
-    @Option(name: [.customShort("W"), .long], parsing: .unconditional, help: "Pixels.") var width = 832
-    @Option(name: [.customShort("H"), .long], parsing: .unconditional, help: "Pixels.") var height = 480
-    @Option(name: [.customLong("num-frames"), .customLong("frames")], parsing: .unconditional) var numFrames = 33
-    @Option(name: .long, parsing: .unconditional, help: "Instead of frames: a multiple of a frame's tokens.")
-    var tokens: Int?
-    @Option(name: .long, parsing: .unconditional, help: "A sparse method.") var sparse = "dense"
-    @Option(name: .long, parsing: .unconditionalSingleValue, help: "name=value") var sparseOption: [String] = []
-    @Option(name: .long, parsing: .unconditional, help: "Part of the attention kept.") var density: Double?
-    @OptionGroup var options: Bench.Options
+struct BenchDecode: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "decode", abstract: "The VAE decoder of Wan 2.1 with random weights.")
+
+    @Option(parsing: .unconditional, help: "base_dim of the VAE; the released one has 96.") var baseDim = 96
+    @OptionGroup var size: BenchSize
+    @OptionGroup var options: BenchOptions
 
     func validate() throws {
-        try Bench.check("width", width, 16...1 << 14)
-        try Bench.check("height", height, 16...1 << 14)
-        try Bench.check("num-frames", numFrames, 1...1 << 12)
-        guard width % 16 == 0, height % 16 == 0 else { throw ValidationError("sizes must be multiples of 16") }
-        guard numFrames % 4 == 1 else { throw ValidationError("--num-frames must be 4k+1") }
-        if let tokens { try Bench.check("tokens", tokens, 1...1 << 20) }
-    }
-
-    private func layout() throws -> TokenLayout {
-        let frame = height / 16 * (width / 16)
-        guard let tokens else {
-            return TokenLayout(frames: (numFrames - 1) / 4 + 1, height: height / 16, width: width / 16)
-        }
-        guard tokens % frame == 0 else {
-            throw CommandError(
-                description: "--tokens: found \(tokens), expected a multiple of \(frame), a frame of \(width)×\(height)")
-        }
-        return TokenLayout(frames: tokens / frame, height: height / 16, width: width / 16)
+        guard (1...1024).contains(baseDim) else { throw ValidationError("--base-dim takes 1 to 1024") }
     }
 
     func run() throws {
         let compute = try options.compute()
-        let layout = try layout()
-        // The one step and the layer that are timed would else be dense ones.
-        var wanted = try MethodCatalogue.parse(sparseOption)
-        for option in try MethodCatalogue.description(of: sparse).options
-        where ["dense-steps", "dense-layers"].contains(option.name) && wanted[option.name] == nil {
-            wanted[option.name] = "0"
-        }
-        let method = try MethodCatalogue.make(name: sparse, options: wanted, density: density, family: "wan")
-        let benchmark = LayerBenchmark(
-            config: config.config, frames: layout.frames, height: 2 * layout.height, width: 2 * layout.width,
-            seed: options.seed)
-        let context = try AttentionContext(method, layout: layout)
-        let result = try benchmark.run(repeats: options.repeats, compute) { try context.attend($0) }
-        let share = result.attention.medianSeconds / result.layer.medianSeconds
-        try options.show(
-            result,
-            [
-                ["tokens", "\(result.tokens), \(result.threads) threads"],
-                ["layer", "\(Format.seconds(result.layer.medianSeconds)), spread \(Format.percent(result.layer.spread))"],
-                ["attention", "\(Format.seconds(result.attention.medianSeconds)), \(Format.percent(share)) of it"],
-                ["rate", "\(Format.count(result.teraflopsPerSecond * 1e12))FLOP/s, counted as dense"],
+        let (frames, height, width) = size.latents
+        var config = WanVAEConfig.wan21
+        config.baseDim = baseDim
+        config.decoderBaseDim = baseDim
+        let result = try DecodeBenchmark(
+            config: config, frames: frames, height: height, width: width, seed: options.seed
+        ).run(repeats: options.repeats, compute)
+        try options.report(
+            "decode", result.timing, flops: nil, compute,
+            notes: [
+                "frames": Double(result.videoFrames), "weight bytes": Double(result.weightBytes),
+                "estimated peak bytes": Double(result.estimatedPeakBytes),
             ])
     }
 }
 
 struct BenchPeak: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "peak", abstract: "What the arithmetic units and the memory reach at most.")
+        commandName: "peak", abstract: "What this machine's arithmetic and memory reach at most.")
 
-    @OptionGroup var options: Bench.Options
+    @OptionGroup var options: BenchOptions
 
     func run() throws {
         let compute = try options.compute()
         let peaks = MachinePeaks.measure(pool: compute.pool, instructionSet: compute.instructionSet)
-        func rate(_ teraflops: Double?) -> String { teraflops.map { "\(Format.count($0 * 1e12))FLOP/s" } ?? "none" }
-        try options.show(
-            peaks,
-            [
-                ["instruction set", "\(peaks.instructionSet), \(peaks.threads) threads"],
-                ["fp32", rate(peaks.fp32)], ["bf16", rate(peaks.bf16)],
-                ["memory", "\(Format.count(peaks.readBandwidth * 1e9))B/s read in order"],
-            ])
+        if options.json { return try Console.data(try Format.json(peaks)) }
+        let rates = [("fp32", peaks.fp32), ("bf16", peaks.bf16)].compactMap { name, rate in
+            rate.map { [name, "\(Format.count($0 * 1e12))FLOP/s"] }
+        }
+        try Console.data(
+            Console.table(
+                [["machine", "\(peaks.instructionSet), \(peaks.threads) threads"]] + rates
+                    + [["reading", "\(Format.count(peaks.readBandwidth * 1e9))B/s"]]))
+    }
+}
+
+struct BenchCheckpoint: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "checkpoint",
+        abstract: "Write a checkpoint of random weights in a published size, to measure memory and time with.",
+        discussion: """
+              vdit bench checkpoint --config wan2.1-t2v-1.3b -o random-1.3b
+              /usr/bin/time -v vdit render --model random-1.3b --prompt-embedding random-1.3b/prompt.safetensors \\
+                  --size 832x480 --num-frames 17 --steps 1 --guidance-scale 1 --seed 0 -o noise.mp4
+            """)
+
+    @Option(help: ArgumentHelp("wan2.1-t2v-1.3b or wan2.1-t2v-14b.", valueName: "config"))
+    var config = BenchConfig.wan21T2V1_3B
+    @Option(parsing: .unconditional, help: ArgumentHelp("Of the weights.", valueName: "n")) var seed: UInt64 = 0
+    @Option(name: .shortAndLong, help: ArgumentHelp("A folder that does not exist yet.", valueName: "folder"))
+    var output: String
+
+    func run() throws {
+        try RandomCheckpoint(transformer: config.transformer, vae: .wan21, seed: seed).write(to: output)
+        Console.message("vdit: wrote \(output)")
     }
 }
