@@ -1,0 +1,89 @@
+import Foundation
+import Glibc
+import TestSupport
+import Testing
+import VDiT
+
+/// A run that is stopped loses nothing and leaves nothing.
+struct CLIInterruptionTests {
+    static let steps = 120
+
+    /// The bytes of the run nobody disturbs.
+    static func undisturbed(_ folder: TemporaryDirectory) throws -> Data {
+        let path = folder.path("whole.y4m")
+        #expect(try CommandRun.run(smallRender(path, steps: steps, "--seed", "5", "--quiet")).status == 0)
+        return try bytes(path)
+    }
+
+    @Test(arguments: [(SIGINT, 130), (SIGTERM, 143), (SIGHUP, 129)] as [(Int32, Int32)])
+    func stoppedRunResumesToTheSameBytes(_ signal: Int32, _ status: Int32) throws {
+        let folder = try TemporaryDirectory()
+        let path = folder.path("a.y4m")
+        let job = smallRender(path, steps: Self.steps, "--seed", "5", "--log-format", "json")
+        let run = try CommandRun(job)
+        #expect(run.waits(for: #""step":3,"#))
+        run.send(signal)
+        let stopped = try run.finish()
+        #expect(stopped.status == status)
+        #expect(stopped.lines.last?.contains("--resume") == true, "\(stopped.errors)")
+        #expect(folder.contents == ["a.y4m.vdit-checkpoint"])
+
+        let resumed = try CommandRun.run(job + ["--resume"])
+        #expect(resumed.status == 0, "\(resumed.errors)")
+        #expect(resumed.errors.contains(#""event":"resumed""#))
+        #expect(folder.contents == ["a.y4m", "a.y4m.json"])
+        #expect(try bytes(path) == Self.undisturbed(folder))
+    }
+
+    @Test func killedRunResumesToTheSameBytes() throws {
+        let folder = try TemporaryDirectory()
+        let path = folder.path("a.y4m")
+        let job = smallRender(path, steps: Self.steps, "--seed", "5", "--checkpoint-every", "1", "-v")
+        let run = try CommandRun(job)
+        #expect(run.waits(for: "step   4/"))
+        run.send(SIGKILL)
+        #expect(try run.finish().status == 128 + SIGKILL)
+        #expect(!FileManager.default.fileExists(atPath: path))
+        let resumed = try CommandRun.run(job + ["--resume"])
+        #expect(resumed.status == 0, "\(resumed.errors)")
+        #expect(resumed.errors.contains("resuming after step"))
+        #expect(try bytes(path) == Self.undisturbed(folder))
+    }
+
+    @Test func resumeRefusesOtherSettingsAndTakesASeedThatWasDrawn() throws {
+        let folder = try TemporaryDirectory()
+        let job = smallRender(folder.path("a.y4m"), steps: Self.steps, "--log-format", "json")
+        let run = try CommandRun(job)
+        #expect(run.waits(for: #""step":2,"#))
+        run.send(SIGTERM)
+        #expect(try run.finish().status == 143)
+        let other = try CommandRun.run(job + ["--resume", "--guidance-scale", "3"])
+        #expect(other.status == 78)
+        #expect(other.errors.contains("guidance_scale"), "\(other.errors)")
+        #expect(try CommandRun.run(job + ["--resume"]).status == 0)
+    }
+
+    @Test func userSignalSavesTheStateAndTheRunGoesOn() throws {
+        let folder = try TemporaryDirectory()
+        let run = try CommandRun(
+            smallRender(
+                folder.path("a.y4m"), steps: Self.steps, "--checkpoint-every", "\(Self.steps)", "--log-format",
+                "json"))
+        #expect(run.waits(for: #""step":2,"#))
+        run.send(SIGUSR1)
+        let result = try run.finish()
+        #expect(result.status == 0)
+        // The last step is always saved; the other one was asked for.
+        #expect(result.lines.count { $0.contains(#""event":"checkpoint""#) } == 2, "\(result.errors)")
+    }
+
+    @Test func fileSizeLimitIsAnErrorAndLeavesNothingUnderTheFinalName() throws {
+        let folder = try TemporaryDirectory()
+        let result = try CommandRun.run(
+            smallRender(folder.path("a.y4m"), steps: 1), script: #"ulimit -f 4; exec "$VDIT" "$@""#)
+        #expect(result.status == 74, "\(result.errors)")
+        #expect(result.lines.last?.hasPrefix("vdit: ") == true)
+        #expect(!folder.contents.contains("a.y4m"))
+        #expect(!folder.contents.contains { $0.hasSuffix(".part") })
+    }
+}

@@ -1,0 +1,163 @@
+import Foundation
+import TestSupport
+import Testing
+import VDiT
+
+/// The commands beside `render`.
+struct CLIToolsTests {
+    @Test func decodeRemakesTheVideoFromItsLatentsWithoutBeingToldTheModel() throws {
+        let folder = try TemporaryDirectory()
+        let latents = folder.path("latents.safetensors")
+        #expect(try CommandRun.run(smallRender(folder.path("a.y4m"), steps: 2, "--save-latents", latents)).status == 0)
+        let again = try CommandRun.run(["decode", "--latents", latents, "-o", folder.path("b.y4m")])
+        #expect(again.status == 0, "\(again.errors)")
+        #expect(try bytes(folder.path("a.y4m")) == bytes(folder.path("b.y4m")))
+    }
+
+    @Test func decodeOfAVAEAloneWritesTheDecodersOwnFrames() throws {
+        let folder = try TemporaryDirectory()
+        let golden = Golden.path("pipelines/wan21-t2v-unipc-shift5-4steps-no-cfg/io.safetensors")
+        let io = try SafetensorsReader(golden)
+        try SafetensorsWriter.write(
+            ["latents": io.tensor("latents_after_step3")], to: folder.path("in.safetensors"), existing: .refuse)
+        let result = try CommandRun.run([
+            "decode", "--latents", folder.path("in.safetensors"), "--model", Golden.path("wan-vae/wan21-base6"),
+            "--precision", "fp32", "-o", folder.path("out.safetensors"),
+        ])
+        #expect(result.status == 0, "\(result.errors)")
+        let frames = try SafetensorsReader(folder.path("out.safetensors")).tensor("frames")
+        let expected = try io.tensor("video")
+        #expect(frames.shape == Array(expected.shape.dropFirst()))
+        let difference = Golden.difference(frames, expected.reshaped(frames.shape))
+        #expect(difference.relative < 2e-5, "\(difference)")
+    }
+
+    @Test(arguments: ["t2v-2heads-dim64", "i2v-2heads-dim32-image-embeds", "ti2v-2heads-dim32-per-token-timestep"])
+    func predictIsTheReferencesForwardPass(_ name: String) throws {
+        let folder = try TemporaryDirectory()
+        let model = Golden.path("wan-transformer/\(name)")
+        let io = try SafetensorsReader("\(model)/io.safetensors")
+        var inputs: [String: Tensor] = [:]
+        for tensor in io.names where tensor.hasPrefix("input.") {
+            inputs[String(tensor.dropFirst(6))] = try io.tensor(tensor)
+        }
+        try SafetensorsWriter.write(inputs, to: folder.path("in.safetensors"), existing: .refuse)
+        let result = try CommandRun.run([
+            "predict", "--model", model, "--inputs", folder.path("in.safetensors"), "--precision", "fp32", "-o",
+            folder.path("out.safetensors"),
+        ])
+        #expect(result.status == 0, "\(result.errors)")
+        let sample = try SafetensorsReader(folder.path("out.safetensors")).tensor("sample")
+        let difference = Golden.difference(sample, try io.tensor("output.sample"))
+        #expect(difference.relative < 2e-5, "\(difference)")
+    }
+
+    @Test func predictOfAPipelineFolderNamesTheInputThatIsWrong() throws {
+        let folder = try TemporaryDirectory()
+        let good = [
+            "latents": Tensor(.f32, [1, 16, 2, 4, 4]), "timestep": Tensor([500]),
+            "prompt_embeds": Tensor(.f32, [1, 32, 384]),
+        ]
+        func predict(_ changes: [String: Tensor?], _ output: String) throws -> CommandRun.Result {
+            var tensors = good
+            for (name, tensor) in changes { tensors[name] = tensor }
+            try SafetensorsWriter.write(tensors, to: folder.path("in.safetensors"), existing: .replace)
+            return try CommandRun.run([
+                "predict", "--model", Golden.sample("wan-mini"), "--inputs", folder.path("in.safetensors"), "-o",
+                folder.path(output),
+            ])
+        }
+        #expect(try predict([:], "out.safetensors").status == 0)
+        for (changes, text) in [
+            (["latents": Tensor(.f32, [2, 16, 2, 4, 4])], "latents"),
+            (["latents": Tensor(.f32, [1, 4, 2, 4, 4])], "latents"),
+            (["latents": Tensor(.f32, [1, 16, 2, 3, 4])], "height"),
+            (["latents": Tensor([Float](repeating: .nan, count: 512), shape: [1, 16, 2, 4, 4])], "NaN"),
+            (["prompt_embeds": Tensor(.f32, [1, 32, 383])], "prompt"),
+            (["prompt_embeds": Tensor(.f32, [1, 0, 384])], "prompt_embeds"),
+            (["prompt_embeds": nil], "prompt_embeds"),
+            (["timestep": Tensor([1, 2, 3])], "timestep"),
+            (["timestep": Tensor([-5])], "timestep"),
+            (["image_embeds": Tensor(.f32, [1, 3, 8])], "image"),
+        ] as [([String: Tensor?], String)] {
+            let result = try predict(changes, "bad.safetensors")
+            #expect(result.status == 65, "\(changes.keys): \(result.errors)")
+            #expect(result.lines.count == 1 && result.errors.contains(text), "\(result.errors)")
+        }
+        #expect(folder.contents == ["in.safetensors", "out.safetensors"])
+    }
+
+    @Test func inspectKnowsModelsComponentsEmbeddingsArraysAndVideos() throws {
+        let folder = try TemporaryDirectory()
+        #expect(try CommandRun.run(smallRender(folder.path("a.mp4"), steps: 1)).status == 0)
+        try Npy.write(Tensor([1, 2, 3]), to: folder.path("a.npy"), existing: .refuse)
+        for (path, key) in [
+            (Golden.sample("wan-mini"), "tokens"), (Golden.sample("wan-mini/transformer"), "parameters"),
+            (Golden.sample("wan-mini/vae"), "shape"), (Golden.sample("prompts/empty.safetensors"), "metadata"),
+            (folder.path("a.npy"), "tensors"), (folder.path("a.mp4"), "codec"), (folder.path("a.mp4.json"), "sampling"),
+        ] {
+            let result = try CommandRun.run(["inspect", path, "--json"])
+            #expect(result.status == 0, "\(path): \(result.errors)")
+            let value = try JSONSerialization.jsonObject(with: Data(result.output.utf8)) as? [String: Any]
+            #expect(value?[key] != nil, "\(path): \(result.output)")
+            #expect(try CommandRun.run(["inspect", path]).status == 0)
+        }
+        let model = try CommandRun.run(["inspect", Golden.sample("wan-mini"), "--num-frames", "17"])
+        #expect(model.output.contains("1200"))
+        let info = try CommandRun.run(["info", folder.path("a.mp4")])
+        #expect(info.output.contains("\"steps\" : 1"))
+    }
+
+    @Test func doctorReportsTheInstructionSetInUse() throws {
+        let report = try CommandRun.run(["doctor", "--json"], environment: ["VDIT_ISA": "scalar"])
+        #expect(report.status == 0)
+        let machine = try JSONDecoder.snakeCase.decode(MachineReport.self, from: Data(report.output.utf8))
+        #expect(machine.instructionSet == "scalar")
+        #expect(machine.kernels == ["bf16": "scalar", "fp32": "scalar"])
+        #expect(machine.threads >= 1 && machine.memoryBytes > 0)
+        #expect(machine.codecs.count == VideoCodec.allCases.count)
+        #expect(!machine.warnings.isEmpty)
+        #expect(try CommandRun.run(["doctor"]).output.contains("FFmpeg"))
+    }
+
+    @Test func helpAndVersionGoToStandardOutput() throws {
+        for arguments in [
+            ["--help"], ["help", "render"], ["--version"], ["methods"],
+            ["render", "--help"], ["decode", "--help"], ["predict", "--help"], ["inspect", "--help"],
+            ["doctor", "--help"], ["info", "--help"], ["methods", "--help"], ["bench", "--help"],
+        ] {
+            let result = try CommandRun.run(arguments)
+            #expect(result.status == 0 && !result.output.isEmpty && result.errors.isEmpty, "\(arguments)")
+            if arguments.last == "--help" { #expect(result.output.contains("  vdit "), "\(arguments): no example") }
+        }
+    }
+
+    @Test func methodsListsEveryMethodOfTheCatalogue() throws {
+        let output = try CommandRun.run(["methods"]).output
+        for method in MethodCatalogue.methods { #expect(output.contains("\(method.name): ")) }
+        let one = try CommandRun.run(["methods", "radial", "--json"])
+        #expect(one.output.contains("arxiv") && !one.output.contains("rettention"))
+    }
+
+    @Test func benchmarksMeasureAndSayTheirError() throws {
+        let attention = try CommandRun.run([
+            "bench", "attention", "--heads", "2", "--tokens", "200", "--head-dim", "64", "--block", "64",
+            "--block-density", "0.5", "--repeats", "1", "--json",
+        ])
+        #expect(attention.status == 0, "\(attention.errors)")
+        let result = try JSONSerialization.jsonObject(with: Data(attention.output.utf8)) as? [String: Any]
+        #expect(try #require(result?["relative_error"] as? Double) < 1e-2)
+        let linear = try CommandRun.run([
+            "bench", "linear", "--rows", "100", "--inputs", "64", "--outputs", "32", "--repeats", "1",
+        ])
+        #expect(linear.status == 0 && linear.output.contains("median"))
+    }
+}
+
+extension JSONDecoder {
+    static var snakeCase: JSONDecoder {
+        let decoder = JSONDecoder()
+        decoder.keyDecodingStrategy = .convertFromSnakeCase
+        return decoder
+    }
+}

@@ -1,0 +1,72 @@
+import Foundation
+
+/// The `vdit` binary that was built with the tests, as a child process.
+public final class CommandRun: @unchecked Sendable {
+    // `@unchecked`: a test uses its run from one task at a time.
+    private let process = Process()
+    private let folder: TemporaryDirectory
+
+    public struct Result: Sendable {
+        /// The exit status; 128 + n when signal n ended it.
+        public let status: Int32
+        public let output: String
+        public let errors: String
+        /// Lines of standard error.
+        public var lines: [String] { errors.split(separator: "\n").map(String.init) }
+    }
+
+    /// Beside the test executable, wherever the build put that.
+    public static let binary: String = {
+        let tests = (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? ""
+        return (tests as NSString).deletingLastPathComponent + "/vdit"
+    }()
+
+    /// Starts the command, or a shell script in which `$VDIT` is its path.
+    public init(_ arguments: [String], script: String? = nil, environment: [String: String] = [:]) throws {
+        folder = try TemporaryDirectory()
+        var inherited = ProcessInfo.processInfo.environment.filter { !$0.key.hasPrefix("VDIT_") }
+        inherited.merge(environment) { $1 }
+        inherited["VDIT"] = Self.binary
+        process.environment = inherited
+        process.executableURL = URL(fileURLWithPath: script == nil ? Self.binary : "/bin/sh")
+        process.arguments = script.map { ["-c", $0, "sh"] + arguments } ?? arguments
+        // Files, as a full pipe would stop the child.
+        for name in ["out", "err"] { try folder.write("", name) }
+        process.standardInput = FileHandle.nullDevice
+        process.standardOutput = FileHandle(forWritingAtPath: folder.path("out"))
+        process.standardError = FileHandle(forWritingAtPath: folder.path("err"))
+        try process.run()
+    }
+
+    /// Runs the command to its end.
+    public static func run(
+        _ arguments: [String], script: String? = nil, environment: [String: String] = [:]
+    ) throws -> Result {
+        try CommandRun(arguments, script: script, environment: environment).finish()
+    }
+
+    public func finish() throws -> Result {
+        process.waitUntilExit()
+        let status = process.terminationStatus
+        return Result(
+            status: process.terminationReason == .uncaughtSignal ? 128 + status : status,
+            output: text("out"), errors: text("err"))
+    }
+
+    /// Waits until standard error holds `text`.
+    ///
+    /// - Returns: false if the command ended without saying so.
+    public func waits(for text: String) -> Bool {
+        while process.isRunning {
+            if self.text("err").contains(text) { return process.isRunning }
+            usleep(2_000)
+        }
+        return false
+    }
+
+    public func send(_ signal: Int32) { kill(process.processIdentifier, signal) }
+
+    private func text(_ name: String) -> String {
+        String(decoding: FileManager.default.contents(atPath: folder.path(name)) ?? Data(), as: UTF8.self)
+    }
+}
