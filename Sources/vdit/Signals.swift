@@ -15,6 +15,11 @@ enum Signals {
     }
 
     static func install() {
+        // A parent may have left them blocked, as threads of a dispatch queue have them.
+        var handled = sigset_t()
+        sigemptyset(&handled)
+        for number in [SIGINT, SIGTERM, SIGHUP, SIGUSR1] { sigaddset(&handled, number) }
+        sigprocmask(SIG_UNBLOCK, &handled, nil)
         // Handlers must find their globals made: making them is not safe inside one.
         _ = stop
         _ = received
