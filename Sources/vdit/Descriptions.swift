@@ -49,7 +49,8 @@ struct ModelDescription: Description {
             ["tokens", "\(tokens)"],
             [
                 "one call",
-                "\(Format.count(attentionFlopsPerCall))FLOP self-attention, \(Format.count(otherFlopsPerCall))FLOP the rest",
+                "\(Format.count(attentionFlopsPerCall))FLOP self-attention, "
+                    + "\(Format.count(otherFlopsPerCall))FLOP the rest",
             ],
             ["whole run", "\(Format.count(totalFlops))FLOP"],
             ["memory", "about \(Format.bytes(peakMemoryBytes))"],
@@ -85,7 +86,8 @@ struct ComponentDescription: Description {
                 let config = try WanVAEConfig(file)
                 try store.check(config.tensors)
                 shape =
-                    "\(config.zDim) latent channels, \(config.spatialCompression)× in space, \(config.temporalCompression)× in time"
+                    "\(config.zDim) latent channels, \(config.spatialCompression)× in space, "
+                    + "\(config.temporalCompression)× in time"
             default: shape = nil
             }
         } else {
@@ -173,10 +175,14 @@ struct TensorFileDescription: Description {
     }
 
     var text: String {
-        var rows = [["file", "\(path) (\(Format.bytes(bytes)))"], ["holds", "\(content), \(Format.count(Double(parameters))) values"]]
+        var rows = [
+            ["file", "\(path) (\(Format.bytes(bytes)))"],
+            ["holds", "\(content), \(Format.count(Double(parameters))) values"],
+        ]
         rows += metadata.sorted { $0.key < $1.key }.map { [$0.key.onOneLine, $0.value.onOneLine] }
         if let nonFinite { rows.append(["warning", "NaN or infinity: \(nonFinite)"]) }
-        let rest = tensorCount > tensors.count ? "\n… and \(tensorCount - tensors.count) more (--tensors lists all)" : ""
+        let hidden = tensorCount - tensors.count
+        let rest = hidden > 0 ? "\n  … and \(hidden) more (--tensors lists all)" : ""
         return Console.table(rows) + Self.list(tensors) + rest
     }
 

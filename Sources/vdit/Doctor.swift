@@ -32,7 +32,8 @@ struct Doctor: ParsableCommand {
             ["CPU limit", machine.cpuLimit.map { "\($0) processors (cgroup)" } ?? "none"],
             [
                 "memory",
-                "\(Format.bytes(machine.memoryBytes)), free \(Format.bytes(machine.availableBytes)) (\(machine.availableSource))",
+                "\(Format.bytes(machine.memoryBytes)), free \(Format.bytes(machine.availableBytes)) "
+                    + "(\(machine.availableSource))",
             ],
         ]
         rows += machine.libraries.map { [$0.name, $0.version] }

@@ -74,7 +74,8 @@ struct OutputOptions: ParsableArguments {
 
     @Option(
         name: .long, parsing: .unconditional,
-        help: ArgumentHelp("Encoder speed: h264 and hevc 'medium', 'slow', …; av1 and vp9 a number.", valueName: "name"))
+        help: ArgumentHelp(
+            "Encoder speed: h264 and hevc 'medium', 'slow', …; av1 and vp9 a number.", valueName: "name"))
     var preset: String?
 
     @Option(
