@@ -199,12 +199,22 @@ struct BenchLayer: ParsableCommand {
     @Option(name: .customLong("sparse-option"), help: ArgumentHelp("An option of the method.", valueName: "name=value"))
     var sparseOptions: [String] = []
     @Option(parsing: .unconditional, help: "Fraction of token pairs the method should keep.") var density: Double?
+    @Option(parsing: .unconditional, help: "Instead of --num-frames: a multiple of the tokens of a frame.")
+    var tokens: Int?
     @OptionGroup var size: BenchSize
     @OptionGroup var options: BenchOptions
 
     func run() throws {
+        var (frames, height, width) = size.latents
+        if let tokens {
+            let frame = height / 2 * (width / 2)
+            guard tokens > 0, tokens % frame == 0, tokens / frame <= 1024 else {
+                throw CommandError(
+                    description: "--tokens: found \(tokens), expected a multiple of \(frame) up to \(1024 * frame)")
+            }
+            frames = tokens / frame
+        }
         let compute = try options.compute()
-        let (frames, height, width) = size.latents
         let benchmark = LayerBenchmark(
             config: config.transformer, frames: frames, height: height, width: width, seed: options.seed)
         let layout = TokenLayout(frames: frames, height: height / 2, width: width / 2)
