@@ -10,6 +10,8 @@ let package = Package(
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/groue/GRDB.swift", exact: "7.10.0"),
+        .package(url: "https://github.com/jpsim/Yams", exact: "6.2.2"),
     ],
     targets: [
         .target(name: "CVditKernels", linkerSettings: [.linkedLibrary("m")]),
@@ -26,8 +28,14 @@ let package = Package(
             name: "VditPipeline",
             dependencies: ["VditTensor", "VditAttention", "VditModels", "VditMedia"]),
         .target(
+            name: "VditBatch",
+            dependencies: [
+                "VditTensor", "VditAttention", "VditModels", "VditMedia", "VditPipeline",
+                .product(name: "GRDB", package: "GRDB.swift"), .product(name: "Yams", package: "Yams"),
+            ]),
+        .target(
             name: "VDiT",
-            dependencies: ["VditTensor", "VditAttention", "VditModels", "VditMedia", "VditPipeline"]),
+            dependencies: ["VditTensor", "VditAttention", "VditModels", "VditMedia", "VditPipeline", "VditBatch"]),
         .executableTarget(
             name: "VditCommand",
             dependencies: [

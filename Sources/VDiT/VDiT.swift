@@ -1,4 +1,5 @@
 @_exported import VditAttention
+@_exported import VditBatch
 @_exported import VditMedia
 @_exported import VditModels
 @_exported import VditPipeline

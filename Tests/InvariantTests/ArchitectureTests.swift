@@ -14,7 +14,8 @@ import TestSupport
             "VditModels": ["VditTensor", "VditAttention"],
             "VditMedia": ["VditTensor", "CFFmpeg", "CPNG"],
             "VditPipeline": pipeline,
-            "VDiT": pipeline.union(["VditPipeline"]),
+            "VditBatch": pipeline.union(["VditPipeline", "GRDB", "Yams"]),
+            "VDiT": pipeline.union(["VditPipeline", "VditBatch"]),
             "vdit": ["VDiT", "ArgumentParser"],
         ]
     }()
