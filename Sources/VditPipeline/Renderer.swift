@@ -26,7 +26,8 @@ public struct Renderer {
     let layout: TokenLayout
     let scheduler: any Scheduler
     let resumed: Checkpoint?
-    private let identity: [String: String]
+    /// Everything the latents depend on, by name: runs that agree in all of it make the same latents.
+    public let identity: [String: String]
 
     /// - Throws: an error that conforms to `Failure`, naming file, field, what was found and what was expected.
     public init(_ job: RenderJob) throws {
@@ -361,6 +362,7 @@ public struct Renderer {
         }
         let sparsePairs = attention.reduce(0) { $0 + $1.sparsePairs }
         let keptPairs = attention.reduce(0) { $0 + $1.keptPairs }
+        let pairs = attention.reduce(0) { $0 + $1.pairs }
         return RunRecord(
             command: job.command,
             model: RunRecord.Model(
@@ -386,6 +388,9 @@ public struct Renderer {
                     $0 + $1.fullCalls + $1.scheduledDenseCalls + $1.fallbackCalls
                 },
                 densityMean: sparsePairs > 0 ? Double(keptPairs) / Double(sparsePairs) : nil,
+                work: pairs > 0 ? Double(attention.reduce(0) { $0 + $1.computedPairs }) / Double(pairs) : nil,
+                planningSeconds: attention.reduce(0) { $0 + $1.planningSeconds },
+                attentionSeconds: attention.reduce(0) { $0 + $1.attentionSeconds },
                 kernel: "\(instructionSet)"),
             output: output, timing: timing, latentsSha256: latents.withBytes { Digest.sha256($0) },
             resumedSteps: resumed?.completed, warnings: notices)

@@ -65,6 +65,12 @@ public struct RunRecord: Sendable, Codable, Equatable {
         public var denseCalls: Int
         /// Mean over the sparse calls, in token pairs; left out where there was none.
         public var densityMean: Double?
+        /// Token pairs computed over those of dense attention, dense calls included. Like all of these, of the
+        /// steps this process computed.
+        public var work: Double?
+        /// Planning, learning and correcting; and the kernel.
+        public var planningSeconds: Double?
+        public var attentionSeconds: Double?
         /// Instruction set of the kernel.
         public var kernel: String
     }
