@@ -38,6 +38,7 @@ struct Render: ParsableCommand {
 
     @OptionGroup(title: "Output") var output: OutputOptions
     @OptionGroup(title: "Sampling") var sampling: SamplingOptions
+    @OptionGroup(title: "Noise and attention") var variant: VariantOptions
     @OptionGroup(title: "Machine") var machine: MachineOptions
 
     @Option(
@@ -99,7 +100,8 @@ struct Render: ParsableCommand {
     }
 
     func run() throws {
-        let request = try sampling.request(machine)
+        var request = try sampling.request(machine)
+        try variant.apply(to: &request)
         var job = RenderJob(
             model: model, promptEmbedding: promptEmbedding,
             destination: try output.destination(threads: request.threads ?? usableProcessors()))
@@ -111,7 +113,7 @@ struct Render: ParsableCommand {
         job.preview = previewEvery.map { ($0, previewPath ?? companionPath(output.output, ".preview.png")) }
         job.checkpointEverySteps = checkpointEvery
         job.resume = resume ? .ifPossible : .fresh
-        job.fallback = sampling.sparseFallback ?? .refuse
+        job.fallback = variant.sparseFallback ?? .refuse
         job.nonFinite = allowNonfinite ? .accept : .refuse
         job.memoryLimit = memoryLimit?.bytes
         job.command = commandLine
