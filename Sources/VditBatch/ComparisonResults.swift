@@ -1,0 +1,188 @@
+import Foundation
+import VditMedia
+import VditPipeline
+import VditTensor
+
+/// All a comparison found: `results.json`.
+public struct ComparisonResults: Sendable, Codable, Equatable {
+    /// One variant over all prompts and seeds.
+    public struct Summary: Sendable, Codable, Equatable {
+        public var variant: ComparisonVariant
+        public var label: String
+        public var clips: Int
+        /// Of the sparse calls, measured in token pairs; null for dense.
+        @Nullable public var density: Double?
+        /// Of the whole run, dense steps and layers included, and what that leaves out.
+        public var attentionFlops: Double
+        public var attentionFlopsSaved: Double
+        /// Mean denoising time of a clip.
+        @Nullable public var seconds: Double?
+        /// Denoising time of dense over its own, all clips together that both were timed on.
+        @Nullable public var speedRatio: Double?
+        public var planningSeconds: Double
+        public var attentionSeconds: Double
+        /// Mean over the clips that are not identical to dense; null if all are.
+        @Nullable public var psnr: Double?
+        @Nullable public var psnrLowestClip: Double?
+        @Nullable public var psnrHighestClip: Double?
+        @Nullable public var psnrLowestFrame: Double?
+        @Nullable public var ssim: Double?
+        @Nullable public var msSsim: Double?
+        @Nullable public var changePsnr: Double?
+        @Nullable public var latentCosine: Double?
+        @Nullable public var latentRelativeError: Double?
+        /// Clips that were interrupted and resumed: their times, density and work are of a part of the steps.
+        public var resumedClips: Int
+    }
+
+    /// One prompt and seed: the dense render first.
+    public struct Clip: Sendable, Codable, Equatable {
+        public var prompt: String
+        @Nullable public var promptText: String?
+        public var seed: Int
+        public var rows: [ComparisonRow]
+
+        public var name: String { "\(prompt)-seed\(seed)" }
+    }
+
+    public var schema = 1
+    public var vditVersion: String
+    /// UTC, ISO 8601.
+    public var created: String
+    public var command: [String]
+    public var conventions: [String: String]
+    public var model: String
+    public var family: String
+    /// Instruction set of the kernels.
+    public var kernel: String
+    public var settings: [String: String]
+    public var tokens: Int
+    /// Of one clip, dense: all self-attention, and everything.
+    public var attentionFlops: Double
+    public var totalFlops: Double
+    public var notices: [String]
+    public var variants: [Summary]
+    public var clips: [Clip]
+
+    init(_ comparison: Comparison, rows: [ComparisonRow]) {
+        let first = comparison.first
+        let estimate = first.estimate
+        vditVersion = VditPipeline.vditVersion
+        created = ISO8601DateFormatter().string(from: Date())
+        command = comparison.job.command
+        var conventions = FileComparison.conventions
+        conventions["frames"] = "decoded frames rounded to 8 bits, before any lossy encoding"
+        conventions["seconds"] = "denoising loop, without loading, decoding and encoding"
+        conventions["density"] = "token pairs kept over all token pairs, of the sparse calls"
+        conventions["attention_flops_saved"] =
+            "share of the whole run's self-attention, dense steps and layers included"
+        conventions["mean"] = "psnr and ssim of a variant are means over its clips"
+        self.conventions = conventions
+        model = first.model.path
+        family = first.model.defaults.name
+        kernel = "\(first.identity["instruction_set"] ?? "")"
+        var settings: [String: String] = [:]
+        let varied = ["seed", "sparse", "sparse_options", "density"]
+        for row in first.settings.table where !varied.contains(row.name) { settings[row.name] = row.value }
+        self.settings = settings
+        tokens = estimate.tokens
+        let attentionFlops = estimate.selfAttentionFLOPs * Double(estimate.calls)
+        self.attentionFlops = attentionFlops
+        totalFlops = estimate.totalFLOPs
+        notices = comparison.notices
+        let count = comparison.variants.count
+        let clips = stride(from: 0, to: rows.count, by: count).map { start in
+            Clip(
+                prompt: rows[start].prompt, promptText: rows[start].promptText, seed: rows[start].seed,
+                rows: Array(rows[start..<start + count]))
+        }
+        self.clips = clips
+        variants = comparison.variants.indices.map { index in
+            Self.summary(clips.map { $0.rows[index] }, dense: clips.map { $0.rows[0] }, attentionFlops)
+        }
+    }
+
+    private static func summary(
+        _ rows: [ComparisonRow], dense: [ComparisonRow], _ attentionFlops: Double
+    ) -> Summary {
+        let work = rows.map(\.work).mean ?? 1
+        let qualities = rows.compactMap(\.quality)
+        let psnr = qualities.compactMap(\.psnr)
+        let timed = zip(rows, dense).compactMap { row, dense in
+            row.seconds.flatMap { own in dense.seconds.map { (own: own, dense: $0) } }
+        }
+        let own = timed.reduce(0) { $0 + $1.own }
+        return Summary(
+            variant: rows[0].variant, label: rows[0].variant.label, clips: rows.count,
+            density: rows.compactMap(\.density).mean, attentionFlops: attentionFlops * work,
+            attentionFlopsSaved: 1 - work, seconds: rows.compactMap(\.seconds).mean,
+            speedRatio: own > 0 ? timed.reduce(0) { $0 + $1.dense } / own : nil,
+            planningSeconds: rows.map(\.planningSeconds).mean ?? 0,
+            attentionSeconds: rows.map(\.attentionSeconds).mean ?? 0, psnr: psnr.mean,
+            psnrLowestClip: psnr.min(), psnrHighestClip: psnr.max(),
+            psnrLowestFrame: qualities.compactMap(\.psnrLowest).min(), ssim: qualities.compactMap(\.ssim).mean,
+            msSsim: qualities.compactMap(\.msSsim).mean, changePsnr: qualities.compactMap(\.changePsnr).mean,
+            latentCosine: rows.compactMap { $0.latents?.cosine }.mean,
+            latentRelativeError: rows.compactMap { $0.latents?.relativeError }.mean,
+            resumedClips: rows.count { ($0.resumedSteps ?? 0) > 0 })
+    }
+
+    /// One line per variant, dense first.
+    public var table: ComparisonTable {
+        ComparisonTable(
+            header: [
+                "method", "density", "attention FLOPs saved", "seconds", "speed ratio", "PSNR dB", "lowest clip dB",
+                "SSIM", "latent cosine",
+            ],
+            rows: variants.map { row in
+                let isDense = row.variant.isDense
+                return [
+                    row.label + (row.resumedClips > 0 ? " *" : ""),
+                    row.density.map { fixed($0, 3) } ?? (isDense ? "1" : "-"),
+                    percent(row.attentionFlopsSaved),
+                    row.seconds.map { fixed($0, $0 < 10 ? 2 : 1) } ?? "-",
+                    row.speedRatio.map { fixed($0, 2) + " ×" } ?? "-", isDense ? "-" : decibels(row.psnr),
+                    isDense ? "-" : decibels(row.psnrLowestClip), isDense ? "-" : similarity(row.ssim),
+                    isDense ? "-" : row.latentCosine.map { fixed($0, 5) } ?? "-",
+                ]
+            })
+    }
+
+    /// The table for a document, with what it was made with.
+    public var markdown: String {
+        let size = ["width", "height", "num_frames"].compactMap { settings[$0] }.joined(separator: "×")
+        let prompts = Set(clips.map(\.prompt)).count
+        var text = table.markdown
+        text += "\n\(family), \(size) frames (\(tokens) tokens), \(settings["steps"] ?? "?") steps, guidance "
+        text += "\(settings["guidance_scale"] ?? "?"), \(settings["precision"] ?? "?"), \(kernel), "
+        text += "\(settings["threads"] ?? "?") threads; means over \(clips.count) clips "
+        text += "(\(prompts) prompts, seeds \(Set(clips.map(\.seed)).sorted().map(String.init).joined(separator: ", "))). "
+        text += "Seconds are of the denoising loop; PSNR and SSIM (Gaussian) against the dense render of the same "
+        text += "noise, on decoded frames.\n"
+        if variants.contains(where: { $0.resumedClips > 0 }) {
+            text += "\n\\* interrupted and resumed: time, density and work are of the steps after that.\n"
+        }
+        return text
+    }
+
+    /// One line per render, every digit.
+    public var renderTable: ComparisonTable {
+        func text(_ value: Double?) -> String { value.map { "\($0)" } ?? "" }
+        return ComparisonTable(
+            header: [
+                "prompt", "seed", "method", "density_asked", "density", "attention_flops_saved", "seconds",
+                "speed_ratio", "psnr_db", "ssim", "latent_cosine", "latent_relative_error",
+            ],
+            rows: clips.flatMap { clip in
+                clip.rows.map { row in
+                    [
+                        clip.prompt, "\(clip.seed)", row.variant.method, text(row.variant.density),
+                        text(row.density), "\(1 - row.work)", text(row.seconds),
+                        text(row.seconds.flatMap { own in clip.rows[0].seconds.map { $0 / own } }),
+                        row.quality.map { $0.psnr.map { "\($0)" } ?? "inf" } ?? "", text(row.quality?.ssim),
+                        text(row.latents?.cosine), text(row.latents?.relativeError),
+                    ]
+                }
+            })
+    }
+}

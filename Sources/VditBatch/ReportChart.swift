@@ -1,0 +1,231 @@
+import Foundation
+
+/// A line chart as SVG, coloured by the page's style sheet (light and dark).
+struct Chart {
+    struct Point {
+        let x: Double
+        let y: Double
+        /// Shown when pointed at.
+        var note = ""
+        /// Written beside it where there is room.
+        var label = ""
+    }
+
+    struct Series {
+        let name: String
+        /// Which of the style sheet's colours.
+        let colour: Int
+        /// 0 solid, 1 dashed, 2 dotted.
+        var dash = 0
+        let points: [Point]
+        var hasMarks = false
+    }
+
+    enum Scale { case linear, logarithmic }
+
+    let title: String
+    /// With units.
+    let xLabel: String
+    let yLabel: String
+    var yScale = Scale.linear
+    /// Curves fill the width; points get some room.
+    var fillsWidth = false
+    let series: [Series]
+
+    private static let (width, height) = (460.0, 300.0)
+    private static let (left, right, top, bottom) = (52.0, 14.0, 12.0, 42.0)
+
+    /// The figure; a sentence where there is nothing finite to draw.
+    var svg: String {
+        let drawn = series.map { series in
+            Series(
+                name: series.name, colour: series.colour, dash: series.dash,
+                points: series.points.filter {
+                    $0.x.isFinite && $0.y.isFinite && (yScale == .linear || $0.y > 0)
+                }, hasMarks: series.hasMarks)
+        }
+        let points = drawn.flatMap(\.points)
+        guard !points.isEmpty else {
+            return "<p class=\"empty\">\(escaped(title)): nothing to draw, every frame is identical.</p>"
+        }
+        let x = Axis(
+            series.flatMap(\.points).map(\.x).filter(\.isFinite), .linear, ends: fillsWidth ? .values : .ticks)
+        let y = Axis(points.map(\.y), yScale)
+        var body = ""
+        for tick in y.ticks {
+            let at = place(y: tick, y)
+            body += line(Self.left, at, Self.width - Self.right, at, "grid")
+            body += text(Self.left - 6, at + 4, y.label(tick), "tick end")
+        }
+        for tick in x.ticks {
+            let at = place(x: tick, x)
+            body += line(at, Self.top, at, Self.height - Self.bottom, "grid")
+            body += text(at, Self.height - Self.bottom + 15, x.label(tick), "tick mid")
+        }
+        body += text((Self.left + Self.width - Self.right) / 2, Self.height - 6, xLabel, "axis mid")
+        let middle = (Self.top + Self.height - Self.bottom) / 2
+        body += "<text class=\"axis mid\" transform=\"translate(12 \(number(middle))) rotate(-90)\">"
+            + "\(escaped(yLabel))</text>"
+        for series in drawn where !series.points.isEmpty { body += curve(series, x, y) }
+        body += labels(drawn, x, y)
+        return "<svg viewBox=\"0 0 \(number(Self.width)) \(number(Self.height))\" role=\"img\" "
+            + "aria-label=\"\(escaped(title))\"><title>\(escaped(title))</title>\(body)</svg>"
+    }
+
+    private func curve(_ series: Series, _ x: Axis, _ y: Axis) -> String {
+        let places = series.points.map { (place(x: $0.x, x), place(y: $0.y, y)) }
+        var body = ""
+        if places.count > 1 {
+            let path = places.map { "\(number($0.0)),\(number($0.1))" }.joined(separator: " ")
+            body += "<polyline class=\"curve c\(series.colour) d\(series.dash)\" points=\"\(path)\">"
+                + "<title>\(escaped(series.name))</title></polyline>"
+        }
+        if series.hasMarks || places.count == 1 {
+            for (point, at) in zip(series.points, places) {
+                body += "<circle class=\"mark c\(series.colour)\" cx=\"\(number(at.0))\" cy=\"\(number(at.1))\" r=\"4.5\">"
+                    + "<title>\(escaped([series.name, point.note].filter { !$0.isEmpty }.joined(separator: ": ")))</title></circle>"
+            }
+        }
+        return body
+    }
+
+    /// Labels beside marked points, each at the first of six places where it covers no point and no other
+    /// label, nor a curve if that can be had.
+    private func labels(_ drawn: [Series], _ x: Axis, _ y: Axis) -> String {
+        struct Box {
+            let left, top, right, bottom: Double
+            func meets(_ other: Box) -> Bool {
+                left < other.right && other.left < right && top < other.bottom && other.top < bottom
+            }
+            static func around(_ at: (Double, Double), _ radius: Double) -> Box {
+                Box(left: at.0 - radius, top: at.1 - radius, right: at.0 + radius, bottom: at.1 + radius)
+            }
+        }
+        let marked = drawn.filter(\.hasMarks)
+        let places = marked.map { $0.points.map { (place(x: $0.x, x), place(y: $0.y, y)) } }
+        var taken = places.flatMap { $0 }.map { Box.around($0, 5) }
+        let curves = places.flatMap { points in
+            zip(points, points.dropFirst()).flatMap { from, to in
+                (0...40).map { step in
+                    let part = Double(step) / 40
+                    return Box.around((from.0 + part * (to.0 - from.0), from.1 + part * (to.1 - from.1)), 1)
+                }
+            }
+        }
+        var body = ""
+        for (series, points) in zip(marked, places) {
+            for (point, (a, b)) in zip(series.points, points) where !point.label.isEmpty {
+                let wide = 6.2 * Double(point.label.count)
+                let boxes = [
+                    (a + 8, b + 4), (a - 8 - wide, b + 4), (a - wide / 2, b - 9), (a - wide / 2, b + 17),
+                    (a + 4, b - 8), (a + 4, b + 16),
+                ].map { Box(left: $0.0, top: $0.1 - 9, right: $0.0 + wide, bottom: $0.1 + 1) }.filter { box in
+                    box.left > Self.left && box.right < Self.width - 2 && box.top > 0
+                        && box.bottom < Self.height - Self.bottom && !taken.contains(where: box.meets)
+                }
+                guard let box = boxes.first(where: { !curves.contains(where: $0.meets) }) ?? boxes.first
+                else { continue }
+                taken.append(box)
+                body += text(box.left, box.bottom - 1, point.label, "note c\(series.colour)")
+            }
+        }
+        return body
+    }
+
+    private func place(x value: Double, _ axis: Axis) -> Double {
+        Self.left + axis.fraction(value) * (Self.width - Self.left - Self.right)
+    }
+
+    private func place(y value: Double, _ axis: Axis) -> Double {
+        Self.height - Self.bottom - axis.fraction(value) * (Self.height - Self.top - Self.bottom)
+    }
+
+    private func line(_ x1: Double, _ y1: Double, _ x2: Double, _ y2: Double, _ style: String) -> String {
+        "<line class=\"\(style)\" x1=\"\(number(x1))\" y1=\"\(number(y1))\" x2=\"\(number(x2))\" y2=\"\(number(y2))\"/>"
+    }
+
+    private func text(_ x: Double, _ y: Double, _ text: String, _ style: String) -> String {
+        "<text class=\"\(style)\" x=\"\(number(x))\" y=\"\(number(y))\">\(escaped(text))</text>"
+    }
+
+    private func number(_ value: Double) -> String {
+        value == value.rounded() ? String(Int(value)) : fixed(value, 1)
+    }
+}
+
+/// A range of values, its round ticks, and where a value lies in it.
+private struct Axis {
+    let ticks: [Double]
+    private let low: Double
+    private let high: Double
+    private let scale: Chart.Scale
+    private let digits: Int
+
+    enum Ends { case ticks, values }
+
+    /// - Parameters:
+    ///   - values: finite, at least one; above 0 on a logarithmic scale.
+    ///   - ends: whether a linear axis ends at ticks or at the extreme values.
+    init(_ values: [Double], _ scale: Chart.Scale, ends: Ends = .ticks) {
+        self.scale = scale
+        var (low, high) = (values.min() ?? 0, values.max() ?? 1)
+        switch scale {
+        case .linear:
+            if high - low < 1e-9 * max(abs(high), 1) { (low, high) = (low - 0.5, high + 0.5) }
+            let rough = (high - low) / 5
+            let power = pow(10, floor(log10(rough)))
+            let step = [1, 2, 5, 10].map { $0 * power }.first { $0 >= rough * 0.999 } ?? 10 * power
+            let (first, last) = (floor(low / step + 1e-9), ceil(high / step - 1e-9))
+            let all = stride(from: first, through: last, by: 1).map { $0 * step }
+            if ends == .values {
+                ticks = all.filter { $0 >= low && $0 <= high }
+                (self.low, self.high) = (low, high)
+                digits = max(0, Int(-floor(log10(step) + 1e-9)))
+                return
+            }
+            ticks = all
+            digits = max(0, Int(-floor(log10(step) + 1e-9)))
+        case .logarithmic:
+            let (first, last) = (Int(floor(log10(low) + 1e-9)), Int(ceil(log10(high) - 1e-9)))
+            let decades = first...max(last, first + 1)
+            let steps: [Double] = decades.count > 3 ? [1] : [1, 2, 5]
+            let all = decades.flatMap { decade in steps.map { $0 * pow(10, Double(decade)) } }
+            // From the last tick below the values to the first above them.
+            let below = all.last { $0 <= low * 1.0001 } ?? all[0]
+            let above = all.first { $0 >= high * 0.9999 } ?? all[all.count - 1]
+            let kept = all.filter { $0 >= below && $0 <= above }
+            ticks = kept.count > 1 ? kept : [below, below * 10]
+            digits = 0
+        }
+        self.low = ticks[0]
+        self.high = ticks[ticks.count - 1]
+    }
+
+    /// 0 at the low end, 1 at the high.
+    func fraction(_ value: Double) -> Double {
+        switch scale {
+        case .linear: (value - low) / (high - low)
+        case .logarithmic: log(value / low) / log(high / low)
+        }
+    }
+
+    func label(_ tick: Double) -> String {
+        if case .linear = scale { return fixed(tick == 0 ? 0 : tick, digits) }
+        return String(format: "%g", tick)
+    }
+}
+
+/// Text for HTML and its attributes.
+func escaped(_ text: String) -> String {
+    var result = ""
+    for character in text {
+        switch character {
+        case "&": result += "&amp;"
+        case "<": result += "&lt;"
+        case ">": result += "&gt;"
+        case "\"": result += "&quot;"
+        default: result.append(character)
+        }
+    }
+    return result
+}

@@ -1,0 +1,44 @@
+import Foundation
+import Glibc
+import VditPipeline
+import VditTensor
+
+/// The folder of a report. It is new, empty, or one of an earlier comparison.
+struct ReportFolder {
+    static let clips = "clips"
+    static let pictures = "pictures"
+
+    private let path: String
+    private let isNew: Bool
+
+    /// Makes it where it does not exist.
+    ///
+    /// - Throws: `PipelineError.invalid` (73) for a folder that holds something else, or cannot be made.
+    init(_ path: String) throws(PipelineError) {
+        self.path = path
+        isNew = !FileManager.default.fileExists(atPath: path)
+        let inside = (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []
+        if !inside.isEmpty, !inside.contains(Self.clips) {
+            throw .invalid(
+                path, found: "a folder with other files",
+                expected: "a new or empty folder, or one of an earlier comparison", kind: .cannotCreate)
+        }
+        try Self.make("\(path)/\(Self.clips)")
+    }
+
+    static func make(_ path: String) throws(PipelineError) {
+        do {
+            try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+        } catch {
+            throw .invalid(
+                path, found: "a folder that cannot be created", expected: "a writable place",
+                kind: .cannotCreate)
+        }
+    }
+
+    /// Takes back what `init` made, as far as nothing is in it.
+    func removeIfEmpty() {
+        rmdir("\(path)/\(Self.clips)")
+        if isNew { rmdir(path) }
+    }
+}

@@ -1,0 +1,208 @@
+import Foundation
+import TestSupport
+import Testing
+import VDiT
+
+/// `vdit compare --model` on the smallest model there is: 3 latent frames of 8x8 tokens.
+@Suite struct CompareMethodsTests {
+    private static func job(_ folder: TemporaryDirectory) throws -> ComparisonJob {
+        try TinyModel.write(to: folder)
+        var job = ComparisonJob(
+            model: folder.path("model"),
+            promptEmbeddings: [folder.path("a.safetensors"), folder.path("b.safetensors")],
+            methods: ["dense", "radial", "draft"], directory: folder.path("report"))
+        job.negativePromptEmbedding = folder.path("empty.safetensors")
+        job.request.width = 128
+        job.request.height = 128
+        job.request.numFrames = 9
+        job.request.steps = 3
+        job.request.threads = 2
+        job.densities = [0.8]
+        job.options = [
+            try ComparisonOption(parsing: "dense-steps=1"), try ComparisonOption(parsing: "dense-layers=0"),
+        ]
+        return job
+    }
+
+    private static let finished: Result<(TemporaryDirectory, ComparisonResults), any Error> = Result {
+        let folder = try TemporaryDirectory()
+        return (folder, try Comparison(try job(folder)).run())
+    }
+
+    @Test func aComparisonLeavesTheWholeReport() throws {
+        let (folder, results) = try Self.finished.get()
+        #expect(results.clips.count == 2 && results.variants.map(\.label) == ["dense", "radial 0.8", "draft 0.8"])
+        for row in results.variants.dropFirst() {
+            let density = try #require(row.density)
+            #expect(abs(density - 0.8) < 0.1)
+            // One of three steps is dense.
+            #expect(abs(row.attentionFlopsSaved - 2 * (1 - density) / 3) < 1e-6)
+            #expect((row.psnr ?? 0) > 5 && (row.ssim ?? 0) > 0.1 && (row.latentCosine ?? 0) > 0.5)
+            #expect((row.seconds ?? 0) > 0 && (row.speedRatio ?? 0) > 0)
+        }
+        for clip in results.clips {
+            #expect(clip.rows.count == 3)
+            for row in clip.rows.dropFirst() {
+                let steps = try #require(row.steps)
+                // The dense step is the same, and the divergence begins with the first sparse one.
+                #expect(steps.count == 3 && steps[0].relativeError == 0 && steps[1].relativeError > 0)
+                #expect(row.quality?.perFrame.count == 9)
+            }
+            let video = try FFmpegReader(folder.path("report/\(clip.name).mp4"))
+            var frames = 0
+            while try video.next() != nil { frames += 1 }
+            #expect(frames == 9)
+        }
+        let names = try FileManager.default.contentsOfDirectory(atPath: folder.path("report"))
+        #expect(Set(names).isSuperset(of: ["report.html", "results.json", "results.csv", "clips", "pictures"]))
+        // Of each clip a sheet, a strip of every render, and the differences of those that are not dense.
+        #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path("report/pictures")).count == 12)
+        let decoder = JSONDecoder()
+        decoder.keyDecodingStrategy = .convertFromSnakeCase
+        let stored = try decoder.decode(
+            ComparisonResults.self, from: Data(contentsOf: URL(fileURLWithPath: folder.path("report/results.json"))))
+        #expect(stored == results)
+        #expect(results.markdown.hasPrefix("| method | density |"))
+        #expect(results.markdown.contains("| radial 0.8 |"))
+    }
+
+    @Test func theMeasuredFramesAreTheStoredOnes() throws {
+        let (folder, results) = try Self.finished.get()
+        let rows = results.clips[0].rows
+        let files = try FileComparison(
+            reference: folder.path("report/\(rows[0].clip)"), candidates: [folder.path("report/\(rows[1].clip)")])
+        #expect(files.candidates[0].quality == rows[1].quality)
+        #expect(files.candidates[0].warnings == [])
+    }
+
+    @Test func anInterruptedComparisonContinuesWhereItStopped() throws {
+        let folder = try TemporaryDirectory()
+        var job = try Self.job(folder)
+        job.promptEmbeddings.removeLast()
+        let stop = StopFlag()
+        var begun: [String] = []
+        #expect(throws: PipelineError.self) {
+            try Comparison(job).run(stop: stop) { event in
+                if case .begins(let title, _, _) = event { begun.append(title) }
+                if case .render(.step(2, _, _)) = event, begun.count == 2 { stop.requestStop() }
+            }
+        }
+        #expect(begun == ["a, seed 1, dense", "a, seed 1, radial 0.8"])
+        #expect(try Comparison(job).renders == (3, 1))
+        var kept: [String] = []
+        var resumedAt: [Int] = []
+        let results = try Comparison(job).run { event in
+            if case .kept(let title, _, _) = event { kept.append(title) }
+            if case .render(.resumed(let step, _)) = event { resumedAt.append(step) }
+        }
+        #expect(kept == ["a, seed 1, dense"] && resumedAt == [2])
+        #expect(results.variants.map(\.resumedClips) == [0, 1, 0])
+        let (_, undisturbed) = try Self.finished.get()
+        for (row, expected) in zip(results.clips[0].rows, undisturbed.clips[0].rows) {
+            #expect(row.latentsSha256 == expected.latentsSha256)
+            #expect(row.quality == expected.quality && row.steps == expected.steps)
+        }
+        // Nothing is rendered twice, whatever else changes.
+        var again: [String] = []
+        _ = try Comparison(job).run { if case .begins(let title, _, _) = $0 { again.append(title) } }
+        #expect(again == [])
+        job.methods.append("svg2")
+        job.densities = [0.8, 1]
+        #expect(try Comparison(job).renders.finished == 3)
+        job.request.steps = 4
+        #expect(try Comparison(job).renders.finished == 0)
+    }
+
+    @Test func aDamagedClipIsMadeAgain() throws {
+        let folder = try TemporaryDirectory()
+        var job = try Self.job(folder)
+        job.promptEmbeddings.removeLast()
+        job.methods = ["radial"]
+        let first = try Comparison(job).run()
+        let clip = folder.path("report/\(first.clips[0].rows[1].clip)")
+        try Data([1, 2, 3]).write(to: URL(fileURLWithPath: clip))
+        #expect(try Comparison(job).renders == (2, 1))
+        let second = try Comparison(job).run()
+        #expect(second.clips[0].rows[1].quality == first.clips[0].rows[1].quality)
+    }
+
+    @Test func aDensityOutOfReachBecomesTheNearestAndIsSaid() throws {
+        let folder = try TemporaryDirectory()
+        var job = try Self.job(folder)
+        job.methods = ["radial"]
+        job.densities = [0.8, 0.01]
+        let comparison = try Comparison(job)
+        #expect(comparison.notices.contains { $0.contains("radial cannot reach density 0.01 at this size") })
+        #expect(comparison.variants.count == 3 && (comparison.variants[2].density ?? 0) > 0.01)
+    }
+
+    @Test func theReportIsOneFileThatNeedsNoNetwork() throws {
+        let (folder, results) = try Self.finished.get()
+        let page = try String(contentsOfFile: folder.path("report/report.html"), encoding: .utf8)
+        for forbidden in ["http://", "https://", "<script", "<link", "@import", "url("] {
+            #expect(!page.contains(forbidden), "\(forbidden)")
+        }
+        for needed in [
+            "width=device-width", "prefers-color-scheme:dark", "data:image/png;base64,", "<svg", "PSNR (dB)",
+            "relative error (log scale)", "self-attention computed (% of dense)", "a-seed1.mp4", "draft 0.8",
+        ] { #expect(page.contains(needed), "\(needed)") }
+        #expect(page.components(separatedBy: "<tr>").count == results.variants.count + 2)
+        #expect(page.components(separatedBy: "<section class=\"clip\">").count == 3)
+        #expect(try unclosedElements(page) == [])
+    }
+
+    @Test func thePageIsRenderedByAHeadlessBrowserWhereOneIsInstalled() throws {
+        let names = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"]
+        let folders = (ProcessInfo.processInfo.environment["PATH"] ?? "").split(separator: ":")
+        let browser = folders.lazy.flatMap { folder in names.map { "\(folder)/\($0)" } }
+            .first { FileManager.default.isExecutableFile(atPath: $0) }
+        guard let browser else { return }
+        let (folder, results) = try Self.finished.get()
+        let scratch = try TemporaryDirectory()
+        for width in [1280, 390] {
+            let probe = """
+                <script>addEventListener("load",()=>{const page=document.documentElement;
+                document.body.insertAdjacentHTML("beforeend","<p id=probe>"+[page.scrollWidth<=innerWidth,
+                document.querySelectorAll("tbody tr").length,document.querySelectorAll("svg polyline").length>0,
+                [...document.images].every(i=>i.complete&&i.naturalWidth>0)].join(" ")+"</p>")})</script>
+                """
+            let page = try String(contentsOfFile: folder.path("report/report.html"), encoding: .utf8)
+                .replacingOccurrences(of: "</body>", with: probe + "</body>")
+            let path = try scratch.write(page, "page-\(width).html")
+            let process = Process()
+            process.executableURL = URL(fileURLWithPath: browser)
+            process.arguments = [
+                "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars",
+                "--user-data-dir=\(scratch.path("profile"))", "--window-size=\(width),900",
+                "--virtual-time-budget=3000", "--dump-dom", "file://\(path)",
+            ]
+            let output = Pipe()
+            process.standardOutput = output
+            process.standardError = FileHandle.nullDevice
+            try process.run()
+            let text = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+            process.waitUntilExit()
+            let expected = "<p id=\"probe\">true \(results.variants.count) true true</p>"
+            #expect(text.contains(expected), "\(width) pixels wide: \(text.suffix(300))")
+        }
+    }
+
+    /// Names of elements that are opened and not closed, or closed and not open.
+    private func unclosedElements(_ page: String) throws -> [String] {
+        let empty: Set<String> = ["meta", "img", "br", "line", "circle"]
+        var open: [String] = []
+        var wrong: [String] = []
+        let tag = try Regex(#"<(/?)([a-z][a-z0-9]*)([^>]*)>"#)
+        for match in page.matches(of: tag) {
+            let name = String(match.output[2].substring ?? "")
+            let attributes = match.output[3].substring ?? ""
+            if empty.contains(name) || attributes.hasSuffix("/") { continue }
+            if match.output[1].substring == "/" {
+                if open.last == name { open.removeLast() } else { wrong.append("/" + name) }
+            } else {
+                open.append(name)
+            }
+        }
+        return wrong + open
+    }
+}
