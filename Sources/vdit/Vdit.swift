@@ -26,7 +26,7 @@ struct Vdit: ParsableCommand {
         version: vditVersion,
         subcommands: [
             Render.self, Decode.self, Predict.self, Inspect.self, Info.self, Methods.self, Doctor.self,
-            Bench.self,
+            Bench.self, Compare.self,
         ])
 
     static func main() {
@@ -47,6 +47,8 @@ struct Vdit: ParsableCommand {
             Console.message("vdit: \("\(error)".onOneLine)")
             return 128 + signal
         }
+        // Said already what there is to say.
+        if let code = error as? ExitCode { return code.rawValue }
         if let failure = error as? any Failure {
             Console.message("vdit: \(failure.description.onOneLine)")
             return failure.kind.rawValue
