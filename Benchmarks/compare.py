@@ -106,13 +106,13 @@ def layer_peer():
     return Peer(make)
 
 
-def decode_peer(dtype):
+def decode_peer(dtype, width, height, frames):
     def make():
         import torch
         from diffusers import AutoencoderKLWan
 
         vae = AutoencoderKLWan().to(getattr(torch, dtype)).eval()
-        latents = torch.randn(1, 16, 5, 60, 104, dtype=getattr(torch, dtype))
+        latents = torch.randn(1, 16, (frames - 1) // 4 + 1, height // 8, width // 8, dtype=getattr(torch, dtype))
         return lambda: vae.decode(latents, return_dict=False)
 
     return Peer(make)
@@ -121,7 +121,13 @@ def decode_peer(dtype):
 ATTENTION = ["bench", "attention", "--head-dim", "128"]
 LINEAR = ["bench", "linear", "--rows", "14040"]
 LAYER = ["bench", "layer", "--config", "wan2.1-t2v-1.3b", "--size", "832x480", "--num-frames", "33"]
-DECODE = ["bench", "decode", "--size", "832x480", "--num-frames", "17"]
+
+
+def decode(precision, dtype, width, height, frames):
+    return (["bench", "decode", "--precision", precision, "--size", f"{width}x{height}", "--num-frames", str(frames)],
+            decode_peer(dtype, width, height, frames))
+
+
 # Row: vdit's arguments, and the peer.
 ROWS = {
     "attention-bf16": (ATTENTION + ["--heads", "4", "--tokens", "5040"], attention_peer(4, 5040, "bfloat16")),
@@ -135,8 +141,9 @@ ROWS = {
     "linear-ffn-out": (LINEAR + ["--inputs", "8960", "--outputs", "1536"], linear_peer(14040, 8960, 1536)),
     "layer": (LAYER, layer_peer()),
     "layer-radial": (LAYER + ["--sparse", "radial"], layer_peer()),
-    "decode-fp32": (DECODE + ["--precision", "fp32"], decode_peer("float32")),
-    "decode-bf16": (DECODE, decode_peer("bfloat16")),
+    "decode-fp32": decode("fp32", "float32", 832, 480, 17),
+    "decode-bf16": decode("bf16", "bfloat16", 832, 480, 17),
+    "decode-bf16-small": decode("bf16", "bfloat16", 416, 240, 5),
 }
 
 
