@@ -21,6 +21,24 @@ public final class AttentionContext {
     private var sites: [AttentionSite: any SparseMethod] = [:]
     public private(set) var statistics = AttentionStatistics()
 
+    /// One attention as it was computed.
+    public struct Observation: Sendable {
+        /// Its q, k and v are the caller's and may change with the next call.
+        public let call: AttentionCall
+        /// The plans that ran: the call's own, then those of the correction.
+        public let plans: [AttentionPlan]
+        public let output: AttentionOutput
+
+        public init(call: AttentionCall, plans: [AttentionPlan], output: AttentionOutput) {
+            self.call = call
+            self.plans = plans
+            self.output = output
+        }
+    }
+
+    /// Sees every call once it is computed.
+    public var observer: ((Observation) throws(AttentionError) -> Void)?
+
     /// - Throws: what `SparseMethod.prepare` throws, unless falling back to dense.
     public init(
         _ configuration: ConfiguredMethod, layout: TokenLayout, fallback: Fallback = .refuse
@@ -49,13 +67,23 @@ public final class AttentionContext {
     /// - Throws: what the method throws, unless falling back to dense.
     public func attend(_ call: AttentionCall) throws(AttentionError) -> AttentionOutput {
         precondition(call.layout == layout, "a context serves the layout it was made for")
+        var plans: [AttentionPlan] = []
+        let output = try compute(call, &plans)
+        try observer?(Observation(call: call, plans: plans, output: output))
+        return output
+    }
+
+    private func compute(
+        _ call: AttentionCall, _ plans: inout [AttentionPlan]
+    ) throws(AttentionError) -> AttentionOutput {
         var cost = AttentionStatistics.Row(step: call.step, layer: call.site.layer)
         let pairs = call.tokens * call.tokens * call.heads
         cost.pairs = pairs
         defer { statistics.add(cost) }
 
         let clock = ContinuousClock()
-        let run = { (plan: AttentionPlan, type: DType, cost: inout AttentionStatistics.Row) in
+        func run(_ plan: AttentionPlan, _ type: DType, _ cost: inout AttentionStatistics.Row) -> AttentionOutput {
+            plans.append(plan)
             let start = clock.now
             let output = blockSparseAttention(call, plan, values: type)
             cost.attentionSeconds += start.duration(to: clock.now).seconds

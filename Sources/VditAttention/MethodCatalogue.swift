@@ -167,6 +167,18 @@ public enum MethodCatalogue {
             options: values, density: density)
     }
 
+    /// The options with no dense step or layer but those they ask for: to try a method by itself.
+    public static func withoutWarmUp(
+        _ options: [String: String], of name: String
+    ) throws(AttentionError) -> [String: String] {
+        var options = options
+        for option in try description(of: name).options
+        where ["dense-steps", "dense-layers"].contains(option.name) && options[option.name] == nil {
+            options[option.name] = "0"
+        }
+        return options
+    }
+
     private static func unknown(_ option: String, of method: MethodDescription) -> AttentionError {
         let owners = methods.filter { $0.options.contains { $0.name == option } }.map(\.name)
         if !owners.isEmpty {
