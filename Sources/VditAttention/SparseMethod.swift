@@ -7,7 +7,8 @@ import VditTensor
 public protocol SparseMethod: Sendable {
     static var name: String { get }
 
-    /// What `plan` and `finish` have learned, by name. Saved in checkpoints; its bytes are reported.
+    /// What `plan` and `finish` have learned, by name. Saved in checkpoints; its bytes are reported. Tensors are
+    /// replaced, never written to once they are here: an interrupted step is undone by putting the old ones back.
     var learned: [String: Tensor] { get set }
 
     /// Whether `finish` changes the values. The kernel then writes them in fp32.

@@ -21,12 +21,12 @@ public struct Estimate: Sendable, Equatable {
     public let decoderBytes: Int
     /// Latents, scheduler history, guidance.
     public let samplerBytes: Int
-    /// Of the method's state between steps.
+    /// What the method learns. While a step runs, what it replaces is kept too: an interrupted step is undone.
     public let methodBytes: Int
     /// The larger of sampling and decoding, with the process itself.
     public var peakBytes: Int {
         Self.processBytes + samplerBytes
-            + max(weightBytes + activationBytes + methodBytes, decoderBytes)
+            + max(weightBytes + activationBytes + 2 * methodBytes, decoderBytes)
     }
 
     /// Code, libraries and the threads' scratch.

@@ -93,7 +93,7 @@ public struct Generation: ~Copyable {
             prepared = [:]
             preparedExpert = serving
         }
-        let learned = expert.attention.learnedState().mapValues { $0.copy() }
+        let learned = expert.attention.learnedState()
         do {
             let withPrompt = try predict(expert, .conditional, step, stop)
             var without: Tensor?

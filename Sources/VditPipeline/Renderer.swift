@@ -118,16 +118,28 @@ public struct Renderer {
             decoderActivationBytes: model.vae.decodeBytes(
                 height: settings.height, width: settings.width,
                 operandBytes: settings.precision.dtype.byteCount),
-            methodBytes: method.predictedStateBytes(
-                layout: layout, heads: model.config.heads, headDim: model.config.headDim,
-                layers: model.config.layers, branches: guidedSteps > 0 ? 2 : 1))
+            methodBytes: model.transformers.count
+                * method.predictedStateBytes(
+                    layout: layout, heads: model.config.heads, headDim: model.config.headDim,
+                    layers: model.config.layers, branches: guidedSteps > 0 ? 2 : 1))
         let machine = MemoryLimit.current()
         memoryLimit =
             job.memoryLimit.map { MemoryLimit(bytes: $0, source: "memory limit given") } ?? machine
         if estimate.peakBytes > memoryLimit.bytes {
+            let state = estimate.methodBytes > 0
+                ? "; \(mebibytes(2 * estimate.methodBytes)) of the need are what \(method.name) learns" : ""
             throw PipelineError.tooLarge(
                 needed: estimate.peakBytes, available: memoryLimit.bytes,
-                limitedBy: memoryLimit.source)
+                limitedBy: memoryLimit.source + state)
+        }
+        if method.name != Dense.name {
+            let dense = method.schedule.denseSteps(of: settings.steps)
+            if dense >= settings.steps || method.schedule.layers >= model.config.layers {
+                notices.append(
+                    "every call of this run is dense: \(method.name) leaves the first \(dense) of "
+                        + "\(settings.steps) steps and the first \(method.schedule.layers) layers dense "
+                        + "(--dense-steps, --dense-layers)")
+            }
         }
 
         var identity = settings.identity
@@ -236,7 +248,7 @@ public struct Renderer {
     private func denoise(
         _ compute: ComputeContext, _ stop: StopFlag, _ timing: inout RunRecord.Timing,
         _ start: ContinuousClock.Instant, _ onEvent: (RenderEvent) throws -> Void
-    ) throws -> (Tensor, [AttentionStatistics.Row]) {
+    ) throws -> (Tensor, [AttentionContext]) {
         if let resumed, resumed.completed == scheduler.steps.count {
             try onEvent(.resumed(step: resumed.completed, steps: scheduler.steps.count))
             return (resumed.latents, [])
@@ -275,7 +287,7 @@ public struct Renderer {
         let sampling = ContinuousClock.now
         try sample(&generation, trajectory, previewDecoder, stop, &timing, onEvent)
         timing.denoise = sampling.secondsUntilNow
-        return (generation.latents, experts.map { $0.attention.statistics.total })
+        return (generation.latents, experts.map(\.attention))
     }
 
     private func sample(
@@ -350,7 +362,7 @@ public struct Renderer {
     }
 
     private func record(
-        output: RunRecord.Output, attention: [AttentionStatistics.Row], timing: RunRecord.Timing,
+        output: RunRecord.Output, attention: [AttentionContext], timing: RunRecord.Timing,
         latents: Tensor, instructionSet: InstructionSet
     ) -> RunRecord {
         func embedding(_ prompt: PromptEmbedding) -> RunRecord.Embedding? {
@@ -360,9 +372,6 @@ public struct Renderer {
                     path: prompt.path, sha256: prompt.digest, shape: prompt.storedShape,
                     dtype: prompt.storedType.rawValue)
         }
-        let sparsePairs = attention.reduce(0) { $0 + $1.sparsePairs }
-        let keptPairs = attention.reduce(0) { $0 + $1.keptPairs }
-        let pairs = attention.reduce(0) { $0 + $1.pairs }
         return RunRecord(
             command: job.command,
             model: RunRecord.Model(
@@ -382,16 +391,8 @@ public struct Renderer {
                 sigmaSpacing: settings.scheduler.spacing.rawValue, seed: settings.seed,
                 rng: "torch-cpu", precision: settings.precision.rawValue, threads: settings.threads),
             attention: RunRecord.Attention(
-                method: method.name, options: method.options, density: settings.density,
-                sparseCalls: attention.reduce(0) { $0 + $1.sparseCalls },
-                denseCalls: attention.reduce(0) {
-                    $0 + $1.fullCalls + $1.scheduledDenseCalls + $1.fallbackCalls
-                },
-                densityMean: sparsePairs > 0 ? Double(keptPairs) / Double(sparsePairs) : nil,
-                work: pairs > 0 ? Double(attention.reduce(0) { $0 + $1.computedPairs }) / Double(pairs) : nil,
-                planningSeconds: attention.reduce(0) { $0 + $1.planningSeconds },
-                attentionSeconds: attention.reduce(0) { $0 + $1.attentionSeconds },
-                kernel: "\(instructionSet)"),
+                method: method, contexts: attention, headDim: model.config.headDim,
+                predictedStateBytes: estimate.methodBytes, instructionSet: instructionSet),
             output: output, timing: timing, latentsSha256: latents.withBytes { Digest.sha256($0) },
             resumedSteps: resumed?.completed, warnings: notices)
     }

@@ -57,24 +57,6 @@ public struct RunRecord: Sendable, Codable, Equatable {
         public var threads: Int
     }
 
-    public struct Attention: Sendable, Codable, Equatable {
-        public var method: String
-        public var options: [String: String]
-        public var density: Double?
-        public var sparseCalls: Int
-        public var denseCalls: Int
-        /// Mean over the sparse calls, in token pairs; left out where there was none.
-        public var densityMean: Double?
-        /// Token pairs computed over those of dense attention, dense calls included. Like all of these, of the
-        /// steps this process computed.
-        public var work: Double?
-        /// Planning, learning and correcting; and the kernel.
-        public var planningSeconds: Double?
-        public var attentionSeconds: Double?
-        /// Instruction set of the kernel.
-        public var kernel: String
-    }
-
     public struct Output: Sendable, Codable, Equatable {
         public var path: String
         public var sha256: String?

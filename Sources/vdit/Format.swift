@@ -32,6 +32,9 @@ enum Format {
 
     static func percent(_ fraction: Double) -> String { String(format: "%.0f %%", fraction * 100) }
 
+    /// Of 1, with as many digits as are worth reading: `0.248`.
+    static func fraction(_ value: Double) -> String { String(format: value < 0.1 ? "%.4f" : "%.3f", value) }
+
     private static func rounded(_ value: Double) -> String {
         String(format: value >= 100 ? "%.0f" : value >= 10 ? "%.1f" : "%.2f", value)
     }

@@ -88,6 +88,7 @@ final class Progress {
     deinit { endLine() }
 
     private func summarise(_ record: RunRecord) {
+        for text in record.attentionSummary { line(text) }
         let output = record.output
         let parts = [
             ("loading", record.timingS.load), ("denoising", record.timingS.denoise),

@@ -34,7 +34,8 @@ public struct AttentionStatistics: Sendable, Equatable, Codable {
             sparsePairs > 0 ? Double(keptPairs) / Double(sparsePairs) : nil
         }
 
-        mutating func add(_ other: Row) {
+        /// Adds the counts and seconds of another row.
+        public mutating func add(_ other: Row) {
             sparseCalls += other.sparseCalls
             fullCalls += other.fullCalls
             scheduledDenseCalls += other.scheduledDenseCalls
