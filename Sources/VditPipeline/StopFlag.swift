@@ -5,7 +5,10 @@ public final class StopFlag: Sendable {
     private let stop = Atomic<Bool>(false)
     private let checkpoint = Atomic<Bool>(false)
 
-    public init() {}
+    private let parent: StopFlag?
+
+    /// - Parameter parent: stops this one too.
+    public init(following parent: StopFlag? = nil) { self.parent = parent }
 
     /// Asks the job to save its state and end. Safe in a signal handler.
     public func requestStop() { stop.store(true, ordering: .relaxed) }
@@ -13,10 +16,12 @@ public final class StopFlag: Sendable {
     /// Asks the job to save its state and go on. Safe in a signal handler.
     public func requestCheckpoint() { checkpoint.store(true, ordering: .relaxed) }
 
-    public var isStopping: Bool { stop.load(ordering: .relaxed) }
+    public var isStopping: Bool { stop.load(ordering: .relaxed) || parent?.isStopping == true }
 
     /// Whether a checkpoint was asked for since the last call.
-    func takeCheckpointRequest() -> Bool { checkpoint.exchange(false, ordering: .relaxed) }
+    func takeCheckpointRequest() -> Bool {
+        checkpoint.exchange(false, ordering: .relaxed) || parent?.takeCheckpointRequest() == true
+    }
 
     /// - Throws: `PipelineError.cancelled` when the job was asked to end.
     func throwIfStopping(checkpoint: String? = nil) throws(PipelineError) {

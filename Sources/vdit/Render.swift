@@ -113,7 +113,7 @@ struct Render: ParsableCommand {
         job.preview = previewEvery.map { ($0, previewPath ?? companionPath(output.output, ".preview.png")) }
         job.checkpointEverySteps = checkpointEvery
         job.resume = resume ? .ifPossible : .fresh
-        job.fallback = variant.sparseFallback ?? .refuse
+        job.fallback = variant.method.sparseFallback ?? .refuse
         job.nonFinite = allowNonfinite ? .accept : .refuse
         job.memoryLimit = memoryLimit?.bytes
         job.command = commandLine

@@ -1,0 +1,134 @@
+import ArgumentParser
+import VDiT
+
+/// One self-attention of a run.
+struct SiteOptions: ParsableArguments {
+    @Option(
+        name: .long, parsing: .unconditional,
+        help: ArgumentHelp("Step of the loop, counted from 0.", valueName: "i"))
+    var step: Int?
+
+    @Option(
+        name: .long, parsing: .unconditional,
+        help: ArgumentHelp("Transformer block, counted from 0.", valueName: "j"))
+    var layer: Int?
+
+    @Option(
+        name: .long, parsing: .unconditional,
+        help: ArgumentHelp("Guidance branch. Default: conditional.", valueName: "conditional|unconditional"))
+    var branch: AttentionSite.Branch?
+}
+
+/// A real run that is looked into.
+struct ProbeOptions: ParsableArguments {
+    @Option(
+        name: .long, parsing: .unconditional,
+        help: ArgumentHelp("As for 'vdit render'.", valueName: "file"))
+    var promptEmbedding: String?
+
+    @Option(
+        name: .long, parsing: .unconditional,
+        help: ArgumentHelp("As for 'vdit render'.", valueName: "file"))
+    var negativePromptEmbedding: String?
+
+    @Option(
+        name: .long, parsing: .unconditional,
+        help: ArgumentHelp("Noise to start from instead of a seed's.", valueName: "file"))
+    var latents: String?
+
+    @Option(name: .long, parsing: .unconditional, help: ArgumentHelp("Of the noise. Default: 0.", valueName: "n"))
+    var seed: Int?
+
+    @Option(
+        name: .long, parsing: .unconditional,
+        help: ArgumentHelp("Steps of the loop. Default: the model's.", valueName: "n"))
+    var steps: Int?
+
+    @Option(
+        name: .long, parsing: .unconditional,
+        help: ArgumentHelp("Classifier-free guidance. Default: the model's.", valueName: "x"))
+    var guidanceScale: Double?
+
+    @Option(
+        name: .long, parsing: .unconditional,
+        help: ArgumentHelp(
+            "What computes the run up to the step: dense attention, or the method as a render would. Default: dense.",
+            valueName: "dense|sparse"))
+    var trajectory: AttentionProbe.Trajectory?
+
+    /// The first flag given, for commands that only sometimes run a model.
+    var given: String? {
+        let flags: [(String, Bool)] = [
+            ("--prompt-embedding", promptEmbedding != nil),
+            ("--negative-prompt-embedding", negativePromptEmbedding != nil), ("--latents", latents != nil),
+            ("--seed", seed != nil), ("--steps", steps != nil), ("--guidance-scale", guidanceScale != nil),
+            ("--trajectory", trajectory != nil),
+        ]
+        return flags.first(where: \.1)?.0
+    }
+
+    func probe(
+        model: String, method: MethodOptions, choice: MethodChoice, site: SiteOptions, size: GridOptions, machine: MachineOptions
+    ) throws -> AttentionProbe {
+        guard let promptEmbedding else { throw ValidationError("--model needs --prompt-embedding") }
+        var probe = AttentionProbe(model: model, promptEmbedding: promptEmbedding, method: choice)
+        probe.fallback = method.sparseFallback ?? .refuse
+        let (precision, threads) = try machine.decided()
+        probe.negativePromptEmbedding = negativePromptEmbedding
+        probe.latents = latents
+        probe.request.width = size.width
+        probe.request.height = size.height
+        probe.request.numFrames = size.frames
+        probe.request.seed = seed ?? 0
+        probe.request.steps = steps
+        probe.request.guidanceScale = guidanceScale
+        probe.request.precision = precision
+        probe.request.threads = threads
+        probe.trajectory = trajectory ?? .dense
+        probe.step = site.step ?? 0
+        probe.layer = site.layer ?? 0
+        probe.branch = site.branch ?? .conditional
+        return probe
+    }
+}
+
+/// Frames, height and width: of the token grid, or of the video where there is a model.
+struct GridOptions: ParsableArguments {
+    @Option(
+        name: [.customLong("frames"), .customLong("num-frames")], parsing: .unconditional,
+        help: ArgumentHelp("Latent frames; with --model, frames of the video.", valueName: "n"))
+    var frames: Int?
+
+    @Option(
+        name: [.customShort("H"), .long], parsing: .unconditional,
+        help: ArgumentHelp("Token rows of a frame; with --model, pixels.", valueName: "n"))
+    var height: Int?
+
+    @Option(
+        name: [.customShort("W"), .long], parsing: .unconditional,
+        help: ArgumentHelp("Token columns of a frame; with --model, pixels.", valueName: "n"))
+    var width: Int?
+
+    @Option(
+        name: .long, parsing: .unconditional,
+        help: ArgumentHelp("Text tokens in front of the video, as in CogVideoX. Default: 0.", valueName: "n"))
+    var textBefore: Int?
+
+    @Option(
+        name: [.customLong("text-tokens"), .customLong("text-after")], parsing: .unconditional,
+        help: ArgumentHelp("Text tokens behind the video, as in HunyuanVideo. Default: 0.", valueName: "n"))
+    var textAfter: Int?
+
+    func layout() throws -> TokenLayout {
+        guard let frames, let height, let width else {
+            throw ValidationError("--frames, --height and --width say how the tokens lie; give all three")
+        }
+        return try tokenLayout(
+            frames: frames, height: height, width: width, textBefore: textBefore ?? 0, textAfter: textAfter ?? 0)
+    }
+}
+
+extension AttentionSite.Branch: ExpressibleByArgument {}
+extension AttentionProbe.Trajectory: ExpressibleByArgument {}
+extension StudyOrder: ExpressibleByArgument {}
+extension AttentionMap.Scale: ExpressibleByArgument {}

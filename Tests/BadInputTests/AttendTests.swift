@@ -1,0 +1,121 @@
+import Testing
+import TestSupport
+import VDiT
+
+@Suite struct AttendTests {
+    let folder: TemporaryDirectory
+    let layout = TokenLayout(frames: 3, height: 2, width: 4)
+
+    init() throws { folder = try TemporaryDirectory() }
+
+    /// The error of attending these tensors, which must leave no output.
+    private func error(
+        _ tensors: [String: Tensor], _ change: (inout AttendJob) -> Void = { _ in }
+    ) throws -> (any Failure)? {
+        let input = folder.path("in.safetensors")
+        try SafetensorsWriter.write(tensors, to: input, existing: .replace)
+        var job = AttendJob(
+            method: MethodChoice("dense"), layout: layout, inputs: input, output: folder.path("out.safetensors"))
+        change(&job)
+        do {
+            _ = try job.run()
+            return nil
+        } catch let failure as any Failure {
+            #expect(folder.contents == ["in.safetensors"])
+            #expect(!failure.description.contains("\n"))
+            return failure
+        }
+    }
+
+    private func tensors(_ shape: [Int] = [2, 24, 16], names: [String] = ["q", "k", "v"]) -> [String: Tensor] {
+        Dictionary(uniqueKeysWithValues: names.map { ($0, Tensor(.f32, shape)) })
+    }
+
+    @Test(arguments: [
+        (["a", "b"], "q, k, v or q.0"), (["q", "k"], "v"), (["q", "k", "v", "q.0"], "one of them"),
+        (["q.0", "k.0", "v.0", "q.2", "k.2", "v.2"], "none of step 1"), (["q.0", "k.0", "v.0", "k.1", "v.1"], "q.1"),
+    ])
+    func missingTensorsAreNamed(_ names: [String], _ words: String) throws {
+        let failure = try #require(try error(tensors(names: names)))
+        #expect(failure.kind == .badData)
+        #expect(failure.description.contains(words), "\(failure.description)")
+    }
+
+    @Test func shapesAndTypesThatDoNotFitAreRefused() throws {
+        var cases: [([String: Tensor], String)] = [
+            (tensors([2, 25, 16]), "25 tokens, expected 24: 3×2×4"), (tensors([2, 24, 12]), "head_dim 12"),
+            (tensors([24, 16]), "[heads, tokens, head_dim]"), (tensors([2, 2, 24, 16]), "[heads, tokens, head_dim]"),
+            (tensors([0, 24, 16]), "[heads, tokens, head_dim]"),
+        ]
+        var other = tensors()
+        other["k"] = Tensor(.f32, [1, 24, 16])
+        cases.append((other, "as q has"))
+        other["k"] = Tensor(.i32, [2, 24, 16])
+        cases.append((other, "k: found I32"))
+        other["k"] = Tensor([Float](repeating: .nan, count: 768), shape: [2, 24, 16])
+        cases.append((other, "k: found NaN or infinity"))
+        for (tensors, words) in cases {
+            let failure = try #require(try error(tensors))
+            #expect(failure.kind == .badData)
+            #expect(failure.description.contains(words), "\(failure.description)")
+        }
+    }
+
+    @Test func placesOutsideTheLoopAreRefused() throws {
+        for change: (inout AttendJob) -> Void in [
+            { $0.step = -1 }, { $0.step = .max }, { $0.steps = 0 }, { $0.step = 5; $0.steps = 5 }, { $0.layer = -1 },
+            { $0.layer = .max }, { $0.steps = .max },
+        ] {
+            #expect(try error(tensors(), change)?.kind == .usage)
+        }
+    }
+
+    @Test func methodsAndOptionsAreCheckedFirst() throws {
+        #expect(try error(tensors()) { $0.method = MethodChoice("radia") }?.description.contains("unknown") == true)
+        let other = try error(tensors()) { $0.method = MethodChoice("radial", options: ["top-p": "0.5"]) }
+        #expect(other?.description.contains("belongs to svg2") == true)
+        let density = try error(tensors()) { $0.method = MethodChoice("radial", density: 1.5) }
+        #expect(density?.kind == .usage)
+        #expect(try error(tensors()) { $0.inputs = $0.inputs + ".missing" }?.kind == .missingInput)
+        #expect(try error(tensors()) { $0.output = "/no/such/folder/out.safetensors" }?.kind == .cannotCreate)
+    }
+
+    @Test(arguments: [(0, 1, 1, 0), (1, -1, 1, 0), (1, 1, .max, 0), (1 << 20, 1 << 20, 1 << 20, 0), (1, 1, 1, -1)])
+    func gridsThatAreNoSizeAreRefused(_ frames: Int, _ height: Int, _ width: Int, _ text: Int) {
+        #expect(throws: PipelineError.self) {
+            try tokenLayout(frames: frames, height: height, width: width, textAfter: text)
+        }
+    }
+
+    @Test func masksSayWhatTheyNeed() throws {
+        let dynamic = #expect(throws: PipelineError.self) { try MaskFile.layoutPlan(MethodChoice("svg2"), layout) }
+        #expect(dynamic?.description.contains("--model") == true)
+        let plan = try MaskFile.layoutPlan(MethodChoice("radial"), layout)
+        var file = MaskFile(plan: plan, layout: layout)
+        let pool = WorkPool(threads: 1)
+        #expect(throws: PipelineError.self) {
+            try file.write(to: folder.path("mask.jpg"), existing: .refuse, pool: pool)
+        }
+        file.head = -1
+        #expect(throws: PipelineError.self) {
+            try file.write(to: folder.path("mask.png"), existing: .refuse, pool: pool)
+        }
+        #expect(folder.contents.isEmpty)
+    }
+
+    @Test func probesCheckStepAndLayerBeforeTheyRun() throws {
+        var probe = AttentionProbe(
+            model: Golden.sample("wan-mini"),
+            promptEmbedding: Golden.sample("prompts/01-red-ball-right.safetensors"), method: MethodChoice("draft"))
+        probe.request.steps = 4
+        probe.request.guidanceScale = 1
+        for change: (inout AttentionProbe) -> Void in [
+            { $0.step = 4 }, { $0.step = -1 }, { $0.layer = 99 }, { $0.branch = .unconditional },
+        ] {
+            var wrong = probe
+            change(&wrong)
+            let failure = #expect(throws: PipelineError.self) { try wrong.run() }
+            #expect(failure?.kind == .usage)
+        }
+    }
+}

@@ -1,0 +1,104 @@
+import Testing
+import TestSupport
+import VDiT
+
+@Suite struct AttendTests {
+    let folder: TemporaryDirectory
+    let layout = TokenLayout(frames: 5, height: 4, width: 8, textAfter: 7)
+
+    init() throws { folder = try TemporaryDirectory() }
+
+    private func operands(_ random: inout SeededRandom, heads: Int = 2, headDim: Int = 16) -> [Tensor] {
+        (0..<3).map { _ in AttentionCase.normal([heads, layout.tokens, headDim], .f32, &random) }
+    }
+
+    private func attend(_ method: MethodChoice, _ tensors: [String: Tensor]) throws -> SafetensorsReader {
+        let input = folder.path("in.safetensors"), output = folder.path("out.safetensors")
+        try SafetensorsWriter.write(tensors, to: input, existing: .replace)
+        var job = AttendJob(method: method, layout: layout, inputs: input, output: output)
+        job.existing = .replace
+        _ = try job.run()
+        return try SafetensorsReader(output)
+    }
+
+    private func integers(_ file: SafetensorsReader, _ name: String) throws -> [Int32] {
+        try file.tensor(name).withBytes { Array($0.bindMemory(to: Int32.self)) }
+    }
+
+    /// The plan as a notebook would put it together from the file.
+    private func plan(_ file: SafetensorsReader, _ suffix: String, heads: Int) throws -> AttentionPlan {
+        AttentionPlan(
+            heads: try (0..<heads).map { head in
+                func field(_ name: String) throws -> [Int32] { try integers(file, "\(name)\(suffix).\(head)") }
+                return AttentionPlan.Head(
+                    queryOrder: try field("query_order"), keyOrder: try field("key_order"),
+                    queryOffsets: try field("query_offsets"), keyOffsets: try field("key_offsets"),
+                    rowStart: try field("row_start"), keyBlocks: try field("key_blocks"))
+            })
+    }
+
+    @Test(arguments: ["radial", "svg2", "draft"])
+    func valuesAreSoftmaxOverThePlanInTheFile(_ name: String) throws {
+        var random = SeededRandom(seed: 3)
+        let qkv = operands(&random)
+        let options = [
+            "radial": ["block": "16"], "draft": ["pool-height": "2", "pool-width": "4"],
+            "svg2": ["query-clusters": "6", "key-clusters": "12", "top-p": "0.5", "least-keys": "0"],
+        ][name] ?? [:]
+        let file = try attend(
+            MethodChoice(name, options: options), ["q": qkv[0], "k": qkv[1], "v": qkv[2]])
+        let call = MethodCase.call(q: qkv[0], k: qkv[1], v: qkv[2], layout: layout)
+        let plan = try plan(file, "", heads: 2)
+        let expected = AttentionCase.oracle(call, plan)
+        let values = Golden.swappingFirstAxes(try file.tensor("values"))
+        #expect(relativeError(values.floats(), expected.values) < 1e-5)
+        #expect(relativeError(try file.tensor("log_sum_exp").floats(), expected.logSumExp) < 1e-5)
+        let densities = try file.tensor("density").floats()
+        for head in 0..<2 {
+            let density = Double(plan.head(head).pairs) / Double(layout.tokens * layout.tokens)
+            #expect(abs(Double(densities[head]) - density) < 1e-6)
+            #expect(density < 1, "the method itself ran")
+        }
+    }
+
+    @Test func aSequenceCarriesWhatWasLearned() throws {
+        var random = SeededRandom(seed: 5)
+        let qkv = operands(&random)
+        var tensors: [String: Tensor] = [:]
+        for step in 0..<2 {
+            for (letter, tensor) in zip(["q", "k", "v"], qkv) { tensors["\(letter).\(step)"] = tensor }
+        }
+        let file = try attend(MethodChoice("rettention", options: ["residual-type": "f32"]), tensors)
+        // The first step measures; on the same operands the second gives dense attention back from the window.
+        let first = try file.tensor("values.0").floats()
+        #expect(relativeError(try file.tensor("values.1").floats(), first) < 1e-5)
+        #expect(try file.tensor("density.0").floats() == [1, 1])
+        #expect(try file.tensor("density.1").floats().allSatisfy { $0 < 0.9 })
+        #expect(try integers(file, "finish.key_blocks.0.1") == integers(file, "key_blocks.1.1"))
+    }
+
+    @Test func aBatchAxisAndBF16AreTaken() throws {
+        var random = SeededRandom(seed: 7)
+        let qkv = operands(&random).map { $0.converted(to: .bf16) }
+        let file = try attend(
+            MethodChoice("dense"),
+            Dictionary(
+                uniqueKeysWithValues: zip(["q", "k", "v"], qkv).map { ($0, $1.reshaped([1] + $1.shape)) }))
+        let call = MethodCase.call(q: qkv[0], k: qkv[1], v: qkv[2], layout: layout)
+        let expected = AttentionCase.oracle(call, .dense(tokens: layout.tokens))
+        let values = Golden.swappingFirstAxes(try file.tensor("values"))
+        #expect(relativeError(values.floats(), expected.values) < 1e-2)
+    }
+
+    @Test func denseStepsAreKeptWhereAskedFor() throws {
+        var random = SeededRandom(seed: 9)
+        let qkv = operands(&random)
+        var tensors: [String: Tensor] = [:]
+        for step in 0..<2 {
+            for (letter, tensor) in zip(["q", "k", "v"], qkv) { tensors["\(letter).\(step)"] = tensor }
+        }
+        let file = try attend(MethodChoice("radial", options: ["block": "16", "dense-steps": "1"]), tensors)
+        #expect(try file.tensor("density.0").floats() == [1, 1])
+        #expect(try file.tensor("density.1").floats().allSatisfy { $0 < 1 })
+    }
+}

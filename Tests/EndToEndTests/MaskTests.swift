@@ -1,0 +1,102 @@
+import Testing
+import TestSupport
+import VDiT
+
+@Suite struct MaskTests {
+    let folder: TemporaryDirectory
+    let pool = WorkPool(threads: 2)
+    let layout = TokenLayout(frames: 9, height: 6, width: 10)
+
+    init() throws { folder = try TemporaryDirectory() }
+
+    @Test func allThreeFilesShowThePlan() throws {
+        let plan = try MaskFile.layoutPlan(MethodChoice("radial", options: ["block": "16"]), layout)
+        let file = MaskFile(plan: plan, layout: layout)
+        for ending in ["png", "npy", "safetensors"] {
+            try file.write(to: folder.path("mask.\(ending)"), existing: .refuse, pool: pool)
+        }
+        let head = plan.head(0)
+        let mask = try Npy.read(folder.path("mask.npy"))
+        #expect(mask.dtype == .bool && mask.shape == [head.queryBlocks, head.keyBlockCount])
+        let stored = try SafetensorsReader(folder.path("mask.safetensors"))
+        #expect(try stored.tensor("mask").withBytes { Array($0) } == mask.withBytes { Array($0) })
+
+        let picture = try PNG.read(folder.path("mask.png")).samples
+        let side = picture.shape[0] - 16
+        #expect(side >= 512 && picture.shape == [side + 16, side + 16, 3])
+        let bits = mask.withBytes { Array($0) }
+        let pixels = picture.withBytes { Array($0) }
+        func middle(_ offsets: [Int32], _ block: Int) -> Int {
+            // A quarter into the block: its middle may be the border of a frame.
+            8 + (3 * Int(offsets[block]) + Int(offsets[block + 1])) * side / (4 * layout.tokens)
+        }
+        var kinds = Set<UInt8>()
+        for row in 0..<head.queryBlocks {
+            for column in 0..<head.keyBlockCount {
+                let place = (middle(head.queryOffsets, row) * picture.shape[1] + middle(head.keyOffsets, column)) * 3
+                let isKept = bits[row * head.keyBlockCount + column]
+                kinds.insert(isKept)
+                #expect((pixels[place] < 128) == (isKept == 1) || isBorder(pixels, place), "\(row), \(column)")
+            }
+        }
+        #expect(kinds == [0, 1])
+    }
+
+    private func isBorder(_ pixels: [UInt8], _ place: Int) -> Bool { Int(pixels[place]) > Int(pixels[place + 2]) + 20 }
+
+    @Test func tokenOrderPutsAReorderedMaskBack() throws {
+        let plan = try MaskFile.layoutPlan(
+            MethodChoice("rettention", options: ["kept": "0.1", "positions-per-block": "1"]), layout)
+        var file = MaskFile(plan: plan, layout: layout)
+        file.order = .tokens
+        try file.write(to: folder.path("mask.png"), existing: .refuse, pool: pool)
+        let picture = try PNG.read(folder.path("mask.png")).samples
+        let pixels = picture.withBytes { Array($0) }
+        let scale = (picture.shape[0] - 16) / layout.tokens
+        // Every query sees its own position in every frame, and not the one half a frame away.
+        let half = layout.tokensPerFrame / 2
+        for frame in 0..<layout.frames {
+            func pixel(_ query: Int, _ key: Int) -> UInt8 {
+                pixels[((8 + query * scale + scale / 2) * picture.shape[1] + 8 + key * scale + scale / 2) * 3]
+            }
+            let key = frame * layout.tokensPerFrame + 20
+            #expect(pixel(20, key) < 128)
+            #expect(pixel(20, key + half - 5) > 128)
+        }
+    }
+
+    @Test func aDynamicMaskComesFromARunOfTheModel() throws {
+        var probe = AttentionProbe(
+            model: Golden.sample("wan-mini"),
+            promptEmbedding: Golden.sample("prompts/01-red-ball-right.safetensors"),
+            method: MethodChoice("draft", options: ["pool-height": "2", "pool-width": "2"], density: 0.5))
+        probe.request.width = 96
+        probe.request.height = 64
+        probe.request.numFrames = 9
+        probe.request.steps = 2
+        probe.request.seed = 1
+        probe.request.threads = 2
+        probe.request.guidanceScale = 1
+        probe.step = 1
+        probe.layer = 2
+        let observation = try probe.run().observation
+        #expect(observation.call.step == 1 && observation.call.site.layer == 2)
+        let plan = try #require(observation.plans.last)
+        #expect(abs(plan.density(tokens: observation.call.tokens) - 0.5) < 0.1)
+        // The method alone, on the operands of the run, decides the same: nothing else was in its way.
+        let alone = try AttentionContext(
+            probe.method.configuredWithoutWarmUp(), layout: observation.call.layout)
+        var again: AttentionPlan?
+        alone.observer = { again = $0.plans.last }
+        _ = try alone.attend(observation.call)
+        #expect(again == plan)
+
+        // A render's own trajectory has the method's dense steps and layers.
+        probe.trajectory = .sparse
+        probe.method.options["dense-steps"] = "1"
+        probe.method.options["dense-layers"] = "3"
+        let dense = try probe.run()
+        #expect(dense.observation.plans == [.dense(tokens: observation.call.tokens)])
+        #expect(dense.notices.contains { $0.contains("--dense-steps 0") })
+    }
+}
