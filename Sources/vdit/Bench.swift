@@ -12,8 +12,8 @@ struct Bench: ParsableCommand {
               vdit bench layer --config wan2.1-t2v-1.3b --size 832x480 --num-frames 33 --sparse radial
             """,
         subcommands: [
-            BenchAttention.self, BenchLinear.self, BenchLayer.self, BenchDecode.self, BenchPeak.self,
-            BenchCheckpoint.self,
+            BenchAttention.self, BenchSparse.self, BenchLinear.self, BenchLayer.self, BenchDecode.self,
+            BenchPeak.self, BenchCheckpoint.self,
         ])
 }
 

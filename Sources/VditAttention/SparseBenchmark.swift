@@ -1,0 +1,136 @@
+import VditTensor
+
+/// What sparse attention costs beside the pairs it keeps: the kernel's efficiency on random block masks, and
+/// the planning of each method, all against dense attention of the same size.
+public struct SparseBenchmark: Sendable {
+    public var heads: Int
+    public var headDim: Int
+    public var layout: TokenLayout
+    public var precision: Precision
+    public var seed: UInt64
+
+    public init(heads: Int, headDim: Int, layout: TokenLayout, precision: Precision, seed: UInt64 = 0) {
+        self.heads = heads
+        self.headDim = headDim
+        self.layout = layout
+        self.precision = precision
+        self.seed = seed
+    }
+
+    public struct KernelRow: Sendable, Codable {
+        /// Tokens of a query and of a key block.
+        public let block: Int
+        /// Token pairs kept over all.
+        public let density: Double
+        public let timing: Timing
+        /// Its time over `density · dense time`: 1 is proportional to the work.
+        public let overhead: Double
+    }
+
+    public struct MethodRow: Sendable, Codable {
+        public let method: String
+        public let density: Double
+        /// Planning, and what `finish` does beside the kernel; after a first call, as in a run.
+        public let planning: Timing
+        /// Seconds of the first call, where clustering starts from nothing.
+        public let firstPlanningSeconds: Double
+        /// What gathering keys and values in the plan's order and blocks takes longer than in sequence.
+        public let permutationSeconds: Double
+        public let attention: Timing
+        /// Planning and permutation over dense attention.
+        public let planningShare: Double
+        /// Everything over dense attention.
+        public let totalShare: Double
+    }
+
+    public struct Result: Sendable, Codable {
+        public let tokens: Int
+        public let threads: Int
+        public let instructionSet: String
+        public let dense: Timing
+        public let kernel: [KernelRow]
+        public let methods: [MethodRow]
+    }
+
+    /// - Parameters:
+    ///   - blocks: and `densities`: random masks to time, all pairs of both.
+    ///   - methods: each without dense steps; called for step after step.
+    ///   - repeats: timed runs of each, dense and sparse ones alternating.
+    public func run(
+        blocks: [Int], densities: [Double], methods: [ConfiguredMethod], repeats: Int, pool: WorkPool,
+        instructionSet: InstructionSet
+    ) throws(AttentionError) -> Result {
+        func random(_ block: Int, _ density: Double) -> (AttentionCall, AttentionPlan) {
+            AttentionBenchmark(
+                heads: heads, tokens: layout.tokens, headDim: headDim, precision: precision, block: block,
+                blockDensity: density, seed: seed
+            ).prepare(pool: pool, instructionSet: instructionSet)
+        }
+        let (call, densePlan) = random(128, 1)
+        let masks = blocks.flatMap { block in densities.map { (block, random(block, $0).1) } }
+        var denseSeconds: [Double] = []
+        var maskSeconds = [[Double]](repeating: [], count: masks.count)
+        for round in 0...max(1, repeats) {
+            let dense = seconds { _ = blockSparseAttention(call, densePlan, values: precision.dtype) }
+            if round > 0 { denseSeconds.append(dense) }
+            for (index, (_, plan)) in masks.enumerated() {
+                let sparse = seconds { _ = blockSparseAttention(call, plan, values: precision.dtype) }
+                if round > 0 { maskSeconds[index].append(sparse) }
+            }
+        }
+        let dense = Timing(seconds: denseSeconds)
+        let kernel = zip(masks, maskSeconds).map { mask, seconds in
+            let density = mask.1.density(tokens: layout.tokens)
+            let timing = Timing(seconds: seconds)
+            return KernelRow(
+                block: mask.0, density: density, timing: timing,
+                overhead: timing.medianSeconds / (density * dense.medianSeconds))
+        }
+        var rows: [MethodRow] = []
+        for method in methods { rows.append(try run(method, call, repeats, dense.medianSeconds)) }
+        return Result(
+            tokens: layout.tokens, threads: pool.threads, instructionSet: "\(instructionSet)", dense: dense,
+            kernel: kernel, methods: rows)
+    }
+
+    private func run(
+        _ method: ConfiguredMethod, _ call: AttentionCall, _ repeats: Int, _ denseSeconds: Double
+    ) throws(AttentionError) -> MethodRow {
+        let context = try AttentionContext(method, layout: layout)
+        var plan = AttentionPlan.dense(tokens: layout.tokens)
+        // The last is the sparse one, in a refresh too.
+        context.observer = { plan = $0.plans.last ?? plan }
+        var rows: [AttentionStatistics.Row] = []
+        let count = max(1, repeats) + 1
+        for step in 0..<count {
+            _ = try context.attend(
+                AttentionCall(
+                    q: call.q, k: call.k, v: call.v, layout: layout, site: call.site, step: step,
+                    steps: count, pool: call.pool, instructionSet: call.instructionSet))
+            if let row = context.statistics.rows.last { rows.append(row) }
+        }
+        let planning = Timing(seconds: rows.dropFirst().map(\.planningSeconds))
+        let attention = Timing(seconds: rows.dropFirst().map(\.attentionSeconds))
+        let permutation = max(
+            0, packing(plan, call, repeats) - packing(.dense(tokens: layout.tokens), call, repeats))
+        return MethodRow(
+            method: method.name, density: plan.density(tokens: layout.tokens), planning: planning,
+            firstPlanningSeconds: rows[0].planningSeconds, permutationSeconds: permutation,
+            attention: attention, planningShare: (planning.medianSeconds + permutation) / denseSeconds,
+            totalShare: (planning.medianSeconds + attention.medianSeconds) / denseSeconds)
+    }
+
+    private func packing(_ plan: AttentionPlan, _ call: AttentionCall, _ repeats: Int) -> Double {
+        let kernel = AttentionKernel(call.instructionSet, operands: precision.dtype)
+        let blocks = plan.heads.map { KeyBlocks(order: $0.keyOrder, offsets: $0.keyOffsets, kernel: kernel) }
+        return Timing(repeats: repeats) {
+            _ = PackedKeys(k: call.k, v: call.v, blocks: blocks, kernel: kernel, pool: call.pool)
+        }.medianSeconds
+    }
+
+    private func seconds(_ body: () -> Void) -> Double {
+        let start = ContinuousClock.now
+        body()
+        return start.duration(to: .now).seconds
+    }
+}
