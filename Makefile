@@ -17,6 +17,11 @@ demo: build
 	    --prompt-embedding samples/prompts/01-red-ball-right.safetensors \
 	    --negative-prompt-embedding samples/prompts/empty.safetensors \
 	    --seed 42 --overwrite --contact-sheet out/demo.png -o out/demo.mp4
+	@echo
+	@echo "out/demo.mp4       the video"
+	@echo "out/demo.png       nine of its frames"
+	@echo "out/demo.mp4.json  everything it was made with"
+	@echo "Next: $(VDIT) --help, $(VDIT) doctor, or the same render with --sparse radial; README.md has more."
 
 test: setup
 	swift test $(BUILD_FLAGS)
