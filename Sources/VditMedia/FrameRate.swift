@@ -8,6 +8,14 @@ public struct FrameRate: Sendable, Hashable, CustomStringConvertible {
     /// The rates a container and a player can do something with.
     public static let range = "a rate between 1/100 and 1000 frames per second, such as 16, 23.976 or 30000/1001"
 
+    /// 16 frames per second, Wan 2.1's own.
+    public static let sixteen = FrameRate(inLowestTerms: 16, 1)
+
+    private init(inLowestTerms numerator: Int, _ denominator: Int) {
+        self.numerator = numerator
+        self.denominator = denominator
+    }
+
     /// - Throws: `MediaError.invalid` outside 1/100 … 1000, or where a term exceeds 1,000,000.
     public init(_ numerator: Int, _ denominator: Int = 1) throws(MediaError) {
         let limit = 1_000_000

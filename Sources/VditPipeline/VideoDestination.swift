@@ -18,9 +18,10 @@ public struct VideoDestination: Sendable {
     public var contactSheet: String?
     public var contactSheetTiles = 9
 
-    public init(path: String, options: VideoOptions) {
+    /// - Parameter options: the format's own defaults if nil.
+    public init(path: String, options: VideoOptions? = nil) {
         self.path = path
-        self.options = options
+        self.options = options ?? VideoOptions(frameRate: .sixteen)
     }
 
     /// What to do with files that exist, of all that are written.

@@ -194,13 +194,14 @@ struct SampleModelParity {
         return (worst, psnr)
     }
 
-    @Test func fp32LatentsAndFramesAreTheReferences() throws {
-        let (worst, psnr) = try Self.run(Self.small, .fp32)
+    @Test(arguments: [small, large])
+    func fp32LatentsAndFramesAreTheReferences(reference: Reference) throws {
+        let (worst, psnr) = try Self.run(reference, .fp32)
         #expect(worst < 1e-3)
         #expect(psnr >= 50)
     }
 
-    @Test(arguments: [small])
+    @Test(arguments: [small, large])
     func bf16FramesAreCloseToTheReferences(reference: Reference) throws {
         let (_, psnr) = try Self.run(reference, .bf16)
         #expect(psnr >= 48)
