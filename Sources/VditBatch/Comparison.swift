@@ -197,6 +197,12 @@ public struct Comparison {
     public func run(
         stop: StopFlag = StopFlag(), onEvent: (ComparisonEvent) throws -> Void = { _ in }
     ) throws -> ComparisonResults {
+        try folder.alone { try work(stop, onEvent) }
+    }
+
+    private func work(
+        _ stop: StopFlag, _ onEvent: (ComparisonEvent) throws -> Void
+    ) throws -> ComparisonResults {
         for notice in notices { try onEvent(.notice(notice)) }
         let pool = WorkPool(threads: first.settings.threads)
         var rows: [ComparisonRow] = []

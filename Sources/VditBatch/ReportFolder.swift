@@ -36,6 +36,28 @@ struct ReportFolder {
         }
     }
 
+    /// Runs work as the only comparison in this folder, after removing what a killed one left half-written.
+    ///
+    /// - Throws: `PipelineError.invalid` (75) while another comparison works there.
+    func alone<Result>(_ work: () throws -> Result) throws -> Result {
+        let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        // A file system without locks: nothing to hold, nothing to clean.
+        guard descriptor >= 0 else { return try work() }
+        defer { close(descriptor) }
+        if flock(descriptor, LOCK_EX | LOCK_NB) != 0 {
+            if errno == EWOULDBLOCK {
+                throw PipelineError.invalid(
+                    path, found: "another comparison at work there", expected: "one at a time", kind: .temporary)
+            }
+            return try work()
+        }
+        for folder in [path, "\(path)/\(Self.clips)", "\(path)/\(Self.pictures)"] {
+            let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
+            for name in names where name.hasPrefix(".") && name.hasSuffix(".part") { unlink("\(folder)/\(name)") }
+        }
+        return try work()
+    }
+
     /// Takes back what `init` made, as far as nothing is in it.
     func removeIfEmpty() {
         rmdir("\(path)/\(Self.clips)")

@@ -113,6 +113,23 @@ import VDiT
         #expect(try Comparison(job).renders.finished == 0)
     }
 
+    @Test func oneComparisonWorksInAFolderAndRemovesWhatAKilledOneLeft() throws {
+        let folder = try TemporaryDirectory()
+        var job = try Self.job(folder)
+        job.promptEmbeddings.removeLast()
+        job.methods = ["draft"]
+        let comparison = try Comparison(job)
+        let left = try folder.write("half", "report/clips/.a-seed1-dense.mkv.4711.part")
+        let descriptor = open(folder.path("report"), O_RDONLY)
+        #expect(flock(descriptor, LOCK_EX | LOCK_NB) == 0)
+        let error = #expect(throws: PipelineError.self) { try comparison.run() }
+        #expect(error?.kind == .temporary)
+        #expect(FileManager.default.fileExists(atPath: left))
+        close(descriptor)
+        _ = try comparison.run()
+        #expect(!FileManager.default.fileExists(atPath: left))
+    }
+
     @Test func aDamagedClipIsMadeAgain() throws {
         let folder = try TemporaryDirectory()
         var job = try Self.job(folder)
