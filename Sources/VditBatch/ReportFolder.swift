@@ -51,10 +51,8 @@ struct ReportFolder {
             }
             return try work()
         }
-        for folder in [path, "\(path)/\(Self.clips)", "\(path)/\(Self.pictures)"] {
-            let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
-            for name in names where name.hasPrefix(".") && name.hasSuffix(".part") { unlink("\(folder)/\(name)") }
-        }
+        for name in (try? FileManager.default.subpathsOfDirectory(atPath: path)) ?? []
+        where name.hasSuffix(".part") { unlink("\(path)/\(name)") }
         return try work()
     }
 

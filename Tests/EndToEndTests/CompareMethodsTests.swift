@@ -119,7 +119,7 @@ import VDiT
         job.promptEmbeddings.removeLast()
         job.methods = ["draft"]
         let comparison = try Comparison(job)
-        let left = try folder.write("half", "report/clips/.a-seed1-dense.mkv.4711.part")
+        let left = try folder.write("half", "report/clips/a-seed1-dense.steps/.step_000.safetensors.4711.part")
         let descriptor = open(folder.path("report"), O_RDONLY)
         #expect(flock(descriptor, LOCK_EX | LOCK_NB) == 0)
         let error = #expect(throws: PipelineError.self) { try comparison.run() }
