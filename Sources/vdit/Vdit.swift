@@ -62,7 +62,12 @@ struct Vdit: ParsableCommand {
                 configuration.subcommands.first { $0._commandName == name }?._commandName
             }
             let help = (["vdit", command, "--help"].compactMap { $0 }).joined(separator: " ")
-            Console.message("vdit: \(message(for: error).onOneLine) (see '\(help)')")
+            // The parser lists a flag's values as a bulleted block.
+            let lines = message(for: error).split(separator: "\n")
+            let values = lines.filter { $0.hasPrefix("  - ") }.map { $0.dropFirst(4) }.joined(separator: ", ")
+            let text = lines.filter { !$0.hasPrefix("  - ") }.joined(separator: " ")
+            let whole = values.isEmpty ? text : "\(text) \(values)"
+            Console.message("vdit: \(whole.onOneLine) (see '\(help)')")
             return FailureKind.usage.rawValue
         default:
             Console.message("vdit: unexpected error: \("\(error)".onOneLine)")
