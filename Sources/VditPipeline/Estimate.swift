@@ -29,6 +29,11 @@ public struct Estimate: Sendable, Equatable {
             + max(weightBytes + activationBytes + 2 * methodBytes, decoderBytes)
     }
 
+    /// With transformers and decoder loaded at the same time, as a process that makes several videos has them.
+    public var residentBytes: Int {
+        Self.processBytes + samplerBytes + weightBytes + activationBytes + methodBytes + decoderBytes
+    }
+
     /// Code, libraries and the threads' scratch.
     private static let processBytes = 192 << 20
 

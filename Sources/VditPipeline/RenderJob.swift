@@ -27,6 +27,8 @@ public struct RenderJob: Sendable {
     public var nonFinite = Generation.NonFinite.refuse
     /// Memory the run may take; nil is what the machine and its cgroups leave.
     public var memoryLimit: Int?
+    /// What a batch knows its jobs by, for the record.
+    public var fingerprint: String?
     /// The command line, for the record.
     public var command: [String] = []
 

@@ -199,20 +199,26 @@ public struct Renderer {
     /// Loads the model, samples, decodes and writes.
     ///
     /// - Parameters:
+    ///   - shared: weights to use and to leave loaded where memory allows it; nil loads them for this run alone.
     ///   - stop: polled before every layer and at every decoded frame.
     ///   - onEvent: called on the calling thread.
     /// - Returns: what is also written to `OUT.json`.
     /// - Throws: `PipelineError.cancelled` after saving a checkpoint when `stop` was raised; otherwise an
     ///   error that conforms to `Failure`. Nothing half-written remains under a final name.
     public func run(
-        stop: StopFlag = StopFlag(), onEvent: (RenderEvent) throws -> Void = { _ in }
+        using shared: LoadedModel? = nil, stop: StopFlag = StopFlag(),
+        onEvent: (RenderEvent) throws -> Void = { _ in }
     ) throws -> RunRecord {
         for notice in notices { try onEvent(.notice(notice)) }
         var timing = RunRecord.Timing()
         let start = ContinuousClock.now
-        let compute = try ComputeContext(threads: settings.threads, precision: settings.precision)
-
-        let (latents, attention) = try denoise(compute, stop, &timing, start, onEvent)
+        let loaded =
+            try shared
+            ?? LoadedModel(model, threads: settings.threads, precision: settings.precision)
+        let keepsAll = shared != nil && estimate.residentBytes <= memoryLimit.bytes
+        if !keepsAll { loaded.dropDecoder() }
+        let (latents, attention) = try denoise(loaded, stop, &timing, start, onEvent)
+        if !keepsAll { loaded.dropTransformers() }
         let latentsPath = job.saveLatents ?? companionPath(job.destination.path, ".latents.safetensors")
         try LatentsFile.write(
             latents,
@@ -222,20 +228,21 @@ public struct Renderer {
 
         let decoding = ContinuousClock.now
         try onEvent(.loading("vae"))
-        let decoder = try model.loadDecoder(compute)
+        let decoder = try loaded.decoder()
         let output = try VideoOutput(
             job.destination, width: settings.width, height: settings.height,
             frameCount: settings.numFrames, frameRate: settings.frameRate, metadata: fileMetadata,
-            pool: compute.pool)
+            pool: loaded.compute.pool)
         try decode(
             latents, with: decoder, to: output, frameCount: settings.numFrames,
             checkpoint: Checkpoint.path(forOutput: job.destination.path), stop, onEvent)
         timing.encode = output.seconds
         timing.decode = decoding.secondsUntilNow - output.seconds
 
-        let record = record(
+        var record = record(
             output: output.record(of: settings.frameRate), attention: attention, timing: timing,
-            latents: latents, instructionSet: compute.instructionSet)
+            latents: latents, instructionSet: loaded.compute.instructionSet)
+        record.job = job.fingerprint
         if job.destination.record == .write {
             try record.write(to: job.destination.recordPath, existing: job.destination.existing)
         }
@@ -246,7 +253,7 @@ public struct Renderer {
     }
 
     private func denoise(
-        _ compute: ComputeContext, _ stop: StopFlag, _ timing: inout RunRecord.Timing,
+        _ loaded: LoadedModel, _ stop: StopFlag, _ timing: inout RunRecord.Timing,
         _ start: ContinuousClock.Instant, _ onEvent: (RenderEvent) throws -> Void
     ) throws -> (Tensor, [AttentionContext]) {
         if let resumed, resumed.completed == scheduler.steps.count {
@@ -259,14 +266,13 @@ public struct Renderer {
             try onEvent(.loading(index == 0 ? "transformer" : "transformer_2"))
             experts.append(
                 Expert(
-                    model: try WanTransformer(
-                        config: transformer.config, weights: transformer.weights, compute: compute),
+                    model: try loaded.transformer(index),
                     guidance: guidance[min(index, guidance.count - 1)],
                     lowestTimestep: transformer.lowestTimestep,
                     attention: try AttentionContext(method, layout: layout, fallback: job.fallback)))
             try transformer.weights.verifyUnchanged()
         }
-        let previewDecoder = job.preview == nil ? nil : try model.loadDecoder(compute)
+        let previewDecoder = job.preview == nil ? nil : try loaded.decoder()
         var random = TorchRandom(seed: UInt64(settings.seed))
         let noise = self.noise ?? random.normal([1] + latentShape).reshaped(latentShape)
         var generation = try Generation(

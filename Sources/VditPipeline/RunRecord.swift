@@ -101,6 +101,8 @@ public struct RunRecord: Sendable, Codable, Equatable {
     /// How many steps came from a checkpoint.
     public var resumedSteps: Int?
     public var warnings: [String]
+    /// Of the batch job that made it: `RenderJob.fingerprint`.
+    public var job: String?
 
     /// The record's place beside an output.
     public static func path(forOutput output: String) -> String { companionPath(output, ".json") }

@@ -1,0 +1,48 @@
+import VditModels
+import VditTensor
+
+/// A model's packed weights and the threads they run on, kept from one video to the next.
+///
+/// What is loaded first when it is asked for stays until it is dropped.
+public final class LoadedModel {
+    public let model: ModelDirectory
+    let compute: ComputeContext
+    private var transformers: [Int: WanTransformer] = [:]
+    private var packedDecoder: (any VideoDecoder)?
+
+    /// Loads nothing yet.
+    public init(_ model: ModelDirectory, threads: Int, precision: Precision) throws {
+        self.model = model
+        compute = try ComputeContext(threads: threads, precision: precision)
+    }
+
+    /// Whether it computes what a run with these settings would.
+    public func serves(threads: Int, precision: Precision) -> Bool {
+        compute.pool.threads == threads && compute.precision == precision
+    }
+
+    /// What the loaded parts take, about.
+    public var heldBytes: Int {
+        let operand = compute.precision.dtype.byteCount
+        return transformers.keys.reduce(0) { $0 + model.transformers[$1].config.parameterCount * operand }
+            + (packedDecoder == nil ? 0 : model.vae.parameterCount * 4)
+    }
+
+    func transformer(_ index: Int) throws -> WanTransformer {
+        if let loaded = transformers[index] { return loaded }
+        let part = model.transformers[index]
+        let loaded = try WanTransformer(config: part.config, weights: part.weights, compute: compute)
+        transformers[index] = loaded
+        return loaded
+    }
+
+    func decoder() throws -> any VideoDecoder {
+        if let packedDecoder { return packedDecoder }
+        let loaded = try model.loadDecoder(compute)
+        packedDecoder = loaded
+        return loaded
+    }
+
+    func dropTransformers() { transformers = [:] }
+    func dropDecoder() { packedDecoder = nil }
+}
