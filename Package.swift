@@ -45,7 +45,11 @@ let package = Package(
 
         .target(name: "TestSupport", dependencies: ["VDiT"], path: "Tests/Support"),
         .testTarget(name: "ParityTests", dependencies: ["VDiT", "TestSupport"]),
-        .testTarget(name: "InvariantTests", dependencies: ["VDiT", "TestSupport", "CVditKernels"]),
+        .testTarget(
+            name: "InvariantTests",
+            dependencies: [
+                "VDiT", "TestSupport", "CVditKernels", .product(name: "GRDB", package: "GRDB.swift"),
+            ]),
         .testTarget(name: "BadInputTests", dependencies: ["VDiT", "TestSupport"]),
         .testTarget(
             name: "EndToEndTests",

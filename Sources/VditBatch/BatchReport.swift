@@ -1,0 +1,148 @@
+import Foundation
+import VditPipeline
+import VditTensor
+
+/// Tables for people and JSON for programs, made of a plan or of a status.
+public enum BatchReport {
+    /// One line per job of what would run: size, steps, method, memory, time.
+    ///
+    /// - Parameter flopsPerSecond: what this machine does, measured on earlier jobs or on a trial product.
+    public static func plan(_ plan: BatchPlan, status: [JobStatus], flopsPerSecond: Double) -> String {
+        let states = Dictionary(status.map { ($0.id, $0.state) }, uniquingKeysWith: { a, _ in a })
+        var rows = [["JOB", "STATE", "SIZE", "FRAMES", "STEPS", "METHOD", "MEMORY", "TIME", "OUTPUT"]]
+        var total = 0.0
+        for job in plan.jobs {
+            let settings = job.settings
+            let time = job.estimate.totalFLOPs / flopsPerSecond
+            let state = states[job.id] ?? .pending
+            if state != .done { total += time }
+            let density = settings.density.map { " \($0)" } ?? ""
+            rows.append([
+                job.id, state.rawValue, "\(settings.width)x\(settings.height)", "\(settings.numFrames)",
+                "\(settings.steps)", settings.sparse + density, mebibytes(job.estimate.peakBytes),
+                "~" + seconds(time), job.output,
+            ])
+        }
+        let memory = MemoryLimit.current()
+        let largest = plan.jobs.map(\.estimate.peakBytes).max() ?? 0
+        var text = table(rows)
+        text += "\n\(plan.jobs.count) jobs; about \(seconds(total)) for what is not done, with dense attention's arithmetic\n"
+        text += "largest job: \(mebibytes(largest)); available: \(mebibytes(memory.bytes)) (\(memory.source))"
+        if largest > memory.bytes { text += "\njobs larger than that will fail, the others will run" }
+        return text
+    }
+
+    /// One line per job of how far it is, and the sums.
+    public static func status(_ jobs: [JobStatus]) -> String {
+        let states = Dictionary(jobs.map { ($0.id, $0.state) }, uniquingKeysWith: { a, _ in a })
+        var rows = [["JOB", "STATE", "STEP", "ATTEMPTS", "TIME", "DENSITY", "OUTPUT OR ERROR"]]
+        for job in jobs {
+            let unmet = job.needs.filter { states[$0] != .done }
+            let last =
+                job.error ?? (job.state == .pending && !unmet.isEmpty
+                    ? "needs " + unmet.prefix(2).joined(separator: ", ") : job.output)
+            rows.append([
+                job.id, job.state.rawValue, job.steps > 0 ? "\(job.step)/\(job.steps)" : "", "\(job.attempts)",
+                job.metrics.map { seconds($0.seconds) } ?? "",
+                job.metrics?.density.map { String(format: "%.3f", $0) } ?? "", last,
+            ])
+        }
+        let counts = JobState.allCases.compactMap { state in
+            let count = jobs.count { $0.state == state }
+            return count == 0 ? nil : "\(count) \(state.rawValue)"
+        }
+        return table(rows) + "\n\(jobs.count) jobs: \(counts.joined(separator: ", "))"
+    }
+
+    private struct Document: Encodable {
+        let counts: [String: Int]
+        let jobs: [JobStatus]
+    }
+
+    public static func json(_ jobs: [JobStatus]) throws -> String {
+        try json(
+            Document(
+                counts: Dictionary(
+                    uniqueKeysWithValues: JobState.allCases.map { state in
+                        (state.rawValue, jobs.count { $0.state == state })
+                    }), jobs: jobs))
+    }
+
+    private struct PlannedDocument: Encodable {
+        struct Job: Encodable {
+            let id: String
+            let output: String
+            let needs: [String]
+            let settings: [String: String]
+            let peakBytes: Int
+            let seconds: Double
+        }
+        let jobs: [Job]
+    }
+
+    public static func json(_ plan: BatchPlan, flopsPerSecond: Double) throws -> String {
+        try json(
+            PlannedDocument(
+                jobs: plan.jobs.map { job in
+                    PlannedDocument.Job(
+                        id: job.id, output: job.output, needs: job.needs,
+                        settings: Dictionary(
+                            job.settings.table.map { ($0.name, $0.value) }, uniquingKeysWith: { _, last in last }),
+                        peakBytes: job.estimate.peakBytes, seconds: job.estimate.totalFLOPs / flopsPerSecond)
+                }))
+    }
+
+    public static func json(_ events: [JobEvent]) throws -> String { try json(events as any Encodable) }
+
+    private static func json(_ value: any Encodable) throws -> String {
+        let encoder = JSONEncoder()
+        encoder.keyEncodingStrategy = .convertToSnakeCase
+        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+        return String(decoding: try encoder.encode(value), as: UTF8.self)
+    }
+
+    /// Columns as wide as their widest cell, the last as it is.
+    static func table(_ rows: [[String]]) -> String {
+        let columns = rows.map(\.count).max() ?? 0
+        let widths = (0..<columns).map { column in rows.map { $0.count > column ? $0[column].count : 0 }.max() ?? 0 }
+        return rows.map { row in
+            row.enumerated().map { column, cell in
+                column == row.count - 1 ? cell : cell + String(repeating: " ", count: widths[column] - cell.count)
+            }.joined(separator: "  ") + "\n"
+        }.joined()
+    }
+
+    /// What this machine does: from jobs that are done, else from a product of matrices timed now.
+    public static func flopsPerSecond(_ status: [JobStatus], threads: Int) -> Double {
+        let timed = status.compactMap(\.metrics).filter { $0.resumedSteps == 0 && $0.seconds > 0 && $0.flops > 0 }
+        if !timed.isEmpty {
+            return timed.reduce(0) { $0 + $1.flops } / timed.reduce(0) { $0 + $1.seconds }
+        }
+        return Trial.flopsPerSecond(threads: threads)
+    }
+}
+
+/// A byte count for people.
+private func mebibytes(_ bytes: Int) -> String {
+    bytes >= 10 << 30 ? String(format: "%.1f GiB", Double(bytes) / Double(1 << 30)) : "\(bytes >> 20) MiB"
+}
+
+/// A product of matrices of a transformer's size, timed: a first guess for a machine nothing was rendered on.
+enum Trial {
+    static func flopsPerSecond(threads: Int) -> Double {
+        let (rows, width) = (512, 1024)
+        guard let compute = try? ComputeContext(threads: threads, precision: .bf16) else { return 1e10 }
+        let type = compute.operandType
+        guard let linear = try? Linear(weights: [Tensor(.f32, [width, width])], biases: [], operand: type) else {
+            return 1e10
+        }
+        let input = Tensor(type, [rows, width])
+        let tasks = threads * 4
+        let started = ContinuousClock.now
+        try? compute.pool.run(tasks) { (_, scratch) throws(TensorError) in
+            try linear(input, into: scratch.tensor(type, [rows, width]), scratch)
+        }
+        let elapsed = max((ContinuousClock.now - started).inSeconds, 1e-6)
+        return 2 * Double(rows * width * width * tasks) / elapsed
+    }
+}

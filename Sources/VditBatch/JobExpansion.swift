@@ -1,0 +1,98 @@
+import VditPipeline
+
+/// One render of a batch, before its model is opened.
+public struct BatchJob: Sendable {
+    /// Unique in the batch: the job's name and its value on every axis, as `demo/red-ball/1/radial`.
+    public let id: String
+    public let name: String
+    /// Its value on every axis, in the order of the file.
+    let labels: [(axis: String, label: String)]
+    let settings: [String: SettingValue]
+    let output: SettingValue?
+    /// Ids of the jobs that must be done first.
+    public internal(set) var needs: [String] = []
+    let mark: SourceMark
+}
+
+extension PipelineFile {
+    /// All jobs, in the order of the file: defaults, then axes, then the job's own settings, the last one wins.
+    ///
+    /// - Throws: `BatchError.pipeline` with every problem of the file.
+    public func expand() throws(BatchError) -> [BatchJob] {
+        try document.throwProblems()
+        var expanded: [BatchJob] = []
+        for entry in jobs {
+            var axes = matrix.axes.filter { axis in !entry.matrix.axes.contains { $0.name == axis.name } }
+            // A job that fixes a setting has no axis for it.
+            axes.removeAll { entry.settings[$0.name] != nil }
+            axes += entry.matrix.axes
+            var count = 1
+            for axis in axes { count = count.multipliedReportingOverflow(by: axis.points.count).partialValue
+                if count > limits.maxJobs { break }
+            }
+            if count > limits.maxJobs || expanded.count + count > limits.maxJobs {
+                document.report(
+                    axes.first?.mark ?? entry.mark,
+                    "\(entry.name): its matrix has more combinations than limits.max_jobs allows (\(limits.maxJobs))")
+                try document.throwProblems()
+            }
+            let excluded = matrix.excluded + entry.matrix.excluded
+            expanded += combinations(axes).compactMap { points in
+                job(entry, zip(axes, points).map { ($0.name, $1) }, excluded)
+            }
+        }
+        if expanded.isEmpty {
+            document.report(matrix.axes.first?.mark ?? SourceMark(line: 1, column: 1), "matrix: every combination is excluded; there is nothing to do")
+        }
+        var ids: [String: BatchJob] = [:]
+        for job in expanded {
+            if ids[job.id] != nil {
+                document.report(job.mark, "\(job.id): two jobs have this name and these values")
+            }
+            ids[job.id] = job
+        }
+        resolveNeeds(&expanded)
+        try document.throwProblems()
+        return expanded
+    }
+
+    private func combinations(_ axes: [Axis]) -> [[Axis.Point]] {
+        axes.reduce([[]]) { partial, axis in partial.flatMap { head in axis.points.map { head + [$0] } } }
+    }
+
+    private func job(
+        _ entry: JobEntry, _ points: [(axis: String, point: Axis.Point)], _ excluded: [[String: String]]
+    ) -> BatchJob? {
+        var settings = defaults
+        for (_, point) in points { settings.merge(point.settings) { $1 } }
+        settings.merge(entry.settings) { $1 }
+        let labels = points.map { ($0.axis, $0.point.label) }
+        func value(_ name: String) -> String? {
+            labels.first { $0.0 == name }?.1
+                ?? settings[name].map { PathName.label(PathName.stemIfPath($0.text)) }
+        }
+        for rule in excluded where rule.allSatisfy({ value($0.key) == $0.value }) { return nil }
+        return BatchJob(
+            id: ([entry.name] + labels.map(\.1)).joined(separator: "/"), name: entry.name, labels: labels,
+            settings: settings, output: entry.output ?? output, mark: entry.mark)
+    }
+
+    /// A job needs those instances of another that agree with it on every axis both have.
+    private func resolveNeeds(_ expanded: inout [BatchJob]) {
+        let byName = Dictionary(grouping: expanded, by: \.name)
+        let entries = Dictionary(jobs.map { ($0.name, $0) }, uniquingKeysWith: { a, _ in a })
+        for index in expanded.indices {
+            let job = expanded[index]
+            for need in entries[job.name]?.needs ?? [] {
+                let own = Dictionary(job.labels.map { ($0.axis, $0.label) }, uniquingKeysWith: { a, _ in a })
+                let matching = (byName[need.name] ?? []).filter { other in
+                    other.labels.allSatisfy { own[$0.axis] == nil || own[$0.axis] == $0.label }
+                }
+                if matching.isEmpty {
+                    document.report(need.mark, "\(job.id).needs: no '\(need.name)' with the same values")
+                }
+                expanded[index].needs += matching.map(\.id)
+            }
+        }
+    }
+}

@@ -1,0 +1,289 @@
+import Foundation
+import VditTensor
+import Yams
+
+/// What a pipeline file says, checked for everything that can be checked without opening a model.
+public struct PipelineFile {
+    /// One axis of a matrix: its name and the settings of each of its values.
+    struct Axis: Sendable {
+        struct Point: Sendable {
+            let label: String
+            let settings: [String: SettingValue]
+            let mark: SourceMark
+        }
+
+        let name: String
+        let points: [Point]
+        let mark: SourceMark
+    }
+
+    struct Matrix: Sendable {
+        var axes: [Axis] = []
+        /// Combinations to leave out: axis or setting name to label.
+        var excluded: [[String: String]] = []
+    }
+
+    struct JobEntry: Sendable {
+        let name: String
+        let settings: [String: SettingValue]
+        let matrix: Matrix
+        let needs: [(name: String, mark: SourceMark)]
+        let output: SettingValue?
+        let mark: SourceMark
+    }
+
+    /// What holds for the whole batch.
+    public struct Limits: Sendable {
+        /// More attempts for a job that failed in a way that may pass.
+        public var retries = 0
+        /// Memory all of the batch may take.
+        public var memory: Int?
+        /// Combinations the file may describe.
+        public var maxJobs = 10_000
+        /// Seconds without a sign of life after which another process takes a job over.
+        public var lease = 60.0
+    }
+
+    public let path: String
+    public let limits: Limits
+    public let slurm: SlurmOptions
+    /// The run database.
+    public let database: String
+    let defaults: [String: SettingValue]
+    let matrix: Matrix
+    let jobs: [JobEntry]
+    let output: SettingValue?
+    let document: PipelineDocument
+
+    static let topKeys = ["version", "defaults", "matrix", "jobs", "output", "database", "limits", "slurm"]
+    static let limitKeys = ["retries", "memory", "max_jobs", "lease"]
+    static let jobKeys = ["name", "matrix", "needs", "output"] + SettingTable.names
+
+    /// Reads a file.
+    ///
+    /// - Parameters:
+    ///   - overrides: `a.b=value` each, applied before anything is checked.
+    ///   - environment: for `${NAME}` in paths.
+    /// - Throws: `BatchError.pipeline` with every problem: 65 for what is no YAML, else 78.
+    public init(
+        path: String, overrides: [String] = [],
+        environment: [String: String] = ProcessInfo.processInfo.environment
+    ) throws {
+        let document = PipelineDocument(path: path)
+        var root = try document.compose(PipelineDocument.text(path: path))
+        for override in overrides { root = try document.applying(override, to: root) }
+        self.path = path
+        self.document = document
+
+        let top = Dictionary(
+            document.entries(root, of: "pipeline", known: Self.topKeys).map { ($0.key, $0) },
+            uniquingKeysWith: { a, _ in a })
+        try document.throwIfNoMapping(root)
+        let rootMark = PipelineDocument.mark(root)
+        if let version = top["version"] {
+            _ = document.integer(version.value, "version", in: 1...1)
+        } else {
+            document.report(rootMark, "version: missing; begin the file with 'version: 1'")
+        }
+        defaults = top["defaults"].map {
+            document.settings(
+                document.entries($0.value, of: "defaults", known: SettingTable.names), of: "defaults.",
+                in: environment)
+        } ?? [:]
+        func template(_ node: Node, _ what: String) -> SettingValue? {
+            document.text(node, what, "a path with {placeholders}")
+                .flatMap { document.path(of: $0, node, what, environment) }
+                .map { SettingValue(content: .text($0), mark: PipelineDocument.mark(node)) }
+        }
+        output = top["output"].flatMap { template($0.value, "output") }
+        matrix = top["matrix"].map { document.matrix($0.value, "matrix", environment) } ?? Matrix()
+        limits = top["limits"].map { document.limits($0.value) } ?? Limits()
+        slurm = top["slurm"].map { document.slurm($0.value) } ?? SlurmOptions()
+        let named = top["database"].flatMap { document.text($0.value, "database", "a path") }
+            .flatMap { document.path(of: $0, top["database"]?.value ?? root, "database", environment) }
+
+        var entries: [JobEntry] = []
+        if let list = top["jobs"] {
+            for (index, node) in document.items(list.value, of: "jobs").enumerated() {
+                let pairs = document.entries(node, of: "jobs[\(index)]", known: Self.jobKeys)
+                func value(_ key: String) -> Node? { pairs.first { $0.key == key }?.value }
+                guard node.mapping != nil else { continue }
+                let name = value("name").flatMap { document.text($0, "jobs[\(index)].name", "a name") }
+                if value("name") == nil {
+                    document.report(PipelineDocument.mark(node), "jobs[\(index)].name: missing")
+                }
+                let what = name ?? "jobs[\(index)]"
+                if let name, name != PathName.label(name) || name.hasPrefix(".") {
+                    document.report(
+                        PipelineDocument.mark(value("name") ?? node),
+                        "jobs[\(index)].name: found '\(name)', expected letters, digits and . _ - + =")
+                }
+                let needs: [(String, SourceMark)] = value("needs").map {
+                    document.items($0, of: "\(what).needs").compactMap { item in
+                        document.text(item, "\(what).needs", "a job's name").map { ($0, PipelineDocument.mark(item)) }
+                    }
+                } ?? []
+                entries.append(
+                    JobEntry(
+                        name: name ?? "job-\(index)",
+                        settings: document.settings(
+                            pairs.filter { SettingTable.byName[$0.key] != nil }, of: "\(what).", in: environment),
+                        matrix: value("matrix").map { document.matrix($0, "\(what).matrix", environment) } ?? Matrix(),
+                        needs: needs, output: value("output").flatMap { template($0, "\(what).output") },
+                        mark: PipelineDocument.mark(node)))
+            }
+            if case .sequence(let sequence) = list.value, sequence.isEmpty {
+                document.report(list.keyMark, "jobs: the list is empty; there is nothing to do")
+            }
+        } else if !matrix.axes.isEmpty {
+            entries = [
+                JobEntry(
+                    name: PathName.label(PathName.stem(of: path)), settings: [:], matrix: Matrix(), needs: [],
+                    output: nil, mark: top["matrix"]?.keyMark ?? rootMark)
+            ]
+        } else if top["matrix"] == nil {
+            document.report(rootMark, "jobs: missing, and so is matrix; there is nothing to do")
+        }
+        jobs = entries
+        document.checkNames(entries)
+        database = named ?? PathName.resolved("\(PathName.stem(of: path)).vdit.sqlite", in: Self.outputFolder(output, path))
+    }
+
+    /// Where outputs lie, as far as that does not depend on the job.
+    private static func outputFolder(_ output: SettingValue?, _ path: String) -> String {
+        guard let text = output?.text else { return PathName.folder(of: path) }
+        let constant = text.prefix { $0 != "{" }
+        return constant.lastIndex(of: "/").map { $0 == constant.startIndex ? "/" : String(constant[..<$0]) } ?? "."
+    }
+}
+
+extension PipelineDocument {
+    func throwIfNoMapping(_ root: Node) throws(BatchError) {
+        if root.mapping == nil { try throwProblems() }
+    }
+
+    func checkNames(_ jobs: [PipelineFile.JobEntry]) {
+        var seen: [String: PipelineFile.JobEntry] = [:]
+        for job in jobs {
+            if let other = seen[job.name] {
+                report(job.mark, "jobs: '\(job.name)' is the name of another job, on line \(other.mark.line)")
+            }
+            seen[job.name] = job
+        }
+        for job in jobs {
+            for need in job.needs where seen[need.name] == nil {
+                let hint = SettingTable.suggestion(for: need.name, among: jobs.map(\.name))
+                report(need.mark, "\(job.name).needs: no job named '\(need.name)'\(hint)")
+            }
+        }
+        // A job that reaches itself over needs.
+        var finished: Set<String> = []
+        func visit(_ name: String, _ trail: [String]) {
+            if finished.contains(name) { return }
+            if let start = trail.firstIndex(of: name) {
+                let cycle = trail[start...] + [name]
+                report(
+                    seen[name]?.mark ?? SourceMark(line: 1, column: 1),
+                    "needs: a cycle: \(cycle.joined(separator: " → "))")
+                finished.formUnion(trail)
+                return
+            }
+            for need in seen[name]?.needs ?? [] where seen[need.name] != nil { visit(need.name, trail + [name]) }
+            finished.insert(name)
+        }
+        for job in jobs { visit(job.name, []) }
+    }
+
+    func limits(_ node: Node) -> PipelineFile.Limits {
+        var limits = PipelineFile.Limits()
+        for entry in entries(node, of: "limits", known: PipelineFile.limitKeys) {
+            let what = "limits.\(entry.key)"
+            switch entry.key {
+            case "retries": limits.retries = integer(entry.value, what, in: 0...100) ?? 0
+            case "max_jobs": limits.maxJobs = integer(entry.value, what, in: 1...100_000) ?? 10_000
+            case "lease":
+                if let seconds = number(entry.value, what) {
+                    if (1...86_400).contains(seconds) { limits.lease = seconds } else {
+                        report(Self.mark(entry.value), "\(what): found \(seconds), expected 1 to 86400 seconds")
+                    }
+                }
+            default:
+                guard let text = written(entry.value, what, "a size such as 20G") else { continue }
+                do { limits.memory = try SettingTable.bytes(text) } catch {
+                    report(Self.mark(entry.value), "\(what): found '\(text)', expected a size such as 20G or 512M")
+                }
+            }
+        }
+        return limits
+    }
+
+    /// Axes by setting (`seed: [1, 2]`) or by any name, whose values then are mappings of settings.
+    func matrix(_ node: Node, _ what: String, _ environment: [String: String]) -> PipelineFile.Matrix {
+        var matrix = PipelineFile.Matrix()
+        for entry in entries(node, of: what) {
+            let name = "\(what).\(entry.key)"
+            if entry.key == "exclude" {
+                matrix.excluded = items(entry.value, of: name).map { item in
+                    Dictionary(
+                        entries(item, of: name).compactMap { pair in
+                            written(pair.value, "\(name).\(pair.key)", "a value").map { (pair.key, PathName.label($0)) }
+                        }, uniquingKeysWith: { a, _ in a })
+                }.filter { !$0.isEmpty }
+                continue
+            }
+            let isSetting = SettingTable.byName[entry.key] != nil
+            var points: [PipelineFile.Axis.Point] = []
+            let values = items(entry.value, of: name)
+            if values.isEmpty, case .sequence = entry.value {
+                report(entry.keyMark, "\(name): the list is empty; there is nothing to do")
+            }
+            for (index, value) in values.enumerated() {
+                let place = "\(name)[\(index)]"
+                if let point = self.point(value, place, setting: isSetting ? entry.key : nil, environment) {
+                    points.append(point)
+                } else if !isSetting, value.mapping == nil {
+                    let hint = SettingTable.suggestion(for: entry.key, among: SettingTable.names)
+                    report(
+                        entry.keyMark,
+                        "\(what): '\(entry.key)' is no setting\(hint); an axis of another name lists mappings of settings")
+                    break
+                }
+            }
+            for (index, point) in points.enumerated()
+            where points[..<index].contains(where: { $0.label == point.label }) {
+                report(point.mark, "\(name): '\(point.label)' is there twice")
+            }
+            matrix.axes.append(PipelineFile.Axis(name: entry.key, points: points, mark: entry.keyMark))
+        }
+        return matrix
+    }
+
+    private func point(
+        _ value: Node, _ what: String, setting: String?, _ environment: [String: String]
+    ) -> PipelineFile.Axis.Point? {
+        let mark = Self.mark(value)
+        if case .mapping = value {
+            if setting == "sparse_options" {
+                let settings = self.setting("sparse_options", value, what, environment)
+                guard let text = settings["sparse_options"]?.text else { return nil }
+                return .init(label: PathName.label(text), settings: settings, mark: mark)
+            }
+            let pairs = entries(value, of: what, known: ["name"] + SettingTable.names)
+            let name = pairs.first { $0.key == "name" }.flatMap { text($0.value, "\(what).name", "a name") }
+            let settings = self.settings(pairs.filter { $0.key != "name" }, of: "\(what).", in: environment)
+            let shown = pairs.filter { $0.key != "name" }.compactMap { $0.value.scalar?.string }.map(PathName.stemIfPath)
+            return .init(label: PathName.label(name ?? shown.joined(separator: "-")), settings: settings, mark: mark)
+        }
+        guard let setting else { return nil }
+        let settings = self.setting(setting, value, what, environment)
+        guard !settings.isEmpty, let written = value.scalar?.string else { return nil }
+        return .init(label: PathName.label(PathName.stemIfPath(written)), settings: settings, mark: mark)
+    }
+}
+
+extension PathName {
+    /// `prompts/red-ball.safetensors` is called red-ball; 0.5 stays 0.5.
+    static func stemIfPath(_ text: String) -> String {
+        text.contains("/") || text.hasSuffix(".safetensors") || text.hasSuffix(".npy") ? stem(of: text) : text
+    }
+}

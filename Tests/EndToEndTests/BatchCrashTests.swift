@@ -1,0 +1,97 @@
+import Foundation
+import TestSupport
+import Testing
+import VDiT
+
+/// Batches that are killed, stopped or run twice at the same time end as if nothing had happened.
+@Suite(.serialized) struct BatchCrashTests {
+    private func events(_ fixture: BatchFixture) throws -> [String: [JobEvent]] {
+        Dictionary(grouping: try RunDatabase(path: fixture.database, access: .readOnly).events(), by: \.job)
+    }
+
+    /// Every job is recorded as done once, and nothing was done for it after that.
+    private func expectEveryJobDoneOnce(_ fixture: BatchFixture, _ count: Int) throws {
+        let events = try events(fixture)
+        #expect(events.count == count)
+        for (job, history) in events {
+            #expect(history.count { $0.kind == "done" } == 1, "\(job)")
+            #expect(history.last?.kind == "done", "\(job)")
+        }
+    }
+
+    @Test func killedAtTwentyRandomMomentsItEndsWithTheSameBytesAndNothingDoneTwice() throws {
+        let extra = ["checkpoint_every: 10"]
+        let reference = try BatchFixture(BatchFixture.seeds(12), steps: 400, extra: extra)
+        #expect(try reference.vdit(["batch", "batch.yaml", "-q"]).status == 0)
+
+        let fixture = try BatchFixture(BatchFixture.seeds(12), steps: 400, extra: extra)
+        var random = SystemRandomNumberGenerator()
+        var kills = 0
+        var resumed = false
+        while true {
+            let process = try fixture.start(["batch", "batch.yaml"])
+            let delay = UInt32.random(in: 20_000...(kills < 20 ? 260_000 : 2_000_000), using: &random)
+            usleep(delay)
+            process.send(SIGKILL)
+            let ended = try process.finish()
+            resumed = resumed || ended.errors.contains("resuming after step")
+            if ended.status != 128 + SIGKILL {
+                #expect(ended.status == 0, "\(ended.errors)")
+                break
+            }
+            kills += 1
+            try #require(kills < 400)
+        }
+        #expect(kills >= 20 && resumed)
+        #expect(try fixture.videos() == reference.videos())
+        #expect(try fixture.leftovers() == [])
+        try expectEveryJobDoneOnce(fixture, 12)
+    }
+
+    @Test func twoProcessesShareFiftyJobsWithoutDoingOneTwice() throws {
+        let reference = try BatchFixture(BatchFixture.seeds(50))
+        #expect(try reference.vdit(["batch", "batch.yaml", "-q"]).status == 0)
+        let fixture = try BatchFixture(BatchFixture.seeds(50))
+        let processes = try (0..<2).map { _ in try fixture.start(["batch", "batch.yaml"]) }
+        for process in processes {
+            let ended = try process.finish()
+            #expect(ended.status == 0, "\(ended.errors)")
+        }
+        try expectEveryJobDoneOnce(fixture, 50)
+        for (job, history) in try events(fixture) {
+            #expect(history.count { $0.kind == "started" } == 1, "\(job)")
+        }
+        #expect(try fixture.videos() == reference.videos())
+        // Whoever closes the database last removes its log; at the very same time nobody does, and the next to open will.
+        #expect(try fixture.leftovers().filter { !$0.contains(".vdit.sqlite-") } == [])
+    }
+
+    struct Stop: Sendable {
+        let signal: Int32
+        let environment: [String: String]
+        let status: Int32
+    }
+
+    static let stops = [
+        Stop(signal: SIGINT, environment: [:], status: 130), Stop(signal: SIGTERM, environment: [:], status: 143),
+        Stop(signal: SIGUSR1, environment: [:], status: 75),
+        Stop(signal: SIGTERM, environment: ["SLURM_JOB_ID": "1"], status: 75),
+    ]
+
+    @Test(arguments: stops)
+    func aSignalSavesTheStateSaysHowToGoOnAndNothingIsLost(_ stop: Stop) throws {
+        let fixture = try BatchFixture(BatchFixture.seeds(2), steps: 900)
+        let reference = try BatchFixture(BatchFixture.seeds(2), steps: 900)
+        #expect(try reference.vdit(["batch", "batch.yaml", "-q"]).status == 0)
+        let process = try fixture.start(["batch", "batch.yaml"], environment: stop.environment)
+        #expect(process.waits(for: "step  50/"))
+        process.send(stop.signal)
+        let ended = try process.finish()
+        #expect(ended.status == stop.status, "\(ended.errors)")
+        #expect(ended.errors.contains("run the same command again to go on"))
+        #expect(try fixture.leftovers() == ["batch-1.mkv.vdit-checkpoint"])
+        let again = try fixture.vdit(["batch", "batch.yaml", "--json"])
+        #expect(again.status == 0 && again.errors.contains("resuming after step"), "\(again.errors)")
+        #expect(try fixture.videos() == reference.videos() && fixture.leftovers() == [])
+    }
+}

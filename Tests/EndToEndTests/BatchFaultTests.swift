@@ -1,0 +1,152 @@
+import Foundation
+import TestSupport
+import Testing
+import VDiT
+
+/// What can break under a running batch: each ends in a sentence about it, and the next run goes on.
+@Suite(.serialized) struct BatchFaultTests {
+    private static func succeeds(_ command: [String]) -> Bool {
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+        process.arguments = command
+        (process.standardOutput, process.standardError) = (FileHandle.nullDevice, FileHandle.nullDevice)
+        guard (try? process.run()) != nil else { return false }
+        process.waitUntilExit()
+        return process.terminationStatus == 0
+    }
+
+    static let asNobody = "setpriv --reuid=65534 --regid=65534 --clear-groups"
+
+    static let canMount = geteuid() == 0 && succeeds(["unshare", "--mount", "mount", "-t", "tmpfs", "tmpfs", "/mnt"])
+
+    @Test(.enabled(if: canMount, "a small file system can only be mounted by root"))
+    func aFullDiskFailsTheJobsThatDoNotFitAndLosesNothing() throws {
+        let fixture = try BatchFixture(
+            "database: state.vdit.sqlite\n" + BatchFixture.seeds(12), extra: ["save_latents: out/{seed}.safetensors"])
+        let out = fixture.folder.path("out")
+        try FileManager.default.createDirectory(atPath: out, withIntermediateDirectories: true)
+        #expect(Self.succeeds(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", out]))
+        defer { _ = Self.succeeds(["umount", "-l", out]) }
+        let first = try fixture.vdit(["batch", "batch.yaml"])
+        #expect(first.status == 1 && first.errors.contains("No space left"), "\(first.errors)")
+        let names = try FileManager.default.contentsOfDirectory(atPath: out)
+        #expect(names.allSatisfy { !$0.hasSuffix(".part") }, "\(names)")
+        #expect(Self.succeeds(["mount", "-o", "remount,size=20m", out]))
+        #expect(try fixture.vdit(["batch", "retry", "batch.yaml"]).status == 0)
+        let second = try fixture.vdit(["batch", "batch.yaml"])
+        #expect(try second.status == 0 && fixture.videos().count == 12, "\(second.errors)")
+    }
+
+    @Test(.enabled(if: canMount, "a small file system can only be mounted by root"))
+    func aFullDiskUnderTheDatabaseEndsTheBatchAndTheNextRunKeepsWhatIsComplete() throws {
+        let fixture = try BatchFixture("database: state/state.vdit.sqlite\n" + BatchFixture.seeds(40))
+        let state = fixture.folder.path("state")
+        try FileManager.default.createDirectory(atPath: state, withIntermediateDirectories: true)
+        #expect(Self.succeeds(["mount", "-t", "tmpfs", "-o", "size=120k", "tmpfs", state]))
+        defer { _ = Self.succeeds(["umount", "-l", state]) }
+        let first = try fixture.vdit(["batch", "batch.yaml"])
+        #expect(first.status == 74 && first.errors.contains("state.vdit.sqlite: "), "\(first.errors)")
+        #expect(Self.succeeds(["mount", "-o", "remount,size=20m", state]))
+        let second = try fixture.vdit(["batch", "batch.yaml"])
+        #expect(try second.status == 0 && fixture.videos().count == 40, "\(second.errors)")
+    }
+
+    @Test func anOutputFolderThatIsRemovedFailsItsJobsAndIsMadeAgainByTheNextRun() throws {
+        let fixture = try BatchFixture("database: state.vdit.sqlite\n" + BatchFixture.seeds(3), steps: 900)
+        let process = try fixture.start(["batch", "batch.yaml"])
+        #expect(process.waits(for: "step  50/"))
+        try FileManager.default.removeItem(atPath: fixture.folder.path("out"))
+        let first = try process.finish()
+        #expect(first.status == 1 && first.errors.contains("does not exist"), "\(first.errors)")
+        #expect(try fixture.vdit(["batch", "retry", "batch.yaml", "--missing"]).status == 0)
+        let second = try fixture.vdit(["batch", "batch.yaml"])
+        #expect(try second.status == 0 && fixture.videos().count == 3, "\(second.errors)")
+    }
+
+    @Test func anOutputFolderThatCannotBeWrittenIsNamedAndNothingIsLost() throws {
+        let fixture = try BatchFixture("database: state.vdit.sqlite\n" + BatchFixture.seeds(2))
+        #expect(try fixture.vdit(["batch", "batch.yaml", "--only", "batch/1"]).status == 0)
+        let before = try fixture.videos()
+        // Root may write anywhere: another user stands in for everybody else.
+        let isRoot = geteuid() == 0
+        let files = FileManager.default
+        for path in [fixture.folder.path, fixture.folder.path("state.vdit.sqlite")] {
+            try files.setAttributes([.posixPermissions: 0o777], ofItemAtPath: path)
+        }
+        try files.setAttributes([.posixPermissions: 0o555], ofItemAtPath: fixture.folder.path("out"))
+        defer { try? files.setAttributes([.posixPermissions: 0o755], ofItemAtPath: fixture.folder.path("out")) }
+        let wrapper = isRoot ? Self.asNobody : ""
+        let ended = try fixture.vdit(["batch", "batch.yaml"], wrapper: wrapper)
+        #expect(ended.status != 0 && ended.errors.lowercased().contains("permission denied"), "\(ended.errors)")
+        #expect(try fixture.videos() == before)
+    }
+
+    @Test func aDatabaseThatCannotBeWrittenIsNamed() throws {
+        let fixture = try BatchFixture("database: state/state.vdit.sqlite\n" + BatchFixture.seeds(2))
+        #expect(try fixture.vdit(["batch", "batch.yaml", "--only", "batch/1"]).status == 0)
+        let files = FileManager.default
+        for path in [fixture.folder.path, fixture.folder.path("out")] {
+            try files.setAttributes([.posixPermissions: 0o777], ofItemAtPath: path)
+        }
+        try files.setAttributes([.posixPermissions: 0o444], ofItemAtPath: fixture.folder.path("state/state.vdit.sqlite"))
+        try files.setAttributes([.posixPermissions: 0o555], ofItemAtPath: fixture.folder.path("state"))
+        let wrapper = geteuid() == 0 ? Self.asNobody : ""
+        let ended = try fixture.vdit(["batch", "batch.yaml"], wrapper: wrapper)
+        #expect([73, 77].contains(ended.status) && ended.errors.contains("state.vdit.sqlite: the run database cannot be"), "\(ended.errors)")
+    }
+
+    @Test func aModelCutShortBetweenTwoJobsFailsTheSecondByItsName() throws {
+        let fixture = try BatchFixture(BatchFixture.seeds(3))
+        let weights = fixture.folder.path("model/transformer/diffusion_pytorch_model.safetensors")
+        let whole = try #require(FileManager.default.contents(atPath: weights))
+        let plan = try fixture.plan()
+        let database = try RunDatabase(path: fixture.folder.path("state.vdit.sqlite"))
+        func run(_ onEvent: (BatchEvent) throws -> Void) throws -> BatchSummary {
+            let batch = Batch(plan, database: database, runner: RenderRunner())
+            try batch.prepare()
+            return try batch.run(stop: StopFlag(), onEvent: onEvent)
+        }
+        var finished = 0
+        let summary = try run { event in
+            guard case .done = event else { return }
+            finished += 1
+            if finished == 1 { try whole.prefix(whole.count / 2).write(to: URL(fileURLWithPath: weights)) }
+        }
+        #expect(summary.done == 1 && summary.failed == 2 && summary.exitCode == 1)
+        let errors = try database.status().compactMap(\.error)
+        #expect(errors.count == 2 && errors.allSatisfy { $0.contains("transformer/diffusion_pytorch_model.safetensors") }, "\(errors)")
+        try whole.write(to: URL(fileURLWithPath: weights))
+        #expect(try database.retry(plan.jobs.map(\.id)) == 3)
+        #expect(try run { _ in }.done == 3)
+    }
+
+    @Test func aJobLargerThanTheMemoryFailsAloneBeforeItStarts() throws {
+        let fixture = try BatchFixture(
+            "jobs:\n  - {name: a, seed: 1}\n  - {name: large, seed: 2, memory_limit: 10M}\n  - {name: b, seed: 3}")
+        let ended = try fixture.vdit(["batch", "batch.yaml"])
+        #expect(ended.status == 1 && ended.errors.contains("vdit: large: this run needs about"), "\(ended.errors)")
+        #expect(try fixture.videos().keys.sorted() == ["a-1.mkv", "b-3.mkv"])
+    }
+
+    @Test func withoutItsDatabaseABatchRecognisesWhatIsComplete() throws {
+        let fixture = try BatchFixture(BatchFixture.seeds(3))
+        #expect(try fixture.vdit(["batch", "batch.yaml", "-q"]).status == 0)
+        try FileManager.default.removeItem(atPath: fixture.database)
+        let again = try fixture.vdit(["batch", "batch.yaml"])
+        #expect(again.status == 0 && again.errors.contains("[3/3] batch/3: complete already"), "\(again.errors)")
+        // Not by its name alone: other settings, or other bytes, are another video.
+        #expect(try fixture.vdit(["batch", "batch.yaml", "--set", "defaults.steps=3"]).status == 73)
+    }
+
+    @Test func aDamagedCheckpointIsNotTrusted() throws {
+        let fixture = try BatchFixture(BatchFixture.seeds(1))
+        let plan = try fixture.plan()
+        try FileManager.default.createDirectory(atPath: fixture.folder.path("out"), withIntermediateDirectories: true)
+        try fixture.folder.write("no checkpoint", "out/batch-1.mkv.vdit-checkpoint")
+        let database = try RunDatabase(path: fixture.folder.path("state.vdit.sqlite"))
+        let batch = Batch(plan, database: database, runner: RenderRunner())
+        try batch.prepare()
+        #expect(try batch.run(stop: StopFlag()).done == 1)
+        #expect(try database.events().contains { $0.text.hasPrefix("begins anew") })
+    }
+}
