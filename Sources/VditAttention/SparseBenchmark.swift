@@ -23,7 +23,7 @@ public struct SparseBenchmark: Sendable {
         /// Token pairs kept over all.
         public let density: Double
         public let timing: Timing
-        /// Its time over `density · dense time`: 1 is proportional to the work.
+        /// Its fastest time over `density ·` the fastest dense one: 1 is proportional to the work.
         public let overhead: Double
     }
 
@@ -36,11 +36,13 @@ public struct SparseBenchmark: Sendable {
         public let firstPlanningSeconds: Double
         /// What gathering keys and values in the plan's order and blocks takes longer than in sequence.
         public let permutationSeconds: Double
+        /// The kernel, packing of keys included, and dense attention timed between its steps.
         public let attention: Timing
-        /// Planning and permutation over dense attention.
+        public let dense: Timing
+        /// The kernel's fastest time over `density ·` the fastest dense one.
+        public let overhead: Double
+        /// Planning and permutation over dense attention, medians.
         public let planningShare: Double
-        /// Everything over dense attention.
-        public let totalShare: Double
     }
 
     public struct Result: Sendable, Codable {
@@ -84,40 +86,49 @@ public struct SparseBenchmark: Sendable {
             let timing = Timing(seconds: seconds)
             return KernelRow(
                 block: mask.0, density: density, timing: timing,
-                overhead: timing.medianSeconds / (density * dense.medianSeconds))
+                overhead: timing.fastestSeconds / (density * dense.fastestSeconds))
         }
         var rows: [MethodRow] = []
-        for method in methods { rows.append(try run(method, call, repeats, dense.medianSeconds)) }
+        for method in methods { rows.append(try run(method, call, densePlan, repeats)) }
         return Result(
             tokens: layout.tokens, threads: pool.threads, instructionSet: "\(instructionSet)", dense: dense,
             kernel: kernel, methods: rows)
     }
 
     private func run(
-        _ method: ConfiguredMethod, _ call: AttentionCall, _ repeats: Int, _ denseSeconds: Double
+        _ method: ConfiguredMethod, _ call: AttentionCall, _ densePlan: AttentionPlan, _ repeats: Int
     ) throws(AttentionError) -> MethodRow {
         let context = try AttentionContext(method, layout: layout)
-        var plan = AttentionPlan.dense(tokens: layout.tokens)
         // The last is the sparse one, in a refresh too.
+        var plan = densePlan
         context.observer = { plan = $0.plans.last ?? plan }
         var rows: [AttentionStatistics.Row] = []
+        var denseSeconds: [Double] = []
         let count = max(1, repeats) + 1
         for step in 0..<count {
             _ = try context.attend(
                 AttentionCall(
                     q: call.q, k: call.k, v: call.v, layout: layout, site: call.site, step: step,
                     steps: count, pool: call.pool, instructionSet: call.instructionSet))
-            if let row = context.statistics.rows.last { rows.append(row) }
+            rows += context.statistics.rows.suffix(1)
+            if step > 0 {
+                denseSeconds.append(
+                    seconds { _ = blockSparseAttention(call, densePlan, values: precision.dtype) })
+            }
         }
+        let density = plan.density(tokens: layout.tokens)
         let planning = Timing(seconds: rows.dropFirst().map(\.planningSeconds))
-        let attention = Timing(seconds: rows.dropFirst().map(\.attentionSeconds))
-        let permutation = max(
-            0, packing(plan, call, repeats) - packing(.dense(tokens: layout.tokens), call, repeats))
+        let sparse = rows.dropFirst().filter { $0.fullCalls == 0 }
+        let attention = Timing(
+            seconds: (sparse.isEmpty ? Array(rows.dropFirst()) : sparse).map(\.attentionSeconds))
+        let dense = Timing(seconds: denseSeconds)
+        let permutation = max(0, packing(plan, call, repeats) - packing(densePlan, call, repeats))
         return MethodRow(
-            method: method.name, density: plan.density(tokens: layout.tokens), planning: planning,
+            method: method.name, density: density, planning: planning,
             firstPlanningSeconds: rows[0].planningSeconds, permutationSeconds: permutation,
-            attention: attention, planningShare: (planning.medianSeconds + permutation) / denseSeconds,
-            totalShare: (planning.medianSeconds + attention.medianSeconds) / denseSeconds)
+            attention: attention, dense: dense,
+            overhead: attention.fastestSeconds / (density * dense.fastestSeconds),
+            planningShare: (planning.medianSeconds + permutation) / dense.medianSeconds)
     }
 
     private func packing(_ plan: AttentionPlan, _ call: AttentionCall, _ repeats: Int) -> Double {
@@ -133,4 +144,8 @@ public struct SparseBenchmark: Sendable {
         body()
         return start.duration(to: .now).seconds
     }
+}
+
+extension Timing {
+    fileprivate var fastestSeconds: Double { seconds.min() ?? medianSeconds }
 }

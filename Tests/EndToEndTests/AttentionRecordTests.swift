@@ -1,0 +1,64 @@
+import Testing
+import TestSupport
+import VDiT
+
+@Suite struct AttentionRecordTests {
+    let folder: TemporaryDirectory
+
+    init() throws { folder = try TemporaryDirectory() }
+
+    private func job(_ method: String, _ options: [String: String] = [:]) throws -> RenderJob {
+        var job = RenderJob(
+            model: Golden.sample("wan-mini"),
+            promptEmbedding: Golden.sample("prompts/01-red-ball-right.safetensors"),
+            destination: VideoDestination(
+                path: folder.path("out.y4m"), options: VideoOptions(frameRate: try FrameRate(16))))
+        job.request.width = 96
+        job.request.height = 64
+        job.request.numFrames = 9
+        job.request.steps = 4
+        job.request.seed = 3
+        job.request.threads = 2
+        job.request.sparse = method
+        job.request.sparseOptions = options
+        return job
+    }
+
+    @Test func everyStepAndLayerIsInTheRecordAndAddsUp() throws {
+        let renderer = try Renderer(
+            job("rettention", ["dense-steps": "1", "refresh-every": "100", "positions-per-block": "4"]))
+        let record = try renderer.run()
+        let attention = try #require(record.attention)
+        let rows = try #require(attention.perLayer)
+        let layers = renderer.model.config.layers
+        #expect(rows.count == 4 * layers)
+        #expect(rows.map(\.step) == (0..<4).flatMap { step in (0..<layers).map { _ in step } })
+        // One dense step, one that refreshes, two sparse ones.
+        #expect(rows[..<layers].allSatisfy { $0.work == 1 && $0.density == nil })
+        let density = try #require(attention.densityMean)
+        #expect(rows[layers..<2 * layers].allSatisfy { abs($0.work - 1 - density) < 1e-9 })
+        #expect(rows[(2 * layers)...].allSatisfy { abs($0.work - density) < 1e-9 && $0.density == $0.work })
+        #expect(abs((attention.work ?? 0) - (2 + 3 * density) / 4) < 1e-9)
+        #expect(abs((attention.workDense ?? 0) - 0.25) < 1e-9)
+        #expect(abs((attention.workRefresh ?? 0) - (1 + density) / 4) < 1e-9)
+        let saved = renderer.estimate.selfAttentionFLOPs * Double(renderer.estimate.calls) * (1 - (2 + 3 * density) / 4)
+        #expect(abs((attention.flopsSaved ?? 0) / saved - 1) < 1e-9)
+        #expect(try #require(attention.stateBytes) == attention.predictedStateBytes)
+    }
+
+    @Test func whatAMethodLearnsCountsAgainstTheLimit() throws {
+        let dense = try Renderer(job("dense")).estimate.peakBytes
+        var job = try job("rettention")
+        job.memoryLimit = dense + 1024
+        let failure = #expect(throws: PipelineError.self) { _ = try Renderer(job) }
+        #expect(failure?.kind == .osError)
+        #expect(failure?.description.contains("rettention learns") == true)
+    }
+
+    @Test func aRunWhoseEveryCallIsDenseSaysSo() throws {
+        for options in [["dense-steps": "4"], ["dense-layers": "99"], ["dense-steps": "100%"]] {
+            #expect(try Renderer(job("radial", options)).notices.contains { $0.contains("every call of this run is dense") })
+        }
+        #expect(try Renderer(job("radial")).notices.allSatisfy { !$0.contains("is dense") })
+    }
+}
