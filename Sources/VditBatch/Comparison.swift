@@ -205,6 +205,8 @@ public struct Comparison {
     ) throws -> ComparisonResults {
         for notice in notices { try onEvent(.notice(notice)) }
         let pool = WorkPool(threads: first.settings.threads)
+        let loaded = try LoadedModel(
+            first.model, threads: first.settings.threads, precision: first.settings.precision)
         var rows: [ComparisonRow] = []
         for (index, cell) in cells.enumerated() {
             let title = "\(Self.name(of: cell.renderer.job.promptEmbedding)), seed "
@@ -215,7 +217,7 @@ public struct Comparison {
                 continue
             }
             try onEvent(.begins(title, index: index + 1, of: cells.count))
-            let record = try cell.renderer.run(stop: stop) { try onEvent(.render($0)) }
+            let record = try cell.renderer.run(using: loaded, stop: stop) { try onEvent(.render($0)) }
             let row = try measure(cell, record, pool)
             rows.append(row)
             try onEvent(.finished(row))

@@ -118,7 +118,7 @@ final class CompareProgress {
         case .notice(let text): progress.handle(.notice(text))
         case .begins(let title, let index, let count): say("[\(index)/\(count)] \(title)")
         case .kept(let title, let index, let count): say("[\(index)/\(count)] \(title): finished already")
-        case .render(.finished), .render(.notice): break
+        case .render(.finished), .render(.notice), .render(.loaded): break
         case .render(let event): progress.handle(event)
         case .finished(let row):
             let psnr = row.quality.map { $0.psnr.map { "PSNR \(($0 * 100).rounded() / 100) dB" } ?? "identical to dense" }
