@@ -31,7 +31,7 @@ public struct Estimate: Sendable, Equatable {
 
     /// With transformers and decoder loaded at the same time, as a process that makes several videos has them.
     public var residentBytes: Int {
-        Self.processBytes + samplerBytes + weightBytes + activationBytes + methodBytes + decoderBytes
+        Self.processBytes + samplerBytes + weightBytes + activationBytes + 2 * methodBytes + decoderBytes
     }
 
     /// Code, libraries and the threads' scratch.

@@ -19,8 +19,8 @@ struct Attend: ParsableCommand {
             'query_order', 'key_order', 'query_offsets', 'key_offsets', 'row_start',
             'key_blocks', such as 'key_blocks.<step>.<head>'. docs/methods.md explains them.
 
-            The method runs from the first step on, without the dense ones of a render, unless
-            --dense-steps or --dense-layers ask for them.
+            The method runs from the first step on, without the dense ones of a render,
+            unless --dense-steps or --dense-layers ask for them.
             """)
 
     @OptionGroup(title: "Method") var method: MethodOptions

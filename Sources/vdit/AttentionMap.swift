@@ -12,10 +12,11 @@ struct AttentionMapCommand: ParsableCommand {
                   --prompt-embedding samples/prompts/01-red-ball-right.safetensors \\
                   --step 5 --layer 3 --head 0 --sparse radial --density 0.3 -o map.png
 
-            From left to right: the true attention by blocks, the blocks that are kept, and the
-            attention that is kept; without --head a row for every head. The table says which
-            part of the softmax mass is kept (recall) and how far the output is from dense
-            attention's, corrections included. A .safetensors file holds the numbers.
+            From left to right: the true attention by blocks, the blocks that are kept,
+            and the attention that is kept; without --head, for every head. The table
+            says which part of the softmax mass is kept (recall) and how far the output
+            is from dense attention's, corrections included. A .safetensors file holds
+            the numbers.
             """)
 
     @Option(

@@ -10,9 +10,9 @@ struct BenchSparse: ParsableCommand {
               vdit bench sparse --heads 12 --tokens 14040 --head-dim 128
 
             First the kernel on random block masks, then each method on random operands:
-            planning (after a first call, as in a run) and the gathering of keys in its order,
-            as parts of dense attention. Overhead is the kernel's time over density · dense
-            time, both at their fastest.
+            planning (after a first call, as in a run) and the gathering of keys in its
+            order, as parts of dense attention. Overhead is the kernel's time over
+            density · dense time, both at their fastest.
             """)
 
     @Option(name: .long, parsing: .unconditional) var heads = 12

@@ -5,7 +5,7 @@ struct Mask: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Draw the block mask of a sparse method.",
         discussion: """
-            A static mask follows from the token grid; 81 frames of 320×192 are 21×12×20 tokens:
+            A static mask follows from the token grid, here that of 81 frames of 320×192:
 
               vdit mask --sparse radial --frames 21 --height 12 --width 20 -o radial.png
 
@@ -17,8 +17,8 @@ struct Mask: ParsableCommand {
                   --step 5 --layer 3 --head 0 -o svg2.png
 
             Rows are queries, columns keys, kept blocks dark, lines the borders of frames.
-            A .npy file is the mask itself, bool [query blocks, key blocks], or [heads, …];
-            a .safetensors file has 'mask' and the plan.
+            A .npy file is the mask itself, bool [query blocks, key blocks], or
+            [heads, …]; a .safetensors file has 'mask' and the plan.
             """)
 
     @OptionGroup(title: "Method") var method: MethodOptions
