@@ -1,3 +1,5 @@
+import VditTensor
+
 /// A sparse method as a person chooses it: what it does, where it comes from, what can be set.
 public struct MethodDescription: Sendable {
     public struct Paper: Sendable, Equatable {

@@ -11,7 +11,7 @@ struct Report {
 
     /// Makes all of it from the lossless clips; what was there is replaced.
     func write(threads: Int) throws {
-        try ReportFolder.make("\(folder)/\(ReportFolder.pictures)")
+        try createDirectory("\(folder)/\(ReportFolder.pictures)")
         let clips = try results.clips.map {
             try ReportClip($0, folder: folder, frameRate: frameRate, threads: threads)
         }

@@ -23,17 +23,7 @@ struct ReportFolder {
                 path, found: "a folder with other files",
                 expected: "a new or empty folder, or one of an earlier comparison", kind: .cannotCreate)
         }
-        try Self.make("\(path)/\(Self.clips)")
-    }
-
-    static func make(_ path: String) throws(PipelineError) {
-        do {
-            try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
-        } catch {
-            throw .invalid(
-                path, found: "a folder that cannot be created", expected: "a writable place",
-                kind: .cannotCreate)
-        }
+        try createDirectory("\(path)/\(Self.clips)")
     }
 
     /// Runs work as the only comparison in this folder, after removing what a killed one left half-written.

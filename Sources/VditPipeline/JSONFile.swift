@@ -37,7 +37,7 @@ func decodeJSON<Value: Decodable>(
 /// Creates a folder and those above it where they do not exist.
 ///
 /// - Throws: `PipelineError.invalid` (73) when it cannot be created or the path is no folder.
-func createDirectory(_ path: String) throws(PipelineError) {
+public func createDirectory(_ path: String) throws(PipelineError) {
     var isDirectory: ObjCBool = false
     if FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory), isDirectory.boolValue {
         return

@@ -73,19 +73,3 @@ public struct MethodOptionValues: Sendable, Equatable {
     func isOn(_ name: String) -> Bool { text(name) == "on" }
     func steps(_ name: String) -> DenseSchedule.Steps { MethodOption.Kind.steps(text(name)) ?? .count(0) }
 }
-
-/// The least number of edits that make one word of the other.
-func editDistance(_ a: String, _ b: String) -> Int {
-    let b = Array(b)
-    var row = Array(0...b.count)
-    for (i, letter) in a.enumerated() {
-        var diagonal = row[0]
-        row[0] = i + 1
-        for j in b.indices {
-            let change = diagonal + (letter == b[j] ? 0 : 1)
-            diagonal = row[j + 1]
-            row[j + 1] = min(change, diagonal + 1, row[j] + 1)
-        }
-    }
-    return row[b.count]
-}
