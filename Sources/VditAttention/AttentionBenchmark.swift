@@ -75,8 +75,9 @@ public struct AttentionBenchmark: Sendable {
     public func run(repeats: Int, pool: WorkPool, instructionSet: InstructionSet) -> Result {
         let (call, plan) = prepare(pool: pool, instructionSet: instructionSet)
         let output = blockSparseAttention(call, plan, values: precision.dtype)
+        let buffers = TensorPool()
         let timing = Timing(repeats: repeats) {
-            _ = blockSparseAttention(call, plan, values: precision.dtype)
+            _ = blockSparseAttention(call, plan, values: precision.dtype, buffers: buffers)
         }
         let density = plan.density(tokens: tokens)
         let flops = 4 * density * Double(heads) * Double(tokens) * Double(tokens) * Double(headDim)

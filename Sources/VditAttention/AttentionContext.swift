@@ -19,6 +19,7 @@ public final class AttentionContext {
     public let refusal: AttentionError?
     private let densePlan: AttentionPlan
     private var sites: [AttentionSite: any SparseMethod] = [:]
+    private let buffers = TensorPool()
     public private(set) var statistics = AttentionStatistics()
 
     /// One attention as it was computed.
@@ -85,7 +86,7 @@ public final class AttentionContext {
         func run(_ plan: AttentionPlan, _ type: DType, _ cost: inout AttentionStatistics.Row) -> AttentionOutput {
             plans.append(plan)
             let start = clock.now
-            let output = blockSparseAttention(call, plan, values: type)
+            let output = blockSparseAttention(call, plan, values: type, buffers: buffers)
             cost.attentionSeconds += start.duration(to: clock.now).seconds
             cost.computedPairs += plan.pairs(heads: call.heads)
             return output

@@ -6,8 +6,10 @@ import VditTensor
 ///   - dtype: element type of the values, f32 or bf16.
 ///   - kernel: the kernel to compute with; by default that of the call's instruction set, with products in
 ///     the type of `q`.
+///   - buffers: where packed keys and the output live; kept by whoever calls again and again.
 public func blockSparseAttention(
-    _ call: AttentionCall, _ plan: AttentionPlan, values dtype: DType, kernel: AttentionKernel? = nil
+    _ call: AttentionCall, _ plan: AttentionPlan, values dtype: DType, kernel: AttentionKernel? = nil,
+    buffers: TensorPool = TensorPool()
 ) -> AttentionOutput {
     precondition(plan.heads.count == 1 || plan.heads.count == call.heads)
     for head in plan.heads { head.require(tokens: call.tokens) }
@@ -15,20 +17,19 @@ public func blockSparseAttention(
     let packed = PackedKeys(
         k: call.k, v: call.v,
         blocks: plan.heads.map { KeyBlocks(order: $0.keyOrder, offsets: $0.keyOffsets, kernel: kernel) },
-        kernel: kernel, pool: call.pool)
-    // Zero is what a query that keeps no key gets.
-    let values = Tensor(dtype, [call.tokens, call.heads, call.headDim])
-    let logSumExp = Tensor(.f32, [call.heads, call.tokens])
+        kernel: kernel, pool: call.pool, buffers: buffers)
+    let values = buffers.tensor(dtype, [call.tokens, call.heads, call.headDim])
+    let logSumExp = buffers.tensor(.f32, [call.heads, call.tokens])
     let items = workItems(plan, heads: call.heads)
     call.pool.run(items.count) { index, scratch in
         let item = items[index]
         let head = plan.head(item.head)
         let kept = head.kept(item.block)
         if kept.isEmpty {
-            logSumExp[item.head].withMutableFloats { row in
-                for position in item.positions {
-                    row[head.queryOrder.map { Int($0[position]) } ?? position] = -.infinity
-                }
+            for position in item.positions {
+                let token = head.queryOrder.map { Int($0[position]) } ?? position
+                logSumExp[item.head].withMutableFloats { $0[token] = -.infinity }
+                values[token][item.head].fill(byte: 0)
             }
         } else {
             packed.attend(

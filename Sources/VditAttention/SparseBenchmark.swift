@@ -70,13 +70,14 @@ public struct SparseBenchmark: Sendable {
         }
         let (call, densePlan) = random(128, 1)
         let masks = blocks.flatMap { block in densities.map { (block, random(block, $0).1) } }
+        let buffers = TensorPool()
         var denseSeconds: [Double] = []
         var maskSeconds = [[Double]](repeating: [], count: masks.count)
         for round in 0...max(1, repeats) {
-            let dense = seconds { _ = blockSparseAttention(call, densePlan, values: precision.dtype) }
+            let dense = seconds { _ = blockSparseAttention(call, densePlan, values: precision.dtype, buffers: buffers) }
             if round > 0 { denseSeconds.append(dense) }
             for (index, (_, plan)) in masks.enumerated() {
-                let sparse = seconds { _ = blockSparseAttention(call, plan, values: precision.dtype) }
+                let sparse = seconds { _ = blockSparseAttention(call, plan, values: precision.dtype, buffers: buffers) }
                 if round > 0 { maskSeconds[index].append(sparse) }
             }
         }
@@ -102,6 +103,7 @@ public struct SparseBenchmark: Sendable {
         // The last is the sparse one, in a refresh too.
         var plan = densePlan
         context.observer = { plan = $0.plans.last ?? plan }
+        let buffers = TensorPool()
         var rows: [AttentionStatistics.Row] = []
         var denseSeconds: [Double] = []
         let count = max(1, repeats) + 1
@@ -113,7 +115,7 @@ public struct SparseBenchmark: Sendable {
             rows += context.statistics.rows.suffix(1)
             if step > 0 {
                 denseSeconds.append(
-                    seconds { _ = blockSparseAttention(call, densePlan, values: precision.dtype) })
+                    seconds { _ = blockSparseAttention(call, densePlan, values: precision.dtype, buffers: buffers) })
             }
         }
         let density = plan.density(tokens: layout.tokens)
@@ -134,8 +136,10 @@ public struct SparseBenchmark: Sendable {
     private func packing(_ plan: AttentionPlan, _ call: AttentionCall, _ repeats: Int) -> Double {
         let kernel = AttentionKernel(call.instructionSet, operands: precision.dtype)
         let blocks = plan.heads.map { KeyBlocks(order: $0.keyOrder, offsets: $0.keyOffsets, kernel: kernel) }
+        let buffers = TensorPool()
         return Timing(repeats: repeats) {
-            _ = PackedKeys(k: call.k, v: call.v, blocks: blocks, kernel: kernel, pool: call.pool)
+            _ = PackedKeys(
+                k: call.k, v: call.v, blocks: blocks, kernel: kernel, pool: call.pool, buffers: buffers)
         }.medianSeconds
     }
 

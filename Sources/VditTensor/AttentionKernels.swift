@@ -118,8 +118,10 @@ public struct PackedKeys: Sendable {
     ///   - bias: `[heads, keys]` f32, added to the scaled scores of each key; nil for none. The logarithm of
     ///     the number of tokens a pooled key stands for.
     ///   - blocks: one entry per head, or one that all heads share, made for the same kernel.
+    ///   - buffers: where the packed copies live.
     public init(
-        k: Tensor, v: Tensor, bias: Tensor? = nil, blocks: [KeyBlocks], kernel: AttentionKernel, pool: WorkPool
+        k: Tensor, v: Tensor, bias: Tensor? = nil, blocks: [KeyBlocks], kernel: AttentionKernel, pool: WorkPool,
+        buffers: TensorPool = TensorPool()
     ) {
         precondition(k.rank == 3 && k.shape == v.shape && k.shape[1] >= 1)
         precondition(bias.map { $0.dtype == .f32 && $0.shape == Array(k.shape.prefix(2)) } ?? true)
@@ -147,8 +149,8 @@ public struct PackedKeys: Sendable {
         self.firstPanel = firstPanel
 
         let size = Int(kernel.table.pointee.panel_bytes(Int32(headDim)))
-        let packedKeys = Tensor(.u8, [firstPanel[heads] * size])
-        let packedValues = Tensor(.u8, [firstPanel[heads] * size])
+        let packedKeys = buffers.tensor(.u8, [firstPanel[heads] * size])
+        let packedValues = buffers.tensor(.u8, [firstPanel[heads] * size])
         let perPanel = Int(kernel.table.pointee.keys_per_panel)
         let packedBias = bias.map { _ in Tensor(.f32, [firstPanel[heads] * perPanel]) }
         let dim = Int32(headDim)

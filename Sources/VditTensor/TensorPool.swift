@@ -1,27 +1,39 @@
+import Synchronization
+
 /// Memory that comes back by itself: a tensor taken from here is free again when its last view is gone.
 ///
-/// For one thread. The pool keeps what it ever handed out until it goes away itself, so it holds at most
-/// as much as was alive at once, by size.
-public final class TensorPool {
-    private var storages: [Int: [Storage]] = [:]
+/// The pool keeps what it ever handed out until it goes away itself, so it holds at most as much as was
+/// alive at once, by size; sizes are rounded up by a sixteenth at most, so that those that vary a little
+/// share.
+public final class TensorPool: Sendable {
+    private let storages = Mutex<[Int: [Storage]]>([:])
 
     public init() {}
 
     /// Bytes handed out and kept.
     public var byteCount: Int {
-        storages.reduce(0) { $0 + $1.key * $1.value.count }
+        storages.withLock { $0.reduce(0) { $0 + $1.key * $1.value.count } }
     }
 
     /// A tensor with arbitrary contents.
     public func tensor(_ dtype: DType, _ shape: [Int]) -> Tensor {
-        let bytes = shape.reduce(1, *) * dtype.byteCount
-        var candidates = storages.removeValue(forKey: bytes) ?? []
-        defer { storages[bytes] = candidates }
-        for index in candidates.indices where isKnownUniquelyReferenced(&candidates[index]) {
-            return Tensor(dtype, shape, storage: candidates[index], byteOffset: 0)
+        let bytes = Self.rounded(shape.reduce(1, *) * dtype.byteCount)
+        let storage = storages.withLock { storages in
+            var candidates = storages.removeValue(forKey: bytes) ?? []
+            defer { storages[bytes] = candidates }
+            for index in candidates.indices where isKnownUniquelyReferenced(&candidates[index]) {
+                return candidates[index]
+            }
+            let storage = Storage(byteCount: bytes)
+            candidates.append(storage)
+            return storage
         }
-        let storage = Storage(byteCount: bytes)
-        candidates.append(storage)
         return Tensor(dtype, shape, storage: storage, byteOffset: 0)
+    }
+
+    /// Five bits of a size and zeros.
+    private static func rounded(_ bytes: Int) -> Int {
+        let step = 1 << max(6, Int.bitWidth - bytes.leadingZeroBitCount - 5)
+        return (bytes + step - 1) / step * step
     }
 }

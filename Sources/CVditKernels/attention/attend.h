@@ -82,8 +82,10 @@ VDIT_INLINE void value_tile(
     for (int p = 0; p < count; p++) {
         const uint32_t *values = panels[p].values + first_group * UNITS * GROUP;
         const uint32_t *row = (const uint32_t *)weights + p * UNITS;
+        // Weights beyond the last key are zero.
+        int32_t units = (panels[p].count + ELEMENTS - 1) / ELEMENTS;
 #pragma clang loop unroll_count(2)
-        for (int32_t u = 0; u < UNITS; u++) {
+        for (int32_t u = 0; u < units; u++) {
             vec line[WIDE * VECTORS];
 #pragma clang loop unroll(full)
             for (int v = 0; v < groups * VECTORS; v++)
@@ -104,13 +106,17 @@ VDIT_INLINE void value_tile(
 
 /// Adds the biases and hides what a panel holds beyond its keys.
 static void adjust(int32_t rows, const key_panel *panels, int count, float *scores) {
-    for (int p = 0; p < count; p++)
-        for (int r = 0; r < rows; r++) {
-            float *row = scores + r * CHUNK + p * PANEL;
-            if (panels[p].bias)
-                for (int k = 0; k < panels[p].count; k++) row[k] += panels[p].bias[k] * LOG2_E;
-            for (int k = panels[p].count; k < PANEL; k++) row[k] = MASKED;
-        }
+    for (int p = 0; p < count; p++) {
+        if (!needs_adjusting(&panels[p])) continue;
+        float adjustment[PANEL] __attribute__((aligned(64)));
+        adjustments(&panels[p], LOG2_E, adjustment);
+        for (int r = 0; r < rows; r++)
+#pragma clang loop unroll(full)
+            for (int i = 0; i < PANEL; i += LANES) {
+                float *at = scores + r * CHUNK + p * PANEL + i;
+                v_store(at, v_add(v_load(at), v_load(adjustment + i)));
+            }
+    }
 }
 
 static __attribute__((noinline)) void rescale(const work *w, int32_t row, float reference) {
@@ -165,7 +171,7 @@ static void attend_chunk(const work *w, int32_t rows, const chunk *keys) {
     int p = 0, count = keys->count;
     for (; p + WIDE <= count; p += WIDE) score_rows(WIDE, w, rows, panels + p, w->scores + p * PANEL);
     for (; p < count; p++) score_rows(1, w, rows, panels + p, w->scores + p * PANEL);
-    if (needs_adjusting(keys)) adjust(rows, panels, count, w->scores);
+    adjust(rows, panels, count, w->scores);
     for (int32_t row = 0; row < rows; row++) weigh(w, row, count);
     int32_t group = 0, groups = w->columns / GROUP;
     for (; group + WIDE <= groups; group += WIDE) value_rows(WIDE, w, rows, panels, count, group);

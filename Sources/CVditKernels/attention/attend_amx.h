@@ -101,16 +101,15 @@ static void score(const work *w, tile_file *tiles, step s) {
 
 /// Adds the biases and hides what a panel holds beyond its keys.
 static void adjust(const work *w, step s) {
+    int32_t rows = row_tiles(w, s.strip) * GROUP;
     for (int p = 0; p < s.keys->count; p++) {
-        const key_panel *panel = &s.keys->panels[p];
-        for (int key = 0; key < PANEL; key++) {
-            float *column = w->scores[s.parity] + (p * 4 + key / GROUP * 2) * TILE + key % GROUP;
-            for (int row = 0; row < STRIP; row++) {
-                if (key >= panel->count)
-                    column[row * GROUP] = MASKED;
-                else if (panel->bias)
-                    column[row * GROUP] += panel->bias[key] * (LOG2_E / w->scale);
-            }
+        if (!needs_adjusting(&s.keys->panels[p])) continue;
+        float adjustment[PANEL] __attribute__((aligned(64)));
+        adjustments(&s.keys->panels[p], LOG2_E / w->scale, adjustment);
+        for (int group = 0; group < PANEL / GROUP; group++) {
+            float *scores = w->scores[s.parity] + (p * 4 + group * 2) * TILE;
+            vec line = v_load(adjustment + group * GROUP);
+            for (int32_t row = 0; row < rows; row++, scores += GROUP) v_store(scores, v_add(v_load(scores), line));
         }
     }
 }
@@ -158,7 +157,7 @@ static void weigh_tile(const work *w, const float *scores, int panels, int32_t r
 
 /// Second phase: weights of the step.
 static void weigh(const work *w, step s) {
-    if (needs_adjusting(s.keys)) adjust(w, s);
+    adjust(w, s);
     for (int tile = 0; tile < row_tiles(w, s.strip); tile++)
         weigh_tile(
             w, w->scores[s.parity] + tile * TILE, s.keys->count, s.strip * STRIP + tile * 16,

@@ -44,11 +44,14 @@ static int next_chunk(const vdit_attend_call *call, const chunk *last, chunk *ne
     return count;
 }
 
-/// Whether the scores need biases added or what is no key masked.
-VDIT_INLINE int needs_adjusting(const chunk *keys) {
-    int result = 0;
-    for (int p = 0; p < keys->count; p++) result |= keys->panels[p].count < PANEL || keys->panels[p].bias;
-    return result;
+/// Whether a panel's scores need biases added or what is no key masked.
+VDIT_INLINE int needs_adjusting(const key_panel *panel) { return panel->count < PANEL || panel->bias; }
+
+/// What is added to the scores of a panel's keys: the biases times `scale`; MASKED where there is no key, which
+/// leaves nothing of the zero that is the score there.
+VDIT_INLINE void adjustments(const key_panel *panel, float scale, float to[PANEL]) {
+    for (int key = 0; key < PANEL; key++)
+        to[key] = key >= panel->count ? MASKED : panel->bias ? panel->bias[key] * scale : 0;
 }
 
 /// sums / total to the row's place.

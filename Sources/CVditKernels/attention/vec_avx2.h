@@ -8,6 +8,7 @@ VDIT_INLINE vec v_set(float x) { return _mm256_set1_ps(x); }
 VDIT_INLINE vec v_load(const void *from) { return _mm256_load_ps(from); }
 VDIT_INLINE void v_store(float *to, vec x) { _mm256_store_ps(to, x); }
 VDIT_INLINE vec v_broadcast(const uint32_t *unit) { return _mm256_broadcast_ss((const float *)unit); }
+VDIT_INLINE vec v_add(vec a, vec b) { return _mm256_add_ps(a, b); }
 VDIT_INLINE vec v_sub(vec a, vec b) { return _mm256_sub_ps(a, b); }
 VDIT_INLINE vec v_mul(vec a, vec b) { return _mm256_mul_ps(a, b); }
 VDIT_INLINE vec v_max(vec a, vec b) { return _mm256_max_ps(a, b); }

@@ -8,6 +8,7 @@ VDIT_INLINE vec v_set(float x) { return _mm512_set1_ps(x); }
 VDIT_INLINE vec v_load(const void *from) { return _mm512_load_ps(from); }
 VDIT_INLINE void v_store(float *to, vec x) { _mm512_store_ps(to, x); }
 VDIT_INLINE vec v_broadcast(const uint32_t *unit) { return _mm512_broadcastss_ps(_mm_load_ss((const float *)unit)); }
+VDIT_INLINE vec v_add(vec a, vec b) { return _mm512_add_ps(a, b); }
 VDIT_INLINE vec v_sub(vec a, vec b) { return _mm512_sub_ps(a, b); }
 VDIT_INLINE vec v_mul(vec a, vec b) { return _mm512_mul_ps(a, b); }
 VDIT_INLINE vec v_multiply_sub(vec a, vec b, vec c) { return _mm512_fmsub_ps(a, b, c); }
