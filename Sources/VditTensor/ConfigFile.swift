@@ -3,13 +3,16 @@ import Foundation
 /// A JSON object of settings (`config.json`, `scheduler_config.json`, `model_index.json`), read with checks.
 ///
 /// Every getter throws `TensorError.malformed` naming the file, the key, what was found and what was
-/// expected. JSON null counts as absent.
+/// expected. JSON null counts as absent. `NaN` and the infinities, which Python writes bare, may stand at keys nobody
+/// asks for.
 public struct ConfigFile: Sendable {
     public let path: String
     private let values: [String: Value]
 
     private enum Value: Sendable {
         case string(String), number(Double), bool(Bool), list([Value]), object, null
+        /// A value with a number in it that is none.
+        case nonFinite(String)
 
         init(_ any: Any) {
             switch any {
@@ -32,6 +35,7 @@ public struct ConfigFile: Sendable {
             case .list(let list): "a list of \(list.count)"
             case .object: "an object"
             case .null: "null"
+            case .nonFinite(let text): text
             }
         }
     }
@@ -41,19 +45,32 @@ public struct ConfigFile: Sendable {
         self.path = path
         let bytes = try InputFile.contents(of: path, limit: 4 << 20)
         // Foundation keeps one of two equal keys silently, accepts trailing commas and says nothing of places.
-        var scanner = try JSONScanner(bytes, path: path, part: "content")
+        var scanner = try JSONScanner(bytes, path: path, part: "content", nonFinite: .passOver)
         var keys: Set<String> = []
+        var nonFinite: [String: Value] = [:]
         try scanner.beginObject()
         while let key = try scanner.nextKey() {
             if !keys.insert(key).inserted {
                 throw .malformed(path: path, field: key.shortened, found: "two entries", expected: "one")
             }
+            let before = scanner.nonFiniteNumbers.count
             try scanner.skipValue()
+            if let place = scanner.nonFiniteNumbers.dropFirst(before).first {
+                nonFinite[key] = .nonFinite(String(decoding: bytes[place], as: UTF8.self))
+            }
         }
         try scanner.end()
-        guard let any = try? JSONSerialization.jsonObject(with: Data(bytes)), let object = any as? [String: Any]
+        // Foundation knows no such numbers.
+        var text: [UInt8] = []
+        var end = 0
+        for place in scanner.nonFiniteNumbers {
+            text += bytes[end..<place.lowerBound] + Array("null".utf8)
+            end = place.upperBound
+        }
+        text += bytes[end...]
+        guard let any = try? JSONSerialization.jsonObject(with: Data(text)), let object = any as? [String: Any]
         else { throw .malformed(path: path, field: "content", found: "no JSON object", expected: "one") }
-        values = object.mapValues(Value.init)
+        values = object.mapValues(Value.init).merging(nonFinite) { $1 }
     }
 
     private func present(_ key: String) -> Value? {

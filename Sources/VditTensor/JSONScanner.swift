@@ -12,12 +12,21 @@ public struct JSONScanner {
     private var position = 0
     /// Just inside an opening bracket, where no comma may come.
     private var first = false
+    private let nonFinite: NonFinite
+    /// Where `NaN`, `Infinity` and `-Infinity` stand in what `skipValue` passed over.
+    private(set) var nonFiniteNumbers: [Range<Int>] = []
+
+    /// What to do about `NaN`, `Infinity` and `-Infinity`, which are no JSON but which Python writes.
+    public enum NonFinite: Sendable { case refuse, passOver }
 
     /// - Parameters:
     ///   - path: the file to name in errors.
     ///   - part: the part of it that `bytes` is, for errors.
     /// - Throws: `TensorError.malformed` when `bytes` is not UTF-8.
-    public init(_ bytes: [UInt8], path: String, part: String) throws(TensorError) {
+    public init(
+        _ bytes: [UInt8], path: String, part: String, nonFinite: NonFinite = .refuse
+    ) throws(TensorError) {
+        self.nonFinite = nonFinite
         self.bytes = bytes
         self.path = path
         self.part = part
@@ -132,7 +141,7 @@ public struct JSONScanner {
                 try literal("null")
                 continue
             default:
-                try skipNumber()
+                if nonFinite == .refuse || !skipNonFinite() { try skipNumber() }
                 continue
             }
             if closers.count > 128 { throw unexpected("nesting of at most 128") }
@@ -191,6 +200,15 @@ public struct JSONScanner {
             if peek != text.utf8Start[index] { throw unexpected("\(text)") }
             position += 1
         }
+    }
+
+    private mutating func skipNonFinite() -> Bool {
+        for name in ["NaN", "Infinity", "-Infinity"] where bytes[position...].starts(with: name.utf8) {
+            nonFiniteNumbers.append(position..<position + name.utf8.count)
+            position += name.utf8.count
+            return true
+        }
+        return false
     }
 
     private mutating func skipNumber() throws(TensorError) {

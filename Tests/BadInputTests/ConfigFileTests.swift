@@ -32,11 +32,30 @@ import VDiT
 
     @Test(arguments: [
         ("", "an object"), ("[]", "an object"), ("{\"a\": 1,}", "byte 8"), ("{\"a\": 01}", "zeros"),
-        ("{\"layers\": 1, \"layers\": 2}", "layers: found two entries"), ("{\"a\": NaN}", "a JSON value"),
+        ("{\"layers\": 1, \"layers\": 2}", "layers: found two entries"), ("{\"a\": Nan}", "a JSON value"), ("{\"a\": -Inf}", "a JSON value"), ("{NaN: 1}", "double quotes"),
         ("{} {}", "the end"), ("{\"a\": \(String(repeating: "[", count: 5000))", "nesting"),
     ])
     func whatIsNoJSONObjectIsRefused(text: String, part: String) throws {
         expectFailure(try directory.write(text, "config.json"), .badData, part)
+    }
+
+    /// Python's json module writes them, and diffusers has such defaults.
+    @Test(arguments: ["NaN", "Infinity", "-Infinity", "[1, NaN]", "{\"b\": [-Infinity]}"])
+    func numbersThatAreNoneMayStandWhereNobodyLooks(value: String) throws {
+        let file = try ConfigFile(
+            path: directory.write("{\"a\": \(value), \"b\": [1, 2], \"c\": \"NaN\"}", "config.json"))
+        #expect(try file.numbersIfPresent("b") == [1, 2] && file.stringIfPresent("c") == "NaN")
+        let found = value.firstMatch(of: /-?[NI]\w+/).map { String($0.output) } ?? "?"
+        func expectRefusal(_ read: () throws -> Void) {
+            let error = #expect(throws: TensorError.self, performing: read)
+            #expect(error?.kind == .badData)
+            #expect(error?.description.contains("config.json: a: found \(found), expected") == true, "\(error as Any)")
+        }
+        expectRefusal { _ = try file.numberIfPresent("a", -1...1) }
+        expectRefusal { _ = try file.integerIfPresent("a", 0...1) }
+        expectRefusal { _ = try file.numbersIfPresent("a") }
+        expectRefusal { _ = try file.boolIfPresent("a") }
+        expectRefusal { _ = try file.stringIfPresent("a") }
     }
 
     @Test func bytesThatAreNotUTF8AreRefused() throws {

@@ -23,6 +23,51 @@ struct SchedulerBadInput {
         #expect(try Self.read(Self.unipc("")).flowShift == 3)
     }
 
+    /// Of a UniPC scheduler made from a DPM-Solver one, as diffusers saves it: keys that are not its own stay.
+    static let saved = """
+        {
+          "_class_name": "UniPCMultistepScheduler",
+          "_diffusers_version": "0.33.0.dev0",
+          "algorithm_type": "dpmsolver++",
+          "beta_end": 0.02,
+          "beta_schedule": "linear",
+          "beta_start": 0.0001,
+          "disable_corrector": [],
+          "dynamic_thresholding_ratio": 0.995,
+          "euler_at_final": false,
+          "final_sigmas_type": "zero",
+          "flow_shift": 3.0,
+          "lambda_min_clipped": -Infinity,
+          "lower_order_final": true,
+          "num_train_timesteps": 1000,
+          "predict_x0": true,
+          "prediction_type": "flow_prediction",
+          "rescale_betas_zero_snr": false,
+          "sample_max_value": 1.0,
+          "solver_order": 2,
+          "solver_p": null,
+          "solver_type": "bh2",
+          "steps_offset": 0,
+          "thresholding": false,
+          "timestep_spacing": "linspace",
+          "trained_betas": null,
+          "use_beta_sigmas": false,
+          "use_exponential_sigmas": false,
+          "use_flow_sigmas": true,
+          "use_karras_sigmas": false,
+          "variance_type": null
+        }
+        """
+
+    @Test func aBareInfinityIsToleratedWhereItDoesNotMatterAndNamedWhereItDoes() throws {
+        #expect(try Self.read(Self.saved) == Self.read(Self.unipc("")))
+        for (key, value) in [("flow_shift", "3.0"), ("solver_order", "2"), ("num_train_timesteps", "1000")] {
+            let wrong = Self.saved.replacingOccurrences(of: "\"\(key)\": \(value)", with: "\"\(key)\": -Infinity")
+            let error = try #require(throws: TensorError.self) { try Self.read(wrong) }
+            #expect(error.kind == .badData && error.description.contains("\(key): found -Infinity"))
+        }
+    }
+
     @Test(arguments: [
         ("thresholding", "true"), ("use_karras_sigmas", "true"), ("use_exponential_sigmas", "true"),
         ("use_beta_sigmas", "true"), ("use_dynamic_shifting", "true"), ("predict_x0", "false"),
