@@ -162,11 +162,16 @@ public final class AttentionContext {
         return state
     }
 
-    /// Puts back what `learnedState` gave.
+    /// Puts back what `learnedState` gave, and the statistics of that moment.
     ///
-    /// - Throws: `AttentionError.state` for a name that is no site's, or no state of this method. Shapes
-    ///   are checked when the state is used.
-    public func restore(_ state: [String: Tensor]) throws(AttentionError) {
+    /// - Throws: `AttentionError.state` for a name that is no site's, no state of this method, or statistics no
+    ///   run has. Shapes are checked when the state is used.
+    public func restore(
+        _ state: [String: Tensor], statistics: AttentionStatistics = AttentionStatistics()
+    ) throws(AttentionError) {
+        guard statistics.isPlausible else {
+            throw .state("statistics", found: "numbers out of range", expected: "counts and seconds of a run")
+        }
         var bySite: [AttentionSite: [String: Tensor]] = [:]
         for (key, tensor) in state {
             let parts = key.split(separator: ".", maxSplits: 2, omittingEmptySubsequences: false)
@@ -185,6 +190,7 @@ public final class AttentionContext {
             restored[site] = method
         }
         sites = restored
+        self.statistics = statistics
     }
 }
 

@@ -1,11 +1,12 @@
 import Foundation
+import VditAttention
 import VditMedia
 import VditTensor
 
 /// The state of a run between two steps, as one safetensors file.
 ///
-/// Tensors: `latents`, `scheduler.*`, `learned.*`. Metadata: the step, the scheduler's numbers, the run's
-/// identity, and a SHA-256 over all of it.
+/// Tensors: `latents`, `scheduler.*`, `learned.*`. Metadata: the step, the scheduler's numbers, what the steps
+/// cost, the run's identity, and a SHA-256 over all of it.
 public struct Checkpoint: Sendable {
     /// Steps done.
     public let completed: Int
@@ -14,22 +15,29 @@ public struct Checkpoint: Sendable {
     public let history: SchedulerHistory
     /// What sparse methods learned, as `expert.branch.layer.name`.
     public let learned: [String: Tensor]
+    /// What the attention of every transformer computed until then.
+    public let statistics: [AttentionStatistics]
+    /// Of all processes that worked on the steps.
+    public let timing: RunRecord.Timing
     /// Everything the result depends on, by the name a person knows it by. A checkpoint continues only a
     /// run that agrees in all of it.
     public let identity: [String: String]
 
     public init(
         completed: Int, latents: Tensor, history: SchedulerHistory, learned: [String: Tensor],
+        statistics: [AttentionStatistics] = [], timing: RunRecord.Timing = RunRecord.Timing(),
         identity: [String: String]
     ) {
         self.completed = completed
         self.latents = latents
         self.history = history
         self.learned = learned
+        self.statistics = statistics
+        self.timing = timing
         self.identity = identity
     }
 
-    private static let format = "vdit-checkpoint-1"
+    private static let format = "vdit-checkpoint-2"
 
     /// The checkpoint's place beside an output.
     public static func path(forOutput output: String) -> String {
@@ -45,7 +53,8 @@ public struct Checkpoint: Sendable {
         for (name, tensor) in learned { tensors["learned.\(name)"] = tensor }
         var metadata = [
             "format": Self.format, "completed": "\(completed)",
-            "scheduler": try Self.json(history.numbers), "identity": try Self.json(identity),
+            "scheduler": try Self.json(history.numbers), "statistics": try Self.json(statistics),
+            "timing": try Self.json(timing), "identity": try Self.json(identity),
         ]
         metadata["sha256"] = Self.digest(tensors, metadata)
         try SafetensorsWriter.write(tensors, metadata: metadata, to: path, existing: .replace)
@@ -79,20 +88,20 @@ public struct Checkpoint: Sendable {
             latents.isFinite
         else { throw refuse("latents", "another tensor", "finite F32 [channels, frames, height, width]") }
         var history = SchedulerHistory()
-        history.numbers = try decodeJSON(
-            [String: Int].self, from: Data((metadata["scheduler"] ?? "").utf8),
-            path: "\(path): scheduler")
+        func decode<Value: Decodable>(_ type: Value.Type, _ name: String) throws -> Value {
+            try decodeJSON(type, from: Data((metadata[name] ?? "").utf8), path: "\(path): \(name)")
+        }
+        history.numbers = try decode([String: Int].self, "scheduler")
         var learned: [String: Tensor] = [:]
         for (name, tensor) in tensors {
             if name.hasPrefix("scheduler.") { history.tensors[String(name.dropFirst(10))] = tensor }
             if name.hasPrefix("learned.") { learned[String(name.dropFirst(8))] = tensor }
         }
-        let identity = try decodeJSON(
-            [String: String].self, from: Data((metadata["identity"] ?? "").utf8),
-            path: "\(path): identity")
         self.init(
             completed: completed, latents: latents, history: history, learned: learned,
-            identity: identity)
+            statistics: try decode([AttentionStatistics].self, "statistics"),
+            timing: try decode(RunRecord.Timing.self, "timing"),
+            identity: try decode([String: String].self, "identity"))
     }
 
     /// Refuses to continue another run.
@@ -104,6 +113,19 @@ public struct Checkpoint: Sendable {
             if then != now {
                 throw .otherRun(path: path, field: name, checkpoint: then, current: now)
             }
+        }
+    }
+
+    /// Gives every transformer's attention back what it had learned and counted.
+    ///
+    /// - Throws: `AttentionError.state` for what no such run has learned.
+    func restore(_ contexts: [AttentionContext]) throws(AttentionError) {
+        for (index, context) in contexts.enumerated() {
+            let prefix = "\(index)."
+            let own = learned.filter { $0.key.hasPrefix(prefix) }
+            try context.restore(
+                Dictionary(uniqueKeysWithValues: own.map { (String($0.key.dropFirst(prefix.count)), $0.value) }),
+                statistics: index < statistics.count ? statistics[index] : AttentionStatistics())
         }
     }
 

@@ -37,7 +37,8 @@ public struct StepResult: Sendable {
 
 /// One video on its way from noise to latents that can be decoded.
 ///
-/// Owns all that changes from step to step: latents, the scheduler's history, what sparse methods learned.
+/// Owns all that changes from step to step: latents, the scheduler's history, what sparse methods learned and
+/// what they cost.
 /// `checkpoint` takes exactly that out and `restore` puts it back.
 public struct Generation: ~Copyable {
     /// `[channels, frames, height, width]` f32, after `completed` steps.
@@ -81,10 +82,10 @@ public struct Generation: ~Copyable {
 
     /// Computes the next step. When it throws, the generation is as it was before the call.
     ///
-    /// - Parameter stop: polled before every layer.
-    /// - Throws: `PipelineError.cancelled` on a raised `stop`, `.notFinite` naming step and layer, and what
-    ///   the model and the sparse method throw.
-    public mutating func advance(stop: StopFlag? = nil) throws -> StepResult {
+    /// - Parameter beforeLayer: called before every layer; what it throws gives the step up.
+    /// - Throws: `PipelineError.notFinite` naming step and layer, and what `beforeLayer`, the model and the sparse
+    ///   method throw.
+    public mutating func advance(beforeLayer: (() throws -> Void)? = nil) throws -> StepResult {
         precondition(!isFinished)
         let step = scheduler.steps[completed]
         let serving = experts.firstIndex { step.timestep >= $0.lowestTimestep } ?? experts.count - 1
@@ -93,13 +94,13 @@ public struct Generation: ~Copyable {
             prepared = [:]
             preparedExpert = serving
         }
-        let learned = expert.attention.learnedState()
+        let (learned, statistics) = (expert.attention.learnedState(), expert.attention.statistics)
         do {
-            let withPrompt = try predict(expert, .conditional, step, stop)
+            let withPrompt = try predict(expert, .conditional, step, beforeLayer)
             var without: Tensor?
             var prediction = withPrompt
             if expert.guidance.applies(to: step) {
-                let other = try predict(expert, .unconditional, step, stop)
+                let other = try predict(expert, .unconditional, step, beforeLayer)
                 prediction = expert.guidance.combine(conditional: withPrompt, unconditional: other)
                 without = other
             }
@@ -114,13 +115,13 @@ public struct Generation: ~Copyable {
                 step: step, conditional: withPrompt, unconditional: without, latents: after,
                 estimate: scheduler.estimate(before, prediction: prediction, at: step))
         } catch {
-            try expert.attention.restore(learned)
+            try expert.attention.restore(learned, statistics: statistics)
             throw error
         }
     }
 
     private mutating func predict(
-        _ expert: Expert, _ branch: AttentionSite.Branch, _ step: Step, _ stop: StopFlag?
+        _ expert: Expert, _ branch: AttentionSite.Branch, _ step: Step, _ beforeLayer: (() throws -> Void)?
     ) throws -> Tensor {
         let conditioning: any PreparedConditioning
         if let ready = prepared[branch] {
@@ -133,11 +134,7 @@ public struct Generation: ~Copyable {
         var pass = ForwardPass(
             timesteps: [step.timestep], branch: branch, step: step.index, steps: step.count,
             attend: { try expert.attention.attend($0) })
-        if let stop {
-            let cancelled = PipelineError.cancelled(
-                step: completed, steps: step.count, checkpoint: nil)
-            pass.onLayer = { _ in if stop.isStopping { throw cancelled } }
-        }
+        if let beforeLayer { pass.onLayer = { _ in try beforeLayer() } }
         let output = try expert.model.predict(latents, conditioning: conditioning, pass)
         if !acceptsNonFinite, !output.isFinite {
             // Once more, looking at every layer: the run is lost anyway, and the layer is worth knowing.
@@ -164,8 +161,12 @@ public struct Generation: ~Copyable {
 
     /// All that must be kept to go on from here.
     ///
-    /// - Parameter identity: what a run must agree on to continue it; see `Checkpoint`.
-    public func checkpoint(identity: [String: String]) -> Checkpoint {
+    /// - Parameters:
+    ///   - identity: what a run must agree on to continue it; see `Checkpoint`.
+    ///   - timing: of the steps so far.
+    public func checkpoint(
+        identity: [String: String], timing: RunRecord.Timing = RunRecord.Timing()
+    ) -> Checkpoint {
         var learned: [String: Tensor] = [:]
         for (index, expert) in experts.enumerated() {
             for (name, tensor) in expert.attention.learnedState() {
@@ -174,7 +175,7 @@ public struct Generation: ~Copyable {
         }
         return Checkpoint(
             completed: completed, latents: latents, history: scheduler.history, learned: learned,
-            identity: identity)
+            statistics: experts.map(\.attention.statistics), timing: timing, identity: identity)
     }
 
     /// Goes on from a checkpoint of the same run, bit for bit.
@@ -188,13 +189,7 @@ public struct Generation: ~Copyable {
                 expected: "\(latents.shape) after at most \(steps.count)", kind: .badData)
         }
         try scheduler.restore(checkpoint.history, like: latents)
-        for (index, expert) in experts.enumerated() {
-            let prefix = "\(index)."
-            let own = checkpoint.learned.filter { $0.key.hasPrefix(prefix) }
-            try expert.attention.restore(
-                Dictionary(
-                    uniqueKeysWithValues: own.map { (String($0.key.dropFirst(prefix.count)), $0.value) }))
-        }
+        try checkpoint.restore(experts.map(\.attention))
         latents = checkpoint.latents
         completed = checkpoint.completed
     }

@@ -59,6 +59,10 @@ public enum RenderEvent: Sendable {
     /// Steps done, of how many, and how long the last took.
     case step(Int, of: Int, seconds: Double)
     case checkpoint(String)
+    /// The job was asked to stop, and this step, of so many, will be finished first; about so many seconds are left.
+    case finishing(step: Int, of: Int, seconds: Double)
+    /// The job was asked to stop, and this step is given up, with about so much of it left.
+    case givingUp(step: Int, of: Int, seconds: Double?)
     case preview(String)
     case latents(String)
     /// Frames decoded and handed to the encoder.

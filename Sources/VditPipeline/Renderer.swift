@@ -1,7 +1,6 @@
 import Foundation
 import VditAttention
 import VditMedia
-import VditModels
 import VditTensor
 
 /// Makes one video from a model on disk and a prompt embedding.
@@ -26,6 +25,8 @@ public struct Renderer {
     let layout: TokenLayout
     let scheduler: any Scheduler
     let resumed: Checkpoint?
+    /// What to do with a file where the latents are to stay.
+    let existingLatentsFile: ExistingFile
     /// Everything the latents depend on, by name: runs that agree in all of it make the same latents.
     public let identity: [String: String]
 
@@ -98,9 +99,18 @@ public struct Renderer {
                 "output \(twice)", found: "the same path for another file of this run",
                 expected: "a path of its own", kind: .usage)
         }
+        var latentsFile = job.destination.existing
         if let path = job.saveLatents {
-            try AtomicFile.check(path, existing: job.destination.existing)
+            if let resumed, resumed.completed == scheduler.steps.count,
+                let (kept, _) = try? LatentsFile.read(path, channels: latentShape[0]),
+                kept.floats() == resumed.latents.floats()
+            {
+                // Its own, written before the decoding that was interrupted.
+                latentsFile = .replace
+            }
+            try AtomicFile.check(path, existing: latentsFile)
         }
+        existingLatentsFile = latentsFile
         if let preview = job.preview, preview.every < 1 {
             throw PipelineError.invalid(
                 "preview interval", found: "\(preview.every)", expected: "at least 1 step",
@@ -193,229 +203,4 @@ public struct Renderer {
         }
         return all
     }
-
-    // MARK: Running
-
-    /// Loads the model, samples, decodes and writes.
-    ///
-    /// - Parameters:
-    ///   - shared: weights to use and to leave loaded where memory allows it; nil loads them for this run alone.
-    ///   - stop: polled before every layer and at every decoded frame.
-    ///   - onEvent: called on the calling thread.
-    /// - Returns: what is also written to `OUT.json`.
-    /// - Throws: `PipelineError.cancelled` after saving a checkpoint when `stop` was raised; otherwise an
-    ///   error that conforms to `Failure`. Nothing half-written remains under a final name.
-    public func run(
-        using shared: LoadedModel? = nil, stop: StopFlag = StopFlag(),
-        onEvent: (RenderEvent) throws -> Void = { _ in }
-    ) throws -> RunRecord {
-        for notice in notices { try onEvent(.notice(notice)) }
-        var timing = RunRecord.Timing()
-        let start = ContinuousClock.now
-        let loaded =
-            try shared
-            ?? LoadedModel(model, threads: settings.threads, precision: settings.precision)
-        let keepsAll = shared != nil && estimate.residentBytes <= memoryLimit.bytes
-        if !keepsAll { loaded.dropDecoder() }
-        let (latents, attention) = try denoise(loaded, stop, &timing, start, onEvent)
-        if !keepsAll { loaded.dropTransformers() }
-        let latentsPath = job.saveLatents ?? companionPath(job.destination.path, ".latents.safetensors")
-        try LatentsFile.write(
-            latents,
-            metadata: fileMetadata.merging(["fps": "\(settings.frameRate)", "model": model.path]) { $1 },
-            to: latentsPath, existing: job.saveLatents == nil ? .replace : job.destination.existing)
-        try onEvent(.latents(latentsPath))
-
-        let decoding = ContinuousClock.now
-        try onEvent(.loading("vae"))
-        let decoder = try loaded.decoder()
-        let output = try VideoOutput(
-            job.destination, width: settings.width, height: settings.height,
-            frameCount: settings.numFrames, frameRate: settings.frameRate, metadata: fileMetadata,
-            pool: loaded.compute.pool)
-        try decode(
-            latents, with: decoder, to: output, frameCount: settings.numFrames,
-            checkpoint: Checkpoint.path(forOutput: job.destination.path), stop, onEvent)
-        timing.encode = output.seconds
-        timing.decode = decoding.secondsUntilNow - output.seconds
-
-        var record = record(
-            output: output.record(of: settings.frameRate), attention: attention, timing: timing,
-            latents: latents, instructionSet: loaded.compute.instructionSet)
-        record.job = job.fingerprint
-        if job.destination.record == .write {
-            try record.write(to: job.destination.recordPath, existing: job.destination.existing)
-        }
-        if job.saveLatents == nil { unlink(latentsPath) }
-        unlink(Checkpoint.path(forOutput: job.destination.path))
-        try onEvent(.finished(record))
-        return record
-    }
-
-    private func denoise(
-        _ loaded: LoadedModel, _ stop: StopFlag, _ timing: inout RunRecord.Timing,
-        _ start: ContinuousClock.Instant, _ onEvent: (RenderEvent) throws -> Void
-    ) throws -> (Tensor, [AttentionContext]) {
-        if let resumed, resumed.completed == scheduler.steps.count {
-            try onEvent(.resumed(step: resumed.completed, steps: scheduler.steps.count))
-            return (resumed.latents, [])
-        }
-        let guidance = try Self.guidance(settings)
-        var experts: [Expert] = []
-        for (index, transformer) in model.transformers.enumerated() {
-            try onEvent(.loading(index == 0 ? "transformer" : "transformer_2"))
-            experts.append(
-                Expert(
-                    model: try loaded.transformer(index),
-                    guidance: guidance[min(index, guidance.count - 1)],
-                    lowestTimestep: transformer.lowestTimestep,
-                    attention: try AttentionContext(method, layout: layout, fallback: job.fallback)))
-            try transformer.weights.verifyUnchanged()
-        }
-        let previewDecoder = job.preview == nil ? nil : try loaded.decoder()
-        var random = TorchRandom(seed: UInt64(settings.seed))
-        let noise = self.noise ?? random.normal([1] + latentShape).reshaped(latentShape)
-        var generation = try Generation(
-            experts: experts, scheduler: scheduler, noise: noise,
-            conditional: Conditioning(prompt: prompts.conditional),
-            unconditional: Conditioning(prompt: prompts.unconditional), nonFinite: job.nonFinite)
-        if let resumed {
-            try generation.restore(resumed)
-            try onEvent(.resumed(step: resumed.completed, steps: scheduler.steps.count))
-        }
-        let trajectory = try job.saveTrajectory.map {
-            try TrajectoryWriter(directory: $0, existing: job.destination.existing)
-        }
-        if resumed == nil { try trajectory?.write(noise: noise) }
-        timing.load = start.secondsUntilNow
-        try onEvent(.loaded(seconds: timing.load))
-
-        let sampling = ContinuousClock.now
-        try sample(&generation, trajectory, previewDecoder, stop, &timing, onEvent)
-        timing.denoise = sampling.secondsUntilNow
-        return (generation.latents, experts.map(\.attention))
-    }
-
-    private func sample(
-        _ generation: inout Generation, _ trajectory: TrajectoryWriter?,
-        _ previewDecoder: (any VideoDecoder)?, _ stop: StopFlag, _ timing: inout RunRecord.Timing,
-        _ onEvent: (RenderEvent) throws -> Void
-    ) throws {
-        let path = Checkpoint.path(forOutput: job.destination.path)
-        var lastSaved = ContinuousClock.now
-        var savedStep = generation.completed
-        func save(_ generation: borrowing Generation) throws {
-            try generation.checkpoint(identity: identity).write(to: path)
-            savedStep = generation.completed
-            lastSaved = .now
-            try onEvent(.checkpoint(path))
-        }
-        while !generation.isFinished {
-            let started = ContinuousClock.now
-            let result: StepResult
-            do {
-                result = try generation.advance(stop: stop)
-            } catch PipelineError.cancelled(let step, let steps, _) {
-                if step > 0 { try save(generation) }
-                throw PipelineError.cancelled(
-                    step: step, steps: steps, checkpoint: step > 0 ? path : nil)
-            }
-            timing.perStep.append(started.secondsUntilNow)
-            try onEvent(
-                .step(generation.completed, of: result.step.count, seconds: started.secondsUntilNow))
-            try trajectory?.write(result)
-            let done = generation.completed
-            if let preview = job.preview, let previewDecoder, done % preview.every == 0 {
-                try writePreview(result.estimate, previewDecoder, preview.path)
-                try onEvent(.preview(preview.path))
-            }
-            let isDue =
-                job.checkpointEverySteps.map { done - savedStep >= $0 }
-                ?? (lastSaved.secondsUntilNow >= job.checkpointEverySeconds)
-            // The last step is always saved, so that a run stopped while decoding can go on there.
-            if isDue || generation.isFinished || stop.takeCheckpointRequest() { try save(generation) }
-        }
-    }
-
-    /// The middle frame of an estimate, decoded by itself.
-    private func writePreview(
-        _ estimate: Tensor, _ decoder: any VideoDecoder, _ path: String
-    ) throws {
-        let middle = estimate.shape[1] / 2
-        let frame = Tensor(.f32, [estimate.shape[0], 1] + estimate.shape.dropFirst(2))
-        for channel in 0..<estimate.shape[0] {
-            frame[channel].assign(estimate[channel].slice(middle..<middle + 1))
-        }
-        try decoder.decode(frame) { frames in
-            if let picture = try VideoFrame.frames(of: frames).first {
-                try PNG.write(picture.pixels, to: path, existing: .replace)
-            }
-        }
-    }
-
-    // MARK: Records
-
-    /// What is embedded in the video and in the latents file.
-    private var fileMetadata: [String: String] {
-        var metadata = [
-            "comment": "vdit \(vditVersion), \(model.defaults.name), seed \(settings.seed), "
-                + "\(settings.steps) steps, guidance \(settings.guidanceScale), "
-                + "\(settings.scheduler.kind.rawValue), flow shift \(settings.scheduler.flowShift), "
-                + "attention \(settings.sparse)"
-        ]
-        metadata["title"] = prompts.prompt.prompt
-        return metadata
-    }
-
-    private func record(
-        output: RunRecord.Output, attention: [AttentionContext], timing: RunRecord.Timing,
-        latents: Tensor, instructionSet: InstructionSet
-    ) -> RunRecord {
-        func embedding(_ prompt: PromptEmbedding) -> RunRecord.Embedding? {
-            prompt.path.isEmpty
-                ? nil
-                : RunRecord.Embedding(
-                    path: prompt.path, sha256: prompt.digest, shape: prompt.storedShape,
-                    dtype: prompt.storedType.rawValue)
-        }
-        return RunRecord(
-            command: job.command,
-            model: RunRecord.Model(
-                family: model.defaults.name, path: model.path, files: model.files,
-                dtype: model.storedType),
-            inputs: RunRecord.Inputs(
-                promptEmbedding: embedding(prompts.prompt),
-                negativePromptEmbedding: embedding(prompts.negative), prompt: prompts.prompt.prompt,
-                latents: job.latents, latentsSha256: noiseDigest),
-            sampling: RunRecord.Sampling(
-                width: settings.width, height: settings.height, numFrames: settings.numFrames,
-                steps: settings.steps, guidanceScale: settings.guidanceScale,
-                guidanceScale2: settings.secondGuidanceScale,
-                guidanceInterval: [settings.guidanceStart, settings.guidanceEnd],
-                flowShift: settings.scheduler.flowShift,
-                scheduler: settings.scheduler.kind.rawValue,
-                sigmaSpacing: settings.scheduler.spacing.rawValue, seed: settings.seed,
-                rng: "torch-cpu", precision: settings.precision.rawValue, threads: settings.threads),
-            attention: RunRecord.Attention(
-                method: method, contexts: attention, headDim: model.config.headDim,
-                predictedStateBytes: estimate.methodBytes, instructionSet: instructionSet),
-            output: output, timing: timing, latentsSha256: latents.withBytes { Digest.sha256($0) },
-            resumedSteps: resumed?.completed, warnings: notices)
-    }
-}
-
-/// Decodes latents into an output, frame by frame.
-///
-/// - Parameter checkpoint: what a stopped run can go on from.
-/// - Throws: `PipelineError.cancelled` when `stop` was raised; what was written so far is gone then.
-func decode(
-    _ latents: Tensor, with decoder: any VideoDecoder, to output: VideoOutput, frameCount: Int,
-    checkpoint: String? = nil, _ stop: StopFlag, _ onEvent: (RenderEvent) throws -> Void
-) throws {
-    try decoder.decode(latents) { frames in
-        try stop.throwIfStopping(checkpoint: checkpoint)
-        try output.append(frames)
-        try onEvent(.frames(output.written, of: frameCount))
-    }
-    try output.finish()
 }

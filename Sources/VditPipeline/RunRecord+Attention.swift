@@ -2,8 +2,7 @@ import VditAttention
 import VditTensor
 
 extension RunRecord {
-    /// What the self-attention of a run computed. All but method, options and predictions is of the steps this
-    /// process computed.
+    /// What the self-attention of a run computed, in all its processes.
     public struct Attention: Sendable, Codable, Equatable {
         /// One layer of one step, all branches together.
         public struct Row: Sendable, Codable, Equatable {

@@ -70,14 +70,15 @@ public struct RunRecord: Sendable, Codable, Equatable {
         public var fps: String
     }
 
-    /// Seconds.
+    /// Seconds, of all processes that worked on a run; what a process had done since it saved its state and was
+    /// killed is not counted.
     public struct Timing: Sendable, Codable, Equatable {
         public var load = 0.0
         public var denoise = 0.0
         /// Decoding and encoding run together; these are their shares.
         public var decode = 0.0
         public var encode = 0.0
-        /// Of the steps this process computed.
+        /// Of every step, in order.
         public var perStep: [Double] = []
 
         public init() {}
@@ -98,7 +99,7 @@ public struct RunRecord: Sendable, Codable, Equatable {
     public var peakRssBytes: Int
     /// Of the latents that were decoded, f32.
     public var latentsSha256: String
-    /// How many steps came from a checkpoint.
+    /// How many steps came from a checkpoint: the last process computed the others.
     public var resumedSteps: Int?
     public var warnings: [String]
     /// Of the batch job that made it: `RenderJob.fingerprint`.

@@ -91,6 +91,8 @@ struct BatchRun: ParsableCommand {
         if slurm { return try submit(plan) }
         if dryRun { return try show(plan) }
 
+        let stop = Signals.stop
+        Preemption.install(warning: plan.file.slurm.warning)
         let path = share?.database(of: plan.file.database) ?? plan.file.database
         try FileManager.default.createDirectory(
             atPath: (path as NSString).deletingLastPathComponent.isEmpty
@@ -98,9 +100,8 @@ struct BatchRun: ParsableCommand {
         let database = try RunDatabase(path: path, sharing: share == nil ? .thisMachine : .oneProcess)
         let batch = Batch(plan, database: database, runner: RenderRunner(), only: chosen)
         try batch.prepare()
-        Preemption.install()
         let progress = BatchProgress(report, total: chosen?.count ?? plan.jobs.count)
-        let summary = try batch.run(stop: Signals.stop) { progress.handle($0) }
+        let summary = try batch.run(stop: stop) { progress.handle($0) }
         if json { try Console.data(BatchReport.json(database.status())) }
         progress.summarise(summary, file)
         if summary.wasStopped, let code = Preemption.exitCode { throw ExitCode(code) }
@@ -132,22 +133,21 @@ struct BatchRun: ParsableCommand {
 
 /// SIGUSR1, and any signal under Slurm, mean: save everything, you will be called again.
 enum Preemption {
-    private static let isPreempted = Atomic<Bool>(false)
+    private static let grace = Atomic<Int>(0)
 
-    static func install() {
-        _ = isPreempted.load(ordering: .relaxed)
-        signal(SIGUSR1) { _ in
-            Preemption.isPreempted.store(true, ordering: .relaxed)
-            Signals.stop.requestStop()
-        }
+    /// To be called after the first use of `Signals.stop`.
+    ///
+    /// - Parameter warning: seconds between SIGUSR1 and the end of the allocation. A part of them is for saving.
+    static func install(warning: Int) {
+        grace.store(max(0, warning - max(5, warning / 4)), ordering: .relaxed)
+        Signals.handle(SIGUSR1) { Signals.ask($0, within: Preemption.grace.load(ordering: .relaxed)) }
     }
 
     /// Of a run that was stopped; nil when no signal did it.
     static var exitCode: Int32? {
-        if isPreempted.load(ordering: .relaxed) { return FailureKind.temporary.rawValue }
         guard let signal = Signals.received else { return nil }
         let isUnderSlurm = getenv("SLURM_JOB_ID") != nil && signal != SIGINT
-        return isUnderSlurm ? FailureKind.temporary.rawValue : 128 + signal
+        return signal == SIGUSR1 || isUnderSlurm ? FailureKind.temporary.rawValue : 128 + signal
     }
 }
 

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Glibc
 import VDiT
 
 struct Compare: ParsableCommand {
@@ -110,7 +111,13 @@ struct Compare: ParsableCommand {
             return
         }
         let progress = CompareProgress(report)
-        let results = try comparison.run(stop: Signals.stop) { progress.handle($0) }
+        let results: ComparisonResults
+        do {
+            results = try comparison.run(stop: Signals.stop) { progress.handle($0) }
+        } catch PipelineError.cancelled {
+            Console.message("vdit: stopped, what was computed is kept; run the same command again to go on")
+            throw ExitCode(128 + (Signals.received ?? SIGTERM))
+        }
         try save(results.renderTable.csv, to: csv)
         try save(results.markdown, to: markdown)
         try Console.data(json ? try Format.json(results) : text(results.table))

@@ -1,4 +1,5 @@
 import Foundation
+import Glibc
 import VDiT
 
 /// Tells a person, or a log, how a job is getting on.
@@ -49,6 +50,13 @@ final class Progress {
             let left = step < steps ? ", \(Format.seconds(mean * Double(steps - step))) left" : ""
             advance("step", step, steps, "\(Format.seconds(seconds)) a step\(left)", isDue: true)
         case .checkpoint(let path): if isVerbose { line("state saved in \(path)") }
+        case .finishing(let step, let steps, let seconds):
+            line(
+                "finishing step \(step) of \(steps), about \(Format.seconds(seconds)); "
+                    + (Signals.received == SIGINT ? "press Ctrl-C again to stop now" : "another signal stops it now"))
+        case .givingUp(let step, let steps, let seconds):
+            let left = seconds.map { ", about \(Format.seconds($0)) before its end" } ?? ""
+            line("giving up step \(step) of \(steps)\(left)")
         case .preview(let path): if isVerbose { line("preview in \(path)") }
         case .latents(let path): if isVerbose { line("latents in \(path)") }
         case .frames(let done, let count):
@@ -112,6 +120,10 @@ final class Progress {
         case .step(let step, let steps, let seconds):
             emit("step", ["step": step, "steps": steps, "seconds": seconds])
         case .checkpoint(let path): emit("checkpoint", ["path": path])
+        case .finishing(let step, let steps, let seconds):
+            emit("finishing", ["step": step, "steps": steps, "seconds": seconds])
+        case .givingUp(let step, let steps, let seconds):
+            emit("giving_up", ["step": step, "steps": steps].merging(seconds.map { ["seconds": $0] } ?? [:]) { $1 })
         case .preview(let path): emit("preview", ["path": path])
         case .latents(let path): emit("latents", ["path": path])
         case .frames(let done, let count): emit("frames", ["done": done, "frames": count])

@@ -14,8 +14,10 @@ struct Render: ParsableCommand {
                   --num-frames 33 --seed 7 -o ball.mp4
 
             Beside ball.mp4 it leaves ball.mp4.json, which says everything the video was
-            made with. A run that is stopped (Ctrl-C, SIGTERM) saves its state; the same
-            command with --resume goes on from there and makes the same bytes.
+            made with. A run that is stopped (Ctrl-C, SIGTERM) saves its state, after the step
+            at work where that ends within 30 s; the same command with --resume goes on from
+            there and makes the same bytes. A second Ctrl-C gives the step up, a third ends
+            the process at once.
 
             Where the model comes with no recommendation, Wan's published ones hold.
             """)

@@ -2,10 +2,23 @@ import Glibc
 import Synchronization
 import VDiT
 
-/// What the process does about signals: the first asks the run to save its state and end, the second ends it.
+/// What the process does about signals.
+///
+/// The first that asks it to stop lets the step at work end, where that is soon enough, the second gives the step up,
+/// the third ends the process at once. What is finished is on disk before the step is.
 enum Signals {
-    /// Polled by the running job.
-    static let stop = StopFlag()
+    /// Seconds a step may take after the first signal.
+    static let grace = 30
+
+    /// Polled by the running job. Its first use installs the handlers: a command that polls nothing ends as any
+    /// program does.
+    static let stop: StopFlag = {
+        install()
+        return flag
+    }()
+
+    private static let flag = StopFlag()
+    private static let count = Atomic<Int>(0)
     private static let first = Atomic<Int32>(0)
 
     /// The signal that asked the run to end.
@@ -14,24 +27,26 @@ enum Signals {
         return signal == 0 ? nil : signal
     }
 
-    static func install() {
+    /// Asks the job to end. Safe in a handler once `stop` was used.
+    ///
+    /// - Parameter grace: seconds the step at work may still take.
+    static func ask(_ signal: Int32, within grace: Int) {
+        switch count.add(1, ordering: .relaxed).oldValue {
+        case 0:
+            first.store(signal, ordering: .relaxed)
+            flag.requestStop(within: grace)
+        case 1: flag.requestStop()
+        default: _exit(128 + signal)
+        }
+    }
+
+    /// What holds for every command.
+    static func prepare() {
         // A parent may have left them blocked, as threads of a dispatch queue have them.
         var handled = sigset_t()
         sigemptyset(&handled)
         for number in [SIGINT, SIGTERM, SIGHUP, SIGUSR1] { sigaddset(&handled, number) }
         sigprocmask(SIG_UNBLOCK, &handled, nil)
-        // Handlers must find their globals made: making them is not safe inside one.
-        _ = stop
-        _ = received
-        for number in [SIGINT, SIGTERM, SIGHUP] {
-            handle(number) { signal in
-                if !Signals.first.compareExchange(expected: 0, desired: signal, ordering: .relaxed).exchanged {
-                    _exit(128 + signal)
-                }
-                Signals.stop.requestStop()
-            }
-        }
-        handle(SIGUSR1) { _ in Signals.stop.requestCheckpoint() }
         // Model files are mapped; one that is cut short while it is read cannot be told from memory.
         handle(SIGBUS) { _ in
             let text: StaticString = "vdit: a model or input file was cut short or could not be read during the run\n"
@@ -43,10 +58,19 @@ enum Signals {
         signal(SIGXFSZ, SIG_IGN)
     }
 
-    private static func handle(_ number: Int32, _ handler: @escaping @convention(c) (Int32) -> Void) {
+    private static func install() {
+        // Handlers must find their globals made: making them is not safe inside one.
+        _ = flag
+        _ = count.load(ordering: .relaxed)
+        _ = received
+        for number in [SIGINT, SIGTERM, SIGHUP] { handle(number) { Signals.ask($0, within: Signals.grace) } }
+        handle(SIGUSR1) { _ in Signals.flag.requestCheckpoint() }
+    }
+
+    /// Sets a handler; a command started in the background keeps ignoring what its shell told it to ignore.
+    static func handle(_ number: Int32, _ handler: @escaping @convention(c) (Int32) -> Void) {
         var action = sigaction()
         action.__sigaction_handler.sa_handler = handler
-        // A command started in the background keeps ignoring what its shell told it to ignore.
         var before = sigaction()
         sigaction(number, nil, &before)
         if number == SIGHUP, unsafeBitCast(before.__sigaction_handler.sa_handler, to: Int.self) == 1 { return }

@@ -30,7 +30,7 @@ struct Vdit: ParsableCommand {
         ])
 
     static func main() {
-        Signals.install()
+        Signals.prepare()
         do {
             var command = try parseAsRoot()
             try command.run()

@@ -29,7 +29,7 @@ struct CheckpointBadInput {
         #expect(missing.kind == .missingInput)
         let path = Self.path()
         defer { try? FileManager.default.removeItem(atPath: path) }
-        for metadata in [[:], ["format": "vdit-checkpoint-0"], ["format": "vdit-checkpoint-1"]] {
+        for metadata in [[:], ["format": "vdit-checkpoint-1"], ["format": "vdit-checkpoint-2"]] {
             try SafetensorsWriter.write(
                 ["latents": Tensor(.f32, [1, 1, 1, 1])], metadata: metadata, to: path, existing: .replace)
             let error = try #require(throws: PipelineError.self) { try Checkpoint(path: path) }

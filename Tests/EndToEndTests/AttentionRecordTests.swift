@@ -46,6 +46,53 @@ import VDiT
         #expect(try #require(attention.stateBytes) == attention.predictedStateBytes)
     }
 
+    /// A record without what no two runs have in common.
+    private func timeless(_ record: RunRecord) -> RunRecord {
+        var record = record
+        record.created = ""
+        record.timingS = RunRecord.Timing()
+        record.peakRssBytes = 0
+        record.resumedSteps = nil
+        record.attention?.planningSeconds = nil
+        record.attention?.attentionSeconds = nil
+        let rows = record.attention?.perLayer
+        record.attention?.perLayer = rows?.map { row in
+            var row = row
+            (row.planningSeconds, row.attentionSeconds) = (0, 0)
+            return row
+        }
+        return record
+    }
+
+    @Test(arguments: ["dense", "rettention", "svg2"])
+    func theRecordOfAResumedRunIsThatOfAnUndisturbedOneInAllButTimes(_ method: String) throws {
+        var job = try job(method, method == "dense" ? [:] : ["dense-steps": "1"])
+        job.destination.options.existing = .replace
+        let whole = try Renderer(job).run()
+        #expect(whole.resumedSteps == nil)
+        for stopAfter in [1, 3, 4] {
+            job.resume = .fresh
+            let stop = StopFlag()
+            #expect(throws: PipelineError.self) {
+                try Renderer(job).run(stop: stop) { event in
+                    if case .step(stopAfter, _, _) = event { stop.requestStop() }
+                }
+            }
+            let saved = try Checkpoint(path: Checkpoint.path(forOutput: job.destination.path)).timing
+            #expect(saved.perStep.count == stopAfter && saved.denoise >= saved.perStep.reduce(0, +))
+            job.resume = .required
+            let resumed = try Renderer(job).run()
+            #expect(resumed.resumedSteps == stopAfter)
+            #expect(timeless(resumed) == timeless(whole))
+            let timing = resumed.timingS
+            #expect(timing.perStep.count == 4 && Array(timing.perStep.prefix(stopAfter)) == saved.perStep)
+            #expect(timing.denoise >= saved.denoise && timing.load >= saved.load)
+            let rows = try #require(resumed.attention?.perLayer)
+            let seconds = rows.reduce(0) { $0 + $1.attentionSeconds }
+            #expect(abs((resumed.attention?.attentionSeconds ?? 0) - seconds) < 1e-9)
+        }
+    }
+
     @Test func whatAMethodLearnsCountsAgainstTheLimit() throws {
         let dense = try Renderer(job("dense")).estimate.peakBytes
         var job = try job("rettention")

@@ -77,6 +77,98 @@ struct CLIInterruptionTests {
         #expect(result.lines.count { $0.contains(#""event":"checkpoint""#) } == 2, "\(result.errors)")
     }
 
+    /// A render whose three steps take about half a second each, stopped in the middle of the second.
+    private struct LongSteps {
+        let folder: TemporaryDirectory
+        let run: CommandRun
+        let job: [String]
+        var output: String { folder.path("long.y4m") }
+
+        init() throws {
+            folder = try TemporaryDirectory()
+            job = Self.job(folder)
+            run = try CommandRun(job)
+            #expect(run.waits(for: #""step":1,"#) && run.waits(forWork: 0.08))
+        }
+
+        var savedSteps: Int? { try? Checkpoint(path: Checkpoint.path(forOutput: output)).completed }
+
+        /// Goes on, and expects the bytes of a run nobody disturbed.
+        func resumes() throws {
+            let resumed = try CommandRun.run(job + ["--resume"])
+            #expect(resumed.status == 0, "\(resumed.errors)")
+            #expect(folder.contents == ["long.y4m", "long.y4m.json"])
+            #expect(try Digest.sha256(file: output) == Self.undisturbed.get())
+        }
+
+        private static let undisturbed = Result {
+            let folder = try TemporaryDirectory()
+            #expect(try CommandRun.run(job(folder)).status == 0)
+            return try Digest.sha256(file: folder.path("long.y4m"))
+        }
+
+        private static func job(_ folder: TemporaryDirectory) -> [String] {
+            [
+                "render", "--model", Golden.sample("wan-mini"), "--prompt-embedding",
+                Golden.sample("prompts/01-red-ball-right.safetensors"), "--size", "320x192", "--num-frames", "17",
+                "--steps", "3", "--seed", "5", "--threads", "1", "--log-format", "json", "-o",
+                folder.path("long.y4m"),
+            ]
+        }
+    }
+
+    @Test func theFirstSignalLetsTheStepAtWorkEnd() throws {
+        let long = try LongSteps()
+        long.run.send(SIGINT)
+        let stopped = try long.run.finish()
+        #expect(stopped.status == 130)
+        #expect(stopped.errors.contains(#""event":"finishing","seconds""#), "\(stopped.errors)")
+        #expect(stopped.lines.count { $0.contains(#""event":"step""#) } == 2)
+        #expect(stopped.lines.last?.contains("after step 2 of 3") == true && long.savedSteps == 2)
+        try long.resumes()
+    }
+
+    @Test func theSecondSignalGivesTheStepUp() throws {
+        let long = try LongSteps()
+        long.run.send(SIGTERM)
+        #expect(long.run.waits(for: #""event":"finishing""#))
+        // What is finished is on disk by now, whoever may be in a hurry.
+        #expect(long.savedSteps == 1)
+        long.run.send(SIGINT)
+        let stopped = try long.run.finish()
+        #expect(stopped.status == 143)
+        #expect(stopped.errors.contains(#""event":"giving_up""#), "\(stopped.errors)")
+        #expect(stopped.lines.last?.contains("after step 1 of 3") == true && long.savedSteps == 1)
+        try long.resumes()
+    }
+
+    @Test func theThirdSignalEndsTheProcessAndLosesNoFinishedStep() throws {
+        let long = try LongSteps()
+        long.run.send(SIGINT)
+        #expect(long.run.waits(for: #""event":"finishing""#))
+        // Both before it can do anything about the first.
+        long.run.send(SIGSTOP)
+        for signal in [SIGHUP, SIGTERM, SIGCONT] { long.run.send(signal) }
+        let stopped = try long.run.finish()
+        #expect([128 + SIGHUP, 128 + SIGTERM].contains(stopped.status), "\(stopped.status)")
+        #expect(long.savedSteps == 1)
+        try long.resumes()
+    }
+
+    @Test func aRunStoppedWhileDecodingGoesOnWithTheLatentsItKept() throws {
+        let folder = try TemporaryDirectory()
+        let job = smallRender(
+            folder.path("a.y4m"), steps: 1, "--seed", "5", "--save-latents", folder.path("kept.safetensors"), "-v")
+        let run = try CommandRun(job)
+        #expect(run.waits(for: "latents in "))
+        run.send(SIGTERM)
+        let stopped = try run.finish()
+        #expect(stopped.status == 143 && stopped.errors.contains("while decoding"), "\(stopped.errors)")
+        let resumed = try CommandRun.run(job + ["--resume"])
+        #expect(resumed.status == 0, "\(resumed.errors)")
+        #expect(folder.contents == ["a.y4m", "a.y4m.json", "kept.safetensors"])
+    }
+
     @Test func fileSizeLimitIsAnErrorAndLeavesNothingUnderTheFinalName() throws {
         let folder = try TemporaryDirectory()
         let result = try CommandRun.run(

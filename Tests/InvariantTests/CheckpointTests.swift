@@ -7,12 +7,15 @@ import VDiT
 struct CheckpointTests {
     static func example() -> Checkpoint {
         var random = TorchRandom(seed: 1)
+        var timing = RunRecord.Timing()
+        timing.denoise = 12.3
+        timing.perStep = [4.1, 1.0 / 3, 5]
         var history = SchedulerHistory()
         history.tensors = ["output.0": random.normal([2, 1, 3, 3]), "last_sample": random.normal([2, 1, 3, 3])]
         history.numbers = ["outputs": 1, "last_order": 1]
         return Checkpoint(
             completed: 3, latents: random.normal([2, 1, 3, 3]), history: history,
-            learned: ["0.conditional.2.centroids": random.normal([4, 8])],
+            learned: ["0.conditional.2.centroids": random.normal([4, 8])], timing: timing,
             identity: ["seed": "7", "width": "320"])
     }
 
@@ -25,7 +28,7 @@ struct CheckpointTests {
         #expect(read.completed == 3)
         #expect(read.latents.floats() == written.latents.floats())
         #expect(read.history.numbers == written.history.numbers)
-        #expect(read.identity == written.identity)
+        #expect(read.identity == written.identity && read.timing == written.timing)
         for (name, tensor) in written.history.tensors {
             #expect(read.history.tensors[name]?.floats() == tensor.floats())
         }

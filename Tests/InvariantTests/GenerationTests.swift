@@ -105,11 +105,8 @@ struct GenerationTests {
         while !whole.isFinished { _ = try whole.advance() }
         var stopped = try model.generation(.unipc, guidance: guidance)
         for _ in 0..<3 { _ = try stopped.advance() }
-        let flag = StopFlag()
-        flag.requestStop()
-        var error: PipelineError?
-        do { _ = try stopped.advance(stop: flag) } catch let thrown as PipelineError { error = thrown }
-        #expect(error == .cancelled(step: 3, steps: 7, checkpoint: nil))
+        let reason = PipelineError.cancelled(step: 3, steps: 7, checkpoint: nil)
+        #expect(throws: reason) { _ = try stopped.advance { throw reason } }
         #expect(stopped.completed == 3)
         while !stopped.isFinished { _ = try stopped.advance() }
         #expect(stopped.latents.floats() == whole.latents.floats())
@@ -195,6 +192,22 @@ struct GenerationModelTests {
         var second = try Self.generation(model, method: method)
         try second.restore(Checkpoint(path: path))
         #expect(try Self.latents(second) == whole)
+    }
+
+    @Test func aStepThatIsGivenUpIsNotCounted() throws {
+        let (model, _) = try Self.tiny(2)
+        var generation = try Self.generation(model, method: "rettention")
+        _ = try generation.advance()
+        let before = generation.checkpoint(identity: [:]).statistics
+        #expect(before.count == 1 && before[0].rows.count == model.layers)
+        var layers = 0
+        #expect(throws: PipelineError.self) {
+            _ = try generation.advance {
+                layers += 1
+                if layers == 3 { throw PipelineError.cancelled(step: 1, steps: 4, checkpoint: nil) }
+            }
+        }
+        #expect(generation.checkpoint(identity: [:]).statistics == before)
     }
 
     /// A weight source with one NaN in one tensor.

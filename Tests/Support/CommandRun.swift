@@ -64,6 +64,28 @@ public final class CommandRun: @unchecked Sendable {
         return false
     }
 
+    /// Waits until the process has computed for so long, on all its threads together.
+    ///
+    /// - Returns: false if it ended before.
+    public func waits(forWork seconds: Double) -> Bool {
+        let end = processorSeconds + seconds
+        while process.isRunning {
+            if processorSeconds >= end { return process.isRunning }
+            usleep(2_000)
+        }
+        return false
+    }
+
+    private var processorSeconds: Double {
+        let path = "/proc/\(process.processIdentifier)/stat"
+        guard let text = try? String(contentsOfFile: path, encoding: .utf8), let name = text.lastIndex(of: ")")
+        else { return 0 }
+        // The fields after the command's name; ticks in user and in system mode are the twelfth and thirteenth.
+        let fields = text[text.index(after: name)...].split(separator: " ")
+        guard fields.count > 12 else { return 0 }
+        return fields[11...12].reduce(0) { $0 + (Double($1) ?? 0) } / Double(sysconf(Int32(_SC_CLK_TCK)))
+    }
+
     public func send(_ signal: Int32) { kill(process.processIdentifier, signal) }
 
     private func text(_ name: String) -> String {

@@ -34,6 +34,13 @@ public struct AttentionStatistics: Sendable, Equatable, Codable {
             sparsePairs > 0 ? Double(keptPairs) / Double(sparsePairs) : nil
         }
 
+        fileprivate var counts: [Int] {
+            [
+                sparseCalls, fullCalls, scheduledDenseCalls, fallbackCalls, pairs, sparsePairs, keptPairs,
+                computedPairs,
+            ]
+        }
+
         /// Adds the counts and seconds of another row.
         public mutating func add(_ other: Row) {
             sparseCalls += other.sparseCalls
@@ -62,6 +69,15 @@ public struct AttentionStatistics: Sendable, Equatable, Codable {
         } else {
             rows.append(row)
         }
+    }
+
+    /// Whether no number is negative or infinite and all can be summed: what is read from a file may be anything.
+    var isPlausible: Bool {
+        let areRowsSound = rows.allSatisfy { row in
+            row.counts.allSatisfy { $0 >= 0 }
+                && [row.planningSeconds, row.attentionSeconds].allSatisfy { $0.isFinite && $0 < 1e12 }
+        }
+        return areRowsSound && rows.reduce(0) { $0 + $1.counts.reduce(0) { $0 + Double($1) } } < 0x1p60
     }
 
     /// The whole run in one row.

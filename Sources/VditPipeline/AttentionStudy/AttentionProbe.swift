@@ -98,7 +98,7 @@ public struct AttentionProbe: Sendable {
             unconditional: Conditioning(prompt: prompts.unconditional))
         while seen.observation == nil, !generation.isFinished {
             do {
-                _ = try generation.advance(stop: enough)
+                _ = try generation.advance { try enough.throwIfStopping() }
             } catch PipelineError.cancelled where seen.observation != nil && !stop.isStopping {
                 break
             }

@@ -1,0 +1,53 @@
+import VditAttention
+import VditMedia
+import VditTensor
+
+extension Renderer {
+    /// What is embedded in the video and in the latents file.
+    var fileMetadata: [String: String] {
+        var metadata = [
+            "comment": "vdit \(vditVersion), \(model.defaults.name), seed \(settings.seed), "
+                + "\(settings.steps) steps, guidance \(settings.guidanceScale), "
+                + "\(settings.scheduler.kind.rawValue), flow shift \(settings.scheduler.flowShift), "
+                + "attention \(settings.sparse)"
+        ]
+        metadata["title"] = prompts.prompt.prompt
+        return metadata
+    }
+
+    func record(
+        output: RunRecord.Output, attention: [AttentionContext], timing: RunRecord.Timing,
+        latents: Tensor, instructionSet: InstructionSet
+    ) -> RunRecord {
+        func embedding(_ prompt: PromptEmbedding) -> RunRecord.Embedding? {
+            prompt.path.isEmpty
+                ? nil
+                : RunRecord.Embedding(
+                    path: prompt.path, sha256: prompt.digest, shape: prompt.storedShape,
+                    dtype: prompt.storedType.rawValue)
+        }
+        return RunRecord(
+            command: job.command,
+            model: RunRecord.Model(
+                family: model.defaults.name, path: model.path, files: model.files,
+                dtype: model.storedType),
+            inputs: RunRecord.Inputs(
+                promptEmbedding: embedding(prompts.prompt),
+                negativePromptEmbedding: embedding(prompts.negative), prompt: prompts.prompt.prompt,
+                latents: job.latents, latentsSha256: noiseDigest),
+            sampling: RunRecord.Sampling(
+                width: settings.width, height: settings.height, numFrames: settings.numFrames,
+                steps: settings.steps, guidanceScale: settings.guidanceScale,
+                guidanceScale2: settings.secondGuidanceScale,
+                guidanceInterval: [settings.guidanceStart, settings.guidanceEnd],
+                flowShift: settings.scheduler.flowShift,
+                scheduler: settings.scheduler.kind.rawValue,
+                sigmaSpacing: settings.scheduler.spacing.rawValue, seed: settings.seed,
+                rng: "torch-cpu", precision: settings.precision.rawValue, threads: settings.threads),
+            attention: RunRecord.Attention(
+                method: method, contexts: attention, headDim: model.config.headDim,
+                predictedStateBytes: estimate.methodBytes, instructionSet: instructionSet),
+            output: output, timing: timing, latentsSha256: latents.withBytes { Digest.sha256($0) },
+            resumedSteps: resumed?.completed, warnings: notices)
+    }
+}

@@ -1,0 +1,228 @@
+import Glibc
+import VditAttention
+import VditMedia
+import VditModels
+import VditTensor
+
+extension Renderer {
+    /// Loads the model, samples, decodes and writes.
+    ///
+    /// - Parameters:
+    ///   - shared: weights to use and to leave loaded where memory allows it; nil loads them for this run alone.
+    ///   - stop: polled before every layer and at every decoded frame. A step that will end within the time the flag
+    ///     leaves it is finished.
+    ///   - onEvent: called on the calling thread.
+    /// - Returns: what is also written to `OUT.json`.
+    /// - Throws: `PipelineError.cancelled` after saving a checkpoint when `stop` was raised; otherwise an
+    ///   error that conforms to `Failure`. Nothing half-written remains under a final name.
+    public func run(
+        using shared: LoadedModel? = nil, stop: StopFlag = StopFlag(),
+        onEvent: (RenderEvent) throws -> Void = { _ in }
+    ) throws -> RunRecord {
+        for notice in notices { try onEvent(.notice(notice)) }
+        var timing = resumed?.timing ?? RunRecord.Timing()
+        let start = ContinuousClock.now
+        let loaded =
+            try shared
+            ?? LoadedModel(model, threads: settings.threads, precision: settings.precision)
+        let keepsAll = shared != nil && estimate.residentBytes <= memoryLimit.bytes
+        if !keepsAll { loaded.dropDecoder() }
+        let (latents, attention) = try denoise(loaded, stop, &timing, start, onEvent)
+        if !keepsAll { loaded.dropTransformers() }
+        let latentsPath = job.saveLatents ?? companionPath(job.destination.path, ".latents.safetensors")
+        try LatentsFile.write(
+            latents,
+            metadata: fileMetadata.merging(["fps": "\(settings.frameRate)", "model": model.path]) { $1 },
+            to: latentsPath, existing: job.saveLatents == nil ? .replace : existingLatentsFile)
+        try onEvent(.latents(latentsPath))
+
+        let decoding = ContinuousClock.now
+        try onEvent(.loading("vae"))
+        let decoder = try loaded.decoder()
+        let output = try VideoOutput(
+            job.destination, width: settings.width, height: settings.height,
+            frameCount: settings.numFrames, frameRate: settings.frameRate, metadata: fileMetadata,
+            pool: loaded.compute.pool)
+        try decode(
+            latents, with: decoder, to: output, frameCount: settings.numFrames,
+            checkpoint: Checkpoint.path(forOutput: job.destination.path), stop, onEvent)
+        timing.encode = output.seconds
+        timing.decode = decoding.secondsUntilNow - output.seconds
+
+        var record = self.record(
+            output: output.record(of: settings.frameRate), attention: attention, timing: timing,
+            latents: latents, instructionSet: loaded.compute.instructionSet)
+        record.job = job.fingerprint
+        if job.destination.record == .write {
+            try record.write(to: job.destination.recordPath, existing: job.destination.existing)
+        }
+        if job.saveLatents == nil { unlink(latentsPath) }
+        unlink(Checkpoint.path(forOutput: job.destination.path))
+        try onEvent(.finished(record))
+        return record
+    }
+
+    private func denoise(
+        _ loaded: LoadedModel, _ stop: StopFlag, _ timing: inout RunRecord.Timing,
+        _ start: ContinuousClock.Instant, _ onEvent: (RenderEvent) throws -> Void
+    ) throws -> (Tensor, [AttentionContext]) {
+        let contexts = try model.transformers.map { _ in
+            try AttentionContext(method, layout: layout, fallback: job.fallback)
+        }
+        if let resumed, resumed.completed == scheduler.steps.count {
+            try resumed.restore(contexts)
+            try onEvent(.resumed(step: resumed.completed, steps: scheduler.steps.count))
+            return (resumed.latents, contexts)
+        }
+        let guidance = try Self.guidance(settings)
+        var experts: [Expert] = []
+        for (index, transformer) in model.transformers.enumerated() {
+            try onEvent(.loading(index == 0 ? "transformer" : "transformer_2"))
+            experts.append(
+                Expert(
+                    model: try loaded.transformer(index),
+                    guidance: guidance[min(index, guidance.count - 1)],
+                    lowestTimestep: transformer.lowestTimestep, attention: contexts[index]))
+            try transformer.weights.verifyUnchanged()
+        }
+        let previewDecoder = job.preview == nil ? nil : try loaded.decoder()
+        var random = TorchRandom(seed: UInt64(settings.seed))
+        let noise = self.noise ?? random.normal([1] + latentShape).reshaped(latentShape)
+        var generation = try Generation(
+            experts: experts, scheduler: scheduler, noise: noise,
+            conditional: Conditioning(prompt: prompts.conditional),
+            unconditional: Conditioning(prompt: prompts.unconditional), nonFinite: job.nonFinite)
+        if let resumed {
+            try generation.restore(resumed)
+            try onEvent(.resumed(step: resumed.completed, steps: scheduler.steps.count))
+        }
+        let trajectory = try job.saveTrajectory.map {
+            // A step that was written and then lost with its process is computed again.
+            try TrajectoryWriter(directory: $0, existing: resumed == nil ? job.destination.existing : .replace)
+        }
+        if resumed == nil { try trajectory?.write(noise: noise) }
+        timing.load += start.secondsUntilNow
+        try onEvent(.loaded(seconds: start.secondsUntilNow))
+
+        try withoutActuallyEscaping(onEvent) { onEvent in
+            let keeper = StateKeeper(job, completed: generation.completed, onEvent)
+            try sample(&generation, trajectory, previewDecoder, keeper, stop, &timing, onEvent)
+        }
+        return (generation.latents, contexts)
+    }
+
+    private func sample(
+        _ generation: inout Generation, _ trajectory: TrajectoryWriter?,
+        _ previewDecoder: (any VideoDecoder)?, _ keeper: StateKeeper, _ stop: StopFlag,
+        _ timing: inout RunRecord.Timing, _ onEvent: @escaping (RenderEvent) throws -> Void
+    ) throws {
+        let steps = generation.steps.count
+        let (before, sampling) = (timing.denoise, ContinuousClock.now)
+        while !stop.isStopping, !generation.isFinished {
+            let started = ContinuousClock.now
+            let done = generation.completed
+            let watch = StepWatch(stop, expected: timing.perStep.suffix(3).max())
+            let state = generation.checkpoint(identity: identity, timing: timing)
+            let result: StepResult
+            do {
+                result = try generation.advance {
+                    switch watch.poll() {
+                    case .none: break
+                    case .finishing(let seconds):
+                        // First what there is: whoever asked may not wait.
+                        try keeper.save(state)
+                        try onEvent(.finishing(step: done + 1, of: steps, seconds: seconds))
+                    case .givingUp(let seconds):
+                        try onEvent(.givingUp(step: done + 1, of: steps, seconds: seconds))
+                        throw PipelineError.cancelled(step: done, steps: steps, checkpoint: nil)
+                    }
+                }
+            } catch PipelineError.cancelled {
+                break
+            }
+            timing.perStep.append(started.secondsUntilNow)
+            timing.denoise = before + sampling.secondsUntilNow
+            try onEvent(.step(done + 1, of: steps, seconds: started.secondsUntilNow))
+            try trajectory?.write(result)
+            if let preview = job.preview, let previewDecoder, (done + 1) % preview.every == 0 {
+                try writePreview(result.estimate, previewDecoder, preview.path)
+                try onEvent(.preview(preview.path))
+            }
+            // The last step is always saved, so that a run stopped while decoding can go on there.
+            if keeper.isDue(done + 1) || generation.isFinished || stop.takeCheckpointRequest() {
+                timing.denoise = before + sampling.secondsUntilNow
+                try keeper.save(generation.checkpoint(identity: identity, timing: timing))
+            }
+        }
+        timing.denoise = before + sampling.secondsUntilNow
+        if stop.isStopping {
+            try keeper.save(generation.checkpoint(identity: identity, timing: timing))
+            let done = generation.completed
+            throw PipelineError.cancelled(step: done, steps: steps, checkpoint: done > 0 ? keeper.path : nil)
+        }
+    }
+
+    /// The middle frame of an estimate, decoded by itself.
+    private func writePreview(
+        _ estimate: Tensor, _ decoder: any VideoDecoder, _ path: String
+    ) throws {
+        let middle = estimate.shape[1] / 2
+        let frame = Tensor(.f32, [estimate.shape[0], 1] + estimate.shape.dropFirst(2))
+        for channel in 0..<estimate.shape[0] {
+            frame[channel].assign(estimate[channel].slice(middle..<middle + 1))
+        }
+        try decoder.decode(frame) { frames in
+            if let picture = try VideoFrame.frames(of: frames).first {
+                try PNG.write(picture.pixels, to: path, existing: .replace)
+            }
+        }
+    }
+}
+
+/// Saves a run's state beside its output.
+private final class StateKeeper {
+    let path: String
+    private let job: RenderJob
+    private let onEvent: (RenderEvent) throws -> Void
+    private var savedStep: Int
+    private var lastSaved = ContinuousClock.now
+
+    /// - Parameter completed: steps whose state is on disk, or that took none.
+    init(_ job: RenderJob, completed: Int, _ onEvent: @escaping (RenderEvent) throws -> Void) {
+        path = Checkpoint.path(forOutput: job.destination.path)
+        self.job = job
+        savedStep = completed
+        self.onEvent = onEvent
+    }
+
+    /// Whether it is time to save the state after `step`.
+    func isDue(_ step: Int) -> Bool {
+        job.checkpointEverySteps.map { step - savedStep >= $0 }
+            ?? (lastSaved.secondsUntilNow >= job.checkpointEverySeconds)
+    }
+
+    /// Saves a state unless it is on disk already.
+    func save(_ state: Checkpoint) throws {
+        if state.completed == savedStep { return }
+        try state.write(to: path)
+        savedStep = state.completed
+        lastSaved = .now
+        try onEvent(.checkpoint(path))
+    }
+}
+
+/// Decodes latents into an output, frame by frame.
+///
+/// - Parameter checkpoint: what a stopped run can go on from.
+/// - Throws: `PipelineError.cancelled` when `stop` was raised; what was written so far is gone then.
+func decode(
+    _ latents: Tensor, with decoder: any VideoDecoder, to output: VideoOutput, frameCount: Int,
+    checkpoint: String? = nil, _ stop: StopFlag, _ onEvent: (RenderEvent) throws -> Void
+) throws {
+    try decoder.decode(latents) { frames in
+        try stop.throwIfStopping(checkpoint: checkpoint)
+        try output.append(frames)
+        try onEvent(.frames(output.written, of: frameCount))
+    }
+    try output.finish()
+}
