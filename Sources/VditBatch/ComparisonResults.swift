@@ -31,8 +31,6 @@ public struct ComparisonResults: Sendable, Codable, Equatable {
         @Nullable public var changePsnr: Double?
         @Nullable public var latentCosine: Double?
         @Nullable public var latentRelativeError: Double?
-        /// Clips that were interrupted and resumed: their times, density and work are of a part of the steps.
-        public var resumedClips: Int
     }
 
     /// One prompt and seed: the dense render first.
@@ -123,8 +121,7 @@ public struct ComparisonResults: Sendable, Codable, Equatable {
             psnrLowestFrame: qualities.compactMap(\.psnrLowest).min(), ssim: qualities.compactMap(\.ssim).mean,
             msSsim: qualities.compactMap(\.msSsim).mean, changePsnr: qualities.compactMap(\.changePsnr).mean,
             latentCosine: rows.compactMap { $0.latents?.cosine }.mean,
-            latentRelativeError: rows.compactMap { $0.latents?.relativeError }.mean,
-            resumedClips: rows.count { ($0.resumedSteps ?? 0) > 0 })
+            latentRelativeError: rows.compactMap { $0.latents?.relativeError }.mean)
     }
 
     /// One line per variant, dense first.
@@ -137,7 +134,7 @@ public struct ComparisonResults: Sendable, Codable, Equatable {
             rows: variants.map { row in
                 let isDense = row.variant.isDense
                 return [
-                    row.label + (row.resumedClips > 0 ? " *" : ""),
+                    row.label,
                     row.density.map { fixed($0, 3) } ?? (isDense ? "1" : "-"),
                     percent(row.attentionFlopsSaved),
                     row.seconds.map { fixed($0, $0 < 10 ? 2 : 1) } ?? "-",
@@ -159,9 +156,6 @@ public struct ComparisonResults: Sendable, Codable, Equatable {
         text += "(\(prompts) prompts, seeds \(Set(clips.map(\.seed)).sorted().map(String.init).joined(separator: ", "))). "
         text += "Seconds are of the denoising loop; PSNR and SSIM (Gaussian) against the dense render of the same "
         text += "noise, on decoded frames.\n"
-        if variants.contains(where: { $0.resumedClips > 0 }) {
-            text += "\n\\* interrupted and resumed: time, density and work are of the steps after that.\n"
-        }
         return text
     }
 

@@ -82,7 +82,7 @@ struct ReportPage {
                 psnr = decibels(row.psnr)
             }
             let key = isDense ? "<i class=\"key none\"></i>" : "<i class=\"key c\(colour(row.variant))\"></i>"
-            let name: String = key + escaped(row.label) + (row.resumedClips > 0 ? " *" : "")
+            let name: String = key + escaped(row.label)
             let density: String = row.density.map { fixed($0, 3) } ?? (isDense ? "1" : "–")
             let seconds: String = row.seconds.map { fixed($0, $0 < 10 ? 2 : 1) } ?? "–"
             let speed: String = row.speedRatio.map { fixed($0, 2) + " ×" } ?? "–"
@@ -94,8 +94,6 @@ struct ReportPage {
                 + measures.dropFirst()
             return "<tr>" + cells.map { "<td>\($0)</td>" }.joined() + "</tr>"
         }
-        let resumed = results.variants.contains { $0.resumedClips > 0 }
-            ? "<p class=\"soft\">* interrupted and resumed: time, density and work are of the steps after that.</p>" : ""
         return """
             <h2>Results</h2>
             <div class="scroll"><table>
@@ -103,7 +101,6 @@ struct ReportPage {
             <tbody>
             \(rows.joined(separator: "\n"))
             </tbody></table></div>
-            \(resumed)
             """
     }
 
