@@ -20,9 +20,10 @@ public struct AttentionKernel: @unchecked Sendable, CustomStringConvertible {
 
     private init(_ table: UnsafePointer<vdit_attention>) { self.table = table }
 
-    /// The AMX kernel with its tile instructions emulated, for tests; nil without AVX-512 BF16.
-    public static var emulatedAMX: AttentionKernel? {
-        vdit_attention_amx_emulated().map { AttentionKernel($0) }
+    /// The AMX kernel in both of its orders of work with its tile instructions emulated, for tests; none
+    /// without AVX-512 BF16.
+    public static var emulatedAMX: [AttentionKernel] {
+        [0, 1].compactMap { vdit_attention_amx_emulated($0).map { AttentionKernel($0) } }
     }
 
     /// The instruction set computed with, which may be an earlier one than asked for.

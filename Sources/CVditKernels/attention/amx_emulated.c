@@ -41,8 +41,9 @@ VDIT_INLINE void tile_dot(__m512 *sum, const __m512 *a, const __m512 *b) {
 
 VDIT_ISA_END
 
-const vdit_attention vdit_attention_bf16_amx_emulated = {
-    "amx-emulated", PANEL, panel_bytes, scratch_bytes, pack_keys, pack_values, attend,
+const vdit_attention vdit_attention_bf16_amx_emulated[2] = {
+    {"amx-emulated", PANEL, panel_bytes, scratch_bytes, pack_keys, pack_values, attend_phased},
+    {"amx-emulated-interleaved", PANEL, panel_bytes, scratch_bytes, pack_keys, pack_values, attend_interleaved},
 };
 
 #endif

@@ -15,8 +15,8 @@ const vdit_attention *vdit_attention_kernel(vdit_isa isa, vdit_float_type operan
     return table[isa][operands == VDIT_BF16];
 }
 
-const vdit_attention *vdit_attention_amx_emulated(void) {
-    return vdit_isa_supported(VDIT_ISA_AVX512_BF16) ? &vdit_attention_bf16_amx_emulated : NULL;
+const vdit_attention *vdit_attention_amx_emulated(int interleaved) {
+    return vdit_isa_supported(VDIT_ISA_AVX512_BF16) ? &vdit_attention_bf16_amx_emulated[interleaved != 0] : NULL;
 }
 
 #else
@@ -26,6 +26,9 @@ const vdit_attention *vdit_attention_kernel(vdit_isa isa, vdit_float_type operan
     return &vdit_attention_scalar;
 }
 
-const vdit_attention *vdit_attention_amx_emulated(void) { return NULL; }
+const vdit_attention *vdit_attention_amx_emulated(int interleaved) {
+    (void)interleaved;
+    return NULL;
+}
 
 #endif

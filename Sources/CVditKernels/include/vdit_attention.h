@@ -63,8 +63,8 @@ typedef struct {
 /// its own has that of the set before it.
 const vdit_attention *vdit_attention_kernel(vdit_isa isa, vdit_float_type operands);
 
-/// The AMX kernel with its tile instructions done by AVX-512, for tests on CPUs without AMX; NULL where the
-/// CPU lacks AVX-512 BF16.
-const vdit_attention *vdit_attention_amx_emulated(void);
+/// The AMX kernel, in either of its two orders of work, with its tile instructions done by AVX-512, for tests on
+/// CPUs without AMX; NULL where the CPU lacks AVX-512 BF16.
+const vdit_attention *vdit_attention_amx_emulated(int interleaved);
 
 #endif
