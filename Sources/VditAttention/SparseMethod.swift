@@ -20,6 +20,11 @@ public protocol SparseMethod: Sendable {
     /// Parameters that `prepare` found for a wanted density, by option name.
     var solved: [String: Double] { get }
 
+    /// Token pairs one call of a step computes over all, where that is known before the run; nil otherwise.
+    ///
+    /// - Parameter first: the first step that is not dense by schedule.
+    func predictedWork(step: Int, first: Int) -> Double?
+
     /// Bytes of state one site holds at most.
     func stateBytes(layout: TokenLayout, heads: Int, headDim: Int) -> Int
 
@@ -46,6 +51,9 @@ extension SparseMethod {
     public var finishes: Bool { false }
     public var layoutPlan: AttentionPlan? { nil }
     public var solved: [String: Double] { [:] }
+    public func predictedWork(step: Int, first: Int) -> Double? {
+        layoutPlan.map { plan in plan.density(tokens: Int(plan.heads[0].queryOffsets.last ?? 1)) }
+    }
     public func stateBytes(layout: TokenLayout, heads: Int, headDim: Int) -> Int { 0 }
     public mutating func prepare(for layout: TokenLayout) throws(AttentionError) {}
     public mutating func observe(_ call: AttentionCall) throws(AttentionError) {}

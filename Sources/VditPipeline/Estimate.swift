@@ -1,3 +1,4 @@
+import VditAttention
 import VditModels
 import VditTensor
 
@@ -10,7 +11,17 @@ public struct Estimate: Sendable, Equatable {
     public let otherFLOPs: Double
     /// Transformer calls of the whole run.
     public let calls: Int
-    public var totalFLOPs: Double { (selfAttentionFLOPs + otherFLOPs) * Double(calls) }
+    /// What of the self-attention the sparse method computes.
+    public let attention: PredictedWork
+    /// Of decoding the latents.
+    public let decodeFLOPs: Double
+    /// Of the whole run: what the method leaves out is not counted, as far as that is known.
+    public var totalFLOPs: Double { totalFLOPs(attentionWork: attention.share) }
+
+    /// Of a run that computed this share of dense attention's token pairs.
+    public func totalFLOPs(attentionWork share: Double) -> Double {
+        (selfAttentionFLOPs * share + otherFLOPs) * Double(calls) + decodeFLOPs
+    }
 
     public let parameters: Int
     /// Packed weights of all transformers.
@@ -39,11 +50,12 @@ public struct Estimate: Sendable, Equatable {
 
     /// - Parameters:
     ///   - latents: `[channels, frames, height, width]` of the latents.
+    ///   - calls: transformer calls of every step: 2 where guidance is on.
     ///   - decoderActivationBytes: what the decoder holds beside its weights.
     ///   - methodBytes: what the sparse method keeps.
     public init(
-        model: ModelDirectory, latents: [Int], textTokens: Int, steps: Int, guidedSteps: Int,
-        precision: Precision, decoderActivationBytes: Int, methodBytes: Int = 0
+        model: ModelDirectory, latents: [Int], textTokens: Int, calls: [Int], precision: Precision,
+        decoderActivationBytes: Int, attention: PredictedWork = .dense, methodBytes: Int = 0
     ) {
         let config = model.config
         let tokens =
@@ -57,13 +69,17 @@ public struct Estimate: Sendable, Equatable {
             layers
             * (8 * d * d * s + 4 * d * d * s + 4 * s * t * d + 4 * d * d * t
                 + 4 * d * Double(config.ffnDim) * s)
-        calls = steps + guidedSteps
+        self.calls = calls.reduce(0, +)
+        self.attention = attention
+        decodeFLOPs = model.vae.decodeFLOPs(
+            height: latents[2] * model.vae.spatialCompression, width: latents[3] * model.vae.spatialCompression,
+            frames: latents[1])
         parameters = model.transformers.reduce(0) { $0 + $1.config.parameterCount }
         let operand = precision.dtype.byteCount
         weightBytes = parameters * operand
         // Residual fp32; q, k, v and their packed copies; the output; room for one chunk per thread.
         let perToken = config.inner * (4 + 6 * operand + operand)
-        let prompts = (guidedSteps > 0 ? 2 : 1) * config.layers * textTokens * config.inner * 2 * operand
+        let prompts = (calls.max() ?? 1) * config.layers * textTokens * config.inner * 2 * operand
         activationBytes = tokens * perToken + prompts
         decoderBytes = model.vae.parameterCount * 4 + decoderActivationBytes
         samplerBytes = latents.reduce(1, *) * 4 * 10
@@ -80,8 +96,8 @@ extension Estimate {
             model: model,
             latents: model.latentShape(
                 width: settings.width, height: settings.height, numFrames: settings.numFrames),
-            textTokens: model.defaults.textLength ?? 512, steps: settings.steps,
-            guidedSteps: steps.count { guidance.applies(to: $0) }, precision: settings.precision,
+            textTokens: model.defaults.textLength ?? 512,
+            calls: steps.map { guidance.applies(to: $0) ? 2 : 1 }, precision: settings.precision,
             decoderActivationBytes: model.vae.decodeBytes(
                 height: settings.height, width: settings.width,
                 operandBytes: settings.precision.dtype.byteCount))

@@ -4,7 +4,8 @@ import VditTensor
 extension Renderer {
     /// How long the denoising loop will take, from less than a second of the model's own products and attention.
     ///
-    /// Sparse methods are counted as dense; a busy machine makes it larger.
+    /// What a sparse method leaves out is not counted where that is known beforehand, nor is its planning; a busy
+    /// machine makes it larger.
     public func expectedDenoisingSeconds() throws -> Double {
         let compute = try ComputeContext(threads: settings.threads, precision: settings.precision)
         let config = model.config
@@ -16,7 +17,7 @@ extension Renderer {
         ).run(repeats: 2, pool: compute.pool, instructionSet: compute.instructionSet)
         let seconds =
             estimate.otherFLOPs / (linear.teraflopsPerSecond * 1e12)
-            + estimate.selfAttentionFLOPs / (attention.teraflopsPerSecond * 1e12)
+            + estimate.selfAttentionFLOPs * estimate.attention.share / (attention.teraflopsPerSecond * 1e12)
         return seconds * Double(estimate.calls)
     }
 }

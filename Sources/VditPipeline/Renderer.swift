@@ -62,11 +62,12 @@ public struct Renderer {
         layout = TokenLayout(frames: grid[0], height: grid[1], width: grid[2])
         scheduler = try settings.scheduler.scheduler(steps: settings.steps, tokens: layout.tokens)
         let guidance = try Self.guidance(settings)
-        let guidedSteps = scheduler.steps.count { guidance[0].applies(to: $0) }
+        let calls = scheduler.steps.map { guidance[0].applies(to: $0) ? 2 : 1 }
+        let isGuided = calls.contains(2)
         prompts = try PromptPair(
             path: job.promptEmbedding, negativePath: job.negativePromptEmbedding,
             width: model.config.textDim, length: model.defaults.textLength,
-            usesGuidance: guidedSteps > 0)
+            usesGuidance: isGuided)
         notices = prompts.notices
         if let path = job.latents {
             let read = try LatentsFile.read(
@@ -83,7 +84,7 @@ public struct Renderer {
             name: settings.sparse, options: settings.sparseOptions, density: settings.density,
             family: "wan")
         // Throws where the method cannot serve the layout.
-        _ = try AttentionContext(method, layout: layout, fallback: job.fallback)
+        let attention = try AttentionContext(method, layout: layout, fallback: job.fallback)
 
         video = try job.destination.validate(
             width: settings.width, height: settings.height, frameCount: settings.numFrames,
@@ -123,15 +124,16 @@ public struct Renderer {
 
         let textTokens = prompts.conditional.shape[0]
         estimate = Estimate(
-            model: model, latents: latentShape, textTokens: textTokens, steps: settings.steps,
-            guidedSteps: guidedSteps, precision: settings.precision,
+            model: model, latents: latentShape, textTokens: textTokens, calls: calls,
+            precision: settings.precision,
             decoderActivationBytes: model.vae.decodeBytes(
                 height: settings.height, width: settings.width,
                 operandBytes: settings.precision.dtype.byteCount),
+            attention: attention.predictedWork(calls: calls, layers: model.config.layers),
             methodBytes: model.transformers.count
                 * method.predictedStateBytes(
                     layout: layout, heads: model.config.heads, headDim: model.config.headDim,
-                    layers: model.config.layers, branches: guidedSteps > 0 ? 2 : 1))
+                    layers: model.config.layers, branches: isGuided ? 2 : 1))
         let machine = MemoryLimit.current()
         memoryLimit =
             job.memoryLimit.map { MemoryLimit(bytes: $0, source: "memory limit given") } ?? machine

@@ -135,7 +135,7 @@ struct Compare: ParsableCommand {
         rows.append(["prompts", "\(comparison.job.promptEmbeddings.count)"])
         rows.append(["variants", comparison.variants.map(\.label).joined(separator: ", ")])
         rows.append(["renders", "\(renders.all), \(renders.finished) of them finished"])
-        rows.append(["work", "\(Format.count(estimate.totalFLOPs))FLOP a render with dense attention"])
+        rows.append(["work", "\(Format.count(estimate.totalFLOPs))FLOP a render with dense attention, decoding included"])
         rows.append(["memory", "about \(Format.bytes(estimate.peakBytes)) of \(Format.bytes(comparison.first.memoryLimit.bytes))"])
         rows += comparison.notices.map { ["notice", $0] }
         return Console.table(rows)

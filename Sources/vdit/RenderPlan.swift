@@ -16,7 +16,13 @@ struct RenderPlan: Encodable {
     let pixelFormat: String
     let tokens: Int
     let transformerCalls: Int
+    /// Of the whole run with decoding; at most that, where the method decides while it runs.
     let flops: Double
+    let isUpperBound: Bool
+    let decodeFlops: Double
+    /// Token pairs computed over those of dense attention.
+    let attentionWork: Double
+    /// Self-attention's part of all work.
     let attentionShare: Double
     let parameters: Int
     let peakMemoryBytes: Int
@@ -40,7 +46,11 @@ struct RenderPlan: Encodable {
         tokens = estimate.tokens
         transformerCalls = estimate.calls
         flops = estimate.totalFLOPs
-        attentionShare = estimate.selfAttentionFLOPs / (estimate.selfAttentionFLOPs + estimate.otherFLOPs)
+        isUpperBound = estimate.attention.isUpperBound
+        decodeFlops = estimate.decodeFLOPs
+        attentionWork = estimate.attention.share
+        attentionShare =
+            estimate.selfAttentionFLOPs * estimate.attention.share * Double(estimate.calls) / estimate.totalFLOPs
         parameters = estimate.parameters
         peakMemoryBytes = estimate.peakBytes
         availableMemoryBytes = renderer.memoryLimit.bytes
@@ -49,6 +59,7 @@ struct RenderPlan: Encodable {
     }
 
     var text: String {
+        let limit = isUpperBound ? "at most " : ""
         let share = Int((attentionShare * 100).rounded())
         var rows = [["model", model]]
         if let prompt { rows.append(["prompt", prompt]) }
@@ -57,15 +68,22 @@ struct RenderPlan: Encodable {
             ["output", ([output] + [codec, pixelFormat].compactMap { $0 }).joined(separator: " ")],
             ["parameters", Format.count(Double(parameters))],
             ["tokens", "\(tokens)"],
-            ["work", "\(Format.count(flops))FLOP in \(transformerCalls) calls, \(share) % self-attention"],
+            [
+                "work",
+                "\(limit)\(Format.count(flops))FLOP in \(transformerCalls) calls, \(share) % self-attention, "
+                    + "\(Format.percent(decodeFlops / flops)) decoding",
+            ],
             [
                 "memory",
                 "about \(Format.bytes(peakMemoryBytes)) of \(Format.bytes(availableMemoryBytes)) "
                     + "(\(availableMemorySource))",
             ],
         ]
+        if attentionWork < 1 {
+            rows.append(["attention", "\(limit)\(Format.fraction(attentionWork)) of dense attention's work"])
+        }
         if let expectedSeconds {
-            rows.append(["time", "about \(Format.seconds(expectedSeconds)) of denoising, then decoding"])
+            rows.append(["time", "\(isUpperBound ? "at most" : "about") \(Format.seconds(expectedSeconds)) of denoising, then decoding"])
         }
         return Console.table(rows + notices.map { ["notice", $0] })
     }

@@ -53,6 +53,14 @@ public struct DraftAttention: SparseMethod {
         prepared = regions
     }
 
+    /// Without each row's best and own block, which are few.
+    public func predictedWork(step: Int, first: Int) -> Double? {
+        switch budget {
+        case .threshold(let sparsity), .sparsity(let sparsity): 1 - sparsity
+        case .density(let density): density
+        }
+    }
+
     private func regions(_ layout: TokenLayout) -> Regions {
         let (order, offsets) = layout.regions(
             rows: cut.bounds(layout.height, size: poolHeight),

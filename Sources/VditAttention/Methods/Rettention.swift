@@ -75,6 +75,14 @@ public struct Rettention: SparseMethod {
         return ["kept": Double(2 * prepared.half) / Double(prepared.layout.tokensPerFrame)]
     }
 
+    /// A refresh computes everything, and the window beside it.
+    public func predictedWork(step: Int, first: Int) -> Double? {
+        guard let prepared else { return nil }
+        let window = prepared.plan.density(tokens: prepared.layout.tokens)
+        let isRefresh = step == first || step / refreshEvery != (step - 1) / refreshEvery
+        return isRefresh ? 1 + window : window
+    }
+
     /// `heads · tokens · (headDim · bytes of the residual + 4)`, and the step.
     public func stateBytes(layout: TokenLayout, heads: Int, headDim: Int) -> Int {
         heads * layout.tokens * (headDim * residualType.byteCount + 4) + 4

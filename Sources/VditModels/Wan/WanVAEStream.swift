@@ -129,6 +129,38 @@ extension Trace {
 }
 
 extension WanVAEConfig {
+    /// Multiply-adds of a decode, each counted as 2: convolutions and the attention within frames.
+    ///
+    /// - Parameters:
+    ///   - height: pixels, as is `width`.
+    ///   - frames: latent frames.
+    public func decodeFLOPs(height: Int, width: Int, frames: Int) -> Double {
+        var area = Double(height / spatialCompression) * Double(width / spatialCompression)
+        var frames = Double(frames)
+        var total = 0.0
+        for stage in decoderStages {
+            let perPixel: Double
+            switch stage {
+            case .causal(_, let from, let to, let kernel, _):
+                perPixel = Double(from * to * kernel * kernel * kernel)
+            case .residual(_, let from, let to):
+                perPixel = Double(27 * (from + to) * to + (from == to ? 0 : from * to))
+            case .attention(_, let channels):
+                perPixel = Double(4 * channels * channels) + 2 * area * Double(channels)
+            case .splitTime(_, let channels):
+                total += 2 * (frames - 1) * area * Double(6 * channels * channels)
+                frames = 2 * frames - 1
+                continue
+            case .enlarge(_, let from, let to, _):
+                area *= 4
+                perPixel = Double(9 * from * to)
+            case .mergeTime, .shrink, .remember, .average, .pair: continue
+            }
+            total += 2 * frames * area * perPixel
+        }
+        return total
+    }
+
     /// What a decode of frames of this many pixels holds at most: every causal convolution's past two
     /// frames, and at every resolution two frames on their way through the widest stage.
     public func decodeBytes(height: Int, width: Int, operandBytes: Int) -> Int {
