@@ -63,7 +63,8 @@ public final class Batch {
                 "output \(first)\(more)", found: "a file of another run, or of other settings",
                 expected: "a new name, or 'overwrite: true'", kind: .cannotCreate)
         }
-        for folder in Set(plan.jobs.flatMap { JobFiles($0.render).results.map(PathName.folder) }) {
+        let written = plan.jobs.flatMap(\.files.results) + [plan.file.table?.path].compactMap { $0 }
+        for folder in Set(written.map(PathName.folder)) {
             do {
                 try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
             } catch {
@@ -78,8 +79,8 @@ public final class Batch {
             try database.status().filter { $0.state == .pending && $0.attempts == 0 }.map(\.id)
         }
         let suspects = try fresh().filter { id in
-            guard let job = jobs[id], !job.overwrite else { return false }
-            return JobFiles(job.render).results.contains(where: PathName.exists) && job.finishedRecord() == nil
+            guard let job = jobs[id], job.files.results.contains(where: PathName.exists) else { return false }
+            return !job.mayReplaceResults && job.finished() == nil
         }
         if suspects.isEmpty { return [] }
         // Another process may have begun one of them meanwhile.
@@ -102,7 +103,7 @@ public final class Batch {
             if !freed.isEmpty { try onEvent(.takenOver(freed)) }
             let claimed = try patiently(stop) { try database.claim(model: model, only: only) }
             if let claim = claimed, let job = jobs[claim.job] {
-                model = job.model
+                if !job.model.isEmpty { model = job.model }
                 try run(job, claim, stop, onEvent)
                 continue
             }
@@ -133,13 +134,11 @@ public final class Batch {
     private func run(
         _ job: PlannedJob, _ claim: Claim, _ stop: StopFlag, _ onEvent: (BatchEvent) throws -> Void
     ) throws {
-        let files = JobFiles(job.render)
+        let files = job.files
         files.removeLeftovers()
-        if let record = job.finishedRecord() {
-            let metrics = JobMetrics(record)
+        if let metrics = job.finished() {
             files.removeIntermediate()
-            try end(claim, .done(metrics))
-            return try onEvent(.done(job: job.id, metrics, wasThere: true))
+            return try conclude(job, claim, metrics, wasThere: true, onEvent)
         }
         try onEvent(.started(job: job.id, attempt: claim.attempt))
         let jobStop = StopFlag(following: stop)
@@ -160,7 +159,7 @@ public final class Batch {
         let standing = heart.stop()
         switch result {
         case .success(let metrics):
-            if try end(claim, .done(metrics)) { try onEvent(.done(job: job.id, metrics, wasThere: false)) }
+            try conclude(job, claim, metrics, wasThere: false, onEvent)
         case .failure(PipelineError.cancelled) where standing == .lost:
             break
         case .failure(PipelineError.cancelled) where standing == .cancelRequested && !stop.isStopping:
@@ -175,6 +174,19 @@ public final class Batch {
             let retrying = Self.mayPass(error) && failures < plan.file.limits.retries
             try end(claim, .failed("\(error)", retry: retrying))
             try onEvent(.failed(job: job.id, error: "\(error)", retrying: retrying))
+        }
+    }
+
+    /// Records results that are complete. A comparison below its limit has failed, with its numbers.
+    private func conclude(
+        _ job: PlannedJob, _ claim: Claim, _ metrics: JobMetrics, wasThere: Bool, _ onEvent: (BatchEvent) throws -> Void
+    ) throws {
+        if let shortfall = metrics.comparison?.shortfall(below: job.comparison?.minPSNR) {
+            if try end(claim, .failed(shortfall, retry: false, metrics)) {
+                try onEvent(.failed(job: job.id, error: shortfall, retrying: false))
+            }
+        } else if try end(claim, .done(metrics, wasThere: wasThere)) {
+            try onEvent(.done(job: job.id, metrics, wasThere: wasThere))
         }
     }
 

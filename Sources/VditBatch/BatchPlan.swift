@@ -4,22 +4,6 @@ import VditMedia
 import VditPipeline
 import VditTensor
 
-/// A job that was checked completely: what will run, where it goes, what it will cost.
-public struct PlannedJob: Sendable {
-    public let id: String
-    public let needs: [String]
-    public let position: Int
-    public let render: RenderJob
-    /// Digest of everything the video depends on, whatever the machine.
-    public let fingerprint: String
-    public let settings: RenderSettings
-    public let estimate: Estimate
-    public let overwrite: Bool
-
-    public var output: String { render.destination.path }
-    public var model: String { render.model }
-}
-
 /// All jobs of a pipeline file, checked.
 public struct BatchPlan {
     public let file: PipelineFile
@@ -33,29 +17,67 @@ public struct BatchPlan {
     public init(_ file: PipelineFile, command: [String] = ["vdit", "batch"]) throws {
         self.file = file
         let planner = Planner(file, command: command)
-        jobs = try file.expand().enumerated().compactMap { try planner.plan($0.element, position: $0.offset) }
+        let all = try Array(file.expand().enumerated())
+        planner.jobs = Dictionary(uniqueKeysWithValues: all.map { ($0.element.id, $0.element) })
+        // Comparisons are of renders, wherever those stand in the file.
+        let renders = try all.filter { $0.element.comparison == nil }
+            .compactMap { try planner.plan($0.element, position: $0.offset) }
+        let comparisons = try all.compactMap { position, job in
+            try job.comparison.flatMap { try planner.plan(job, $0, position: position) }
+        }
+        jobs = (renders + comparisons).sorted { $0.position < $1.position }
         planner.checkCollisions(jobs)
+        planner.checkCycles(jobs)
         try file.document.throwProblems()
     }
 }
 
+extension BatchPlan {
+    /// Writes the file `table:` asks for, if any comparison has run.
+    ///
+    /// - Throws: `TensorError.inaccessible` when it cannot be written.
+    public func writeTable(_ status: [JobStatus]) throws {
+        let table = VariantTable(status)
+        guard let path = file.table?.path, !table.rows.isEmpty else { return }
+        try AtomicFile.write(Array(table.text(for: path).utf8), to: path, existing: .replace)
+    }
+}
+
 /// Checks jobs one after the other; opens each model once.
-private final class Planner {
-    private let file: PipelineFile
+final class Planner {
+    let file: PipelineFile
     private let command: [String]
     private var models: [String: Result<ModelDirectory, any Error>] = [:]
     private var fingerprints: [String: String] = [:]
-    private var marks: [String: SourceMark] = [:]
+    /// All jobs, by id.
+    var jobs: [String: BatchJob] = [:]
+    /// Renders that are right, by id and by the file they write, and what their placeholders say.
+    private(set) var renders: [String: PlannedJob] = [:]
+    private(set) var writers: [String: PlannedJob] = [:]
+    private(set) var names: [String: OutputTemplate] = [:]
+    private(set) var isMissingRenders = false
+    /// Comparison jobs whose clips are known not to be alike: said once.
+    var unlike: Set<String> = []
 
     init(_ file: PipelineFile, command: [String]) {
         self.file = file
         self.command = command
     }
 
-    private func report(_ mark: SourceMark, _ text: String) { file.document.report(mark, text) }
+    func report(_ mark: SourceMark, _ text: String) { file.document.report(mark, text) }
 
+    /// A render.
     func plan(_ job: BatchJob, position: Int) throws -> PlannedJob? {
-        marks[job.id] = job.output?.mark ?? job.mark
+        guard let planned = try render(job, position: position) else {
+            isMissingRenders = true
+            return nil
+        }
+        renders[job.id] = planned
+        writers[PathName.canonical(planned.output)] = planned
+        return planned
+    }
+
+    private func render(_ job: BatchJob, position: Int) throws -> PlannedJob? {
         var isComplete = true
         for name in ["model", "prompt_embedding"] where job.settings[name] == nil {
             report(job.mark, "\(job.name).\(name): missing; give it here or in defaults")
@@ -87,6 +109,7 @@ private final class Planner {
             let settings = try RenderSettings(render.request, model: model)
 
             let names = OutputTemplate(job, settings: settings, position: position)
+            self.names[job.id] = names
             guard let output = fill(template, names) else { return nil }
             render.destination.path = output
             for (name, path) in [("save_latents", \RenderJob.saveLatents), ("contact_sheet", \.destination.contactSheet)] {
@@ -99,9 +122,9 @@ private final class Planner {
             render.latents = job.settings["latents"]?.text
             render.fingerprint = try fingerprint(render, settings, model)
             return PlannedJob(
-                id: job.id, needs: job.needs, position: position, render: render,
-                fingerprint: render.fingerprint ?? "", settings: settings, estimate: estimate,
-                overwrite: job.settings["overwrite"]?.flag == true)
+                id: job.id, needs: job.needs, position: position,
+                work: .render(PlannedRender(job: render, settings: settings, estimate: estimate)),
+                fingerprint: render.fingerprint ?? "", overwrite: job.settings["overwrite"]?.flag == true)
         } catch let error as Misplaced {
             report(error.mark, "\(error.error)")
         } catch let error as any Failure where error.kind == .ioError || error.kind == .osError {
@@ -124,7 +147,7 @@ private final class Planner {
         return try opened.get()
     }
 
-    private func fill(_ template: SettingValue, _ names: OutputTemplate) -> String? {
+    func fill(_ template: SettingValue, _ names: OutputTemplate) -> String? {
         switch names.fill(template.text) {
         case .success(let path): return path
         case .failure(let error):
@@ -155,15 +178,17 @@ private final class Planner {
     /// The same job as if the folders it will make were there, which checks may not create, and with memory enough:
     /// how much there is shows when its turn comes.
     private static func checkable(_ render: RenderJob) -> RenderJob {
-        func moved(_ path: String) -> String {
-            PathName.existingFolder(PathName.folder(of: path)) + "/" + PathName.name(of: path)
-        }
         var render = render
         render.memoryLimit = .max
         render.destination.path = moved(render.destination.path)
         render.destination.contactSheet = render.destination.contactSheet.map(moved)
         render.saveLatents = render.saveLatents.map(moved)
         return render
+    }
+
+    /// The file's name in the nearest folder that exists.
+    static func moved(_ path: String) -> String {
+        PathName.existingFolder(PathName.folder(of: path)) + "/" + PathName.name(of: path)
     }
 
     // MARK: Identity
@@ -194,76 +219,68 @@ private final class Planner {
         return Digest.sha256(Array(lines.joined(separator: "\n").utf8))
     }
 
-    private func digest(_ path: String) throws -> String {
+    func digest(_ path: String) throws -> String {
         if let known = fingerprints[path] { return known }
-        let digest = try Digest.sha256(file: path)
+        let digest = try clipDigest(path)
         fingerprints[path] = digest
         return digest
     }
 
-    // MARK: Collisions
+    // MARK: Between jobs
+
+    /// Files that are compared may be those of a job that, by its needs, waits for the comparison.
+    func checkCycles(_ planned: [PlannedJob]) {
+        let needs = Dictionary(uniqueKeysWithValues: planned.map { ($0.id, $0.needs) })
+        var finished: Set<String> = []
+        func visit(_ id: String, _ trail: [String]) {
+            if finished.contains(id) { return }
+            if let start = trail.firstIndex(of: id) {
+                report(jobs[id]?.mark ?? place(id), "needs: a cycle: \((trail[start...] + [id]).joined(separator: " → "))")
+                finished.formUnion(trail)
+                return
+            }
+            for need in needs[id] ?? [] { visit(need, trail + [id]) }
+            finished.insert(id)
+        }
+        for job in planned { visit(job.id, []) }
+    }
+
+    /// Where the output of a job is named.
+    private func place(_ id: String) -> SourceMark {
+        jobs[id].map { $0.output?.mark ?? $0.mark } ?? SourceMark(line: 1, column: 1)
+    }
 
     /// No two jobs write the same file, and none writes what another reads.
     func checkCollisions(_ jobs: [PlannedJob]) {
         var writers: [String: String] = [:]
         for job in jobs {
             var others: Set<String> = []
-            for path in JobFiles(job.render).written.map(PathName.canonical) {
+            for path in job.files.written.map(PathName.canonical) {
                 // A clip and its record collide with the same other job: said once.
                 if let other = writers.updateValue(job.id, forKey: path), other != job.id, others.insert(other).inserted {
                     report(
-                        marks[job.id] ?? SourceMark(line: 1, column: 1),
+                        place(job.id),
                         "output: \(job.id) and \(other) both write \(path); "
                             + "a template needs a placeholder for what distinguishes them")
                 }
             }
         }
         for job in jobs {
-            let inputs = [job.render.promptEmbedding, job.render.negativePromptEmbedding ?? "", file.path]
-            for input in inputs where !input.isEmpty {
-                if let writer = writers[PathName.canonical(input)] {
-                    report(marks[writer] ?? SourceMark(line: 1, column: 1), "output: \(writer) would overwrite the input \(input)")
+            for input in job.inputs + [file.path] where !input.isEmpty {
+                if let writer = writers[PathName.canonical(input)], !job.needs.contains(writer) {
+                    report(place(writer), "output: \(writer) would overwrite the input \(input)")
                 }
             }
-            if let latents = job.render.latents.map(PathName.canonical), let writer = writers[latents],
+            if let latents = job.render?.job.latents.map(PathName.canonical), let writer = writers[latents],
                 !job.needs.contains(writer)
             {
-                report(
-                    marks[job.id] ?? SourceMark(line: 1, column: 1),
-                    "latents: \(job.id) starts from a file that \(writer) writes; say so with needs")
+                report(place(job.id), "latents: \(job.id) starts from a file that \(writer) writes; say so with needs")
+            }
+        }
+        for (path, mark) in [file.table].compactMap({ $0 }) {
+            if let writer = writers[PathName.canonical(path)] {
+                report(mark, "table: \(writer) writes \(path) too")
             }
         }
     }
-}
-
-/// The files a render leaves, and those it makes on the way.
-struct JobFiles {
-    let output: String
-    /// What remains when it is done.
-    let results: [String]
-    /// Its checkpoint, and the latents that wait for the decoder.
-    let intermediate: [String]
-
-    init(_ render: RenderJob) {
-        output = render.destination.path
-        results = [output, RunRecord.path(forOutput: output)]
-            + [render.destination.contactSheet, render.saveLatents].compactMap { $0 }
-        intermediate = [Checkpoint.path(forOutput: output), companionPath(output, ".latents.safetensors")]
-    }
-
-    var written: [String] { results + intermediate }
-
-    /// Removes what a process that died left half-written under these names.
-    func removeLeftovers() {
-        for path in written {
-            let folder = PathName.folder(of: path)
-            let prefix = ".\(PathName.name(of: path))."
-            for name in PathName.names(in: folder) where name.hasPrefix(prefix) && name.hasSuffix(".part") {
-                let process = name.dropFirst(prefix.count).dropLast(".part".count)
-                if process.allSatisfy(\.isNumber) { unlink("\(folder)/\(name)") }
-            }
-        }
-    }
-
-    func removeIntermediate() { for path in intermediate { unlink(path) } }
 }

@@ -11,52 +11,80 @@ public enum BatchReport {
         let states = Dictionary(status.map { ($0.id, $0.state) }, uniquingKeysWith: { a, _ in a })
         var rows = [["JOB", "STATE", "SIZE", "FRAMES", "STEPS", "METHOD", "MEMORY", "TIME", "OUTPUT"]]
         var total = 0.0
+        var isUpperBound = false
         for job in plan.jobs {
-            let settings = job.settings
-            let time = job.estimate.totalFLOPs / flopsPerSecond
             let state = states[job.id] ?? .pending
-            if state != .done { total += time }
-            let density = settings.density.map { " \($0)" } ?? ""
-            rows.append([
-                job.id, state.rawValue, "\(settings.width)x\(settings.height)", "\(settings.numFrames)",
-                "\(settings.steps)", settings.sparse + density, mebibytes(job.estimate.peakBytes),
-                "~" + seconds(time), job.output,
-            ])
+            switch job.work {
+            case .render(let render):
+                let (settings, estimate) = (render.settings, render.estimate)
+                let time = estimate.totalFLOPs / flopsPerSecond
+                if state != .done {
+                    total += time
+                    isUpperBound = isUpperBound || estimate.attention.isUpperBound
+                }
+                rows.append([
+                    job.id, state.rawValue, "\(settings.width)x\(settings.height)", "\(settings.numFrames)",
+                    "\(settings.steps)", settings.sparse + (settings.density.map { " \($0)" } ?? ""),
+                    mebibytes(estimate.peakBytes), (estimate.attention.isUpperBound ? "<" : "~") + seconds(time), job.output,
+                ])
+            case .comparison(let comparison):
+                let against = comparison.reference.job ?? comparison.reference.path
+                rows.append([job.id, state.rawValue, "", "", "", "against \(against)", "", "", job.output])
+            }
         }
         let memory = MemoryLimit.current()
-        let largest = plan.jobs.map(\.estimate.peakBytes).max() ?? 0
+        let largest = plan.jobs.compactMap(\.render?.estimate.peakBytes).max() ?? 0
         var text = table(rows)
-        text += "\n\(plan.jobs.count) jobs; about \(seconds(total)) for what is not done, with dense attention's arithmetic\n"
+        text += "\n\(plan.jobs.count) jobs; \(isUpperBound ? "at most" : "about") \(seconds(total)) of rendering for what is not done\n"
         text += "largest job: \(mebibytes(largest)); available: \(mebibytes(memory.bytes)) (\(memory.source))"
         if largest > memory.bytes { text += "\njobs larger than that will fail, the others will run" }
         return text
     }
 
-    /// One line per job of how far it is, and the sums.
+    /// One line per job of how far it is, the sums, and what comparisons found.
     public static func status(_ jobs: [JobStatus]) -> String {
+        let hasComparisons = jobs.contains { $0.kind == .comparison }
+        let quality = hasComparisons ? ["PSNR", "SSIM"] : []
         let states = Dictionary(jobs.map { ($0.id, $0.state) }, uniquingKeysWith: { a, _ in a })
-        var rows = [["JOB", "STATE", "STEP", "ATTEMPTS", "TIME", "DENSITY", "OUTPUT OR ERROR"]]
+        var rows = [["JOB", "STATE", "STEP", "ATTEMPTS", "TIME", "DENSITY"] + quality + ["OUTPUT OR ERROR"]]
         for job in jobs {
-            let unmet = job.needs.filter { states[$0] != .done }
-            let last =
-                job.error ?? (job.state == .pending && !unmet.isEmpty
-                    ? "needs " + unmet.prefix(2).joined(separator: ", ") : job.output)
-            rows.append([
-                job.id, job.state.rawValue, job.steps > 0 ? "\(job.step)/\(job.steps)" : "", "\(job.attempts)",
-                job.metrics.map { seconds($0.seconds) } ?? "",
-                job.metrics?.density.map { String(format: "%.3f", $0) } ?? "", last,
-            ])
+            let found = job.metrics?.comparison
+            let measured = [found.map { decibels($0.psnr) } ?? "", found.map { similarity($0.ssim) } ?? ""]
+            rows.append(
+                [
+                    job.id, job.state.rawValue, job.steps > 0 ? "\(job.step)/\(job.steps)" : "", "\(job.attempts)",
+                    job.metrics.map { seconds($0.seconds) } ?? "",
+                    job.metrics?.density.map { String(format: "%.3f", $0) } ?? "",
+                ] + (hasComparisons ? measured : []) + [job.error ?? waiting(job, states) ?? job.output])
         }
         let counts = JobState.allCases.compactMap { state in
             let count = jobs.count { $0.state == state }
             return count == 0 ? nil : "\(count) \(state.rawValue)"
         }
-        return table(rows) + "\n\(jobs.count) jobs: \(counts.joined(separator: ", "))"
+        let text = table(rows) + "\n\(jobs.count) jobs: \(counts.joined(separator: ", "))"
+        return text + (variants(jobs).map { "\n\n" + $0 } ?? "")
+    }
+
+    /// What a pending job waits for. Nil when nothing is in its way.
+    private static func waiting(_ job: JobStatus, _ states: [String: JobState]) -> String? {
+        let unmet = job.state == .pending ? job.needs.filter { states[$0] != .done } : []
+        if unmet.isEmpty { return nil }
+        if let lost = unmet.first(where: { states[$0] == .failed || states[$0] == .cancelled }), let state = states[lost] {
+            return "not run: \(lost) \(state == .failed ? "failed" : "was cancelled")"
+        }
+        return "needs " + unmet.prefix(2).joined(separator: ", ")
+    }
+
+    /// The table of what comparisons found; nil while none has.
+    public static func variants(_ jobs: [JobStatus]) -> String? {
+        let found = VariantTable(jobs).table
+        return found.rows.isEmpty ? nil : String(table([found.header] + found.rows).dropLast())
     }
 
     private struct Document: Encodable {
         let counts: [String: Int]
         let jobs: [JobStatus]
+        let variants: [VariantTable.Row]
     }
 
     public static func json(_ jobs: [JobStatus]) throws -> String {
@@ -65,7 +93,7 @@ public enum BatchReport {
                 counts: Dictionary(
                     uniqueKeysWithValues: JobState.allCases.map { state in
                         (state.rawValue, jobs.count { $0.state == state })
-                    }), jobs: jobs))
+                    }), jobs: jobs, variants: VariantTable(jobs).rows))
     }
 
     private struct PlannedDocument: Encodable {
@@ -73,9 +101,16 @@ public enum BatchReport {
             let id: String
             let output: String
             let needs: [String]
-            let settings: [String: String]
-            let peakBytes: Int
-            let seconds: Double
+            /// Of a render.
+            var settings: [String: String]?
+            var peakBytes: Int?
+            var flops: Double?
+            var seconds: Double?
+            /// Whether work and time are at most that, because the method decides while it runs.
+            var isUpperBound: Bool?
+            /// Of a comparison.
+            var reference: PlannedComparison.Clip?
+            var candidates: [PlannedComparison.Clip]?
         }
         let jobs: [Job]
     }
@@ -84,11 +119,19 @@ public enum BatchReport {
         try json(
             PlannedDocument(
                 jobs: plan.jobs.map { job in
-                    PlannedDocument.Job(
-                        id: job.id, output: job.output, needs: job.needs,
-                        settings: Dictionary(
-                            job.settings.table.map { ($0.name, $0.value) }, uniquingKeysWith: { _, last in last }),
-                        peakBytes: job.estimate.peakBytes, seconds: job.estimate.totalFLOPs / flopsPerSecond)
+                    var planned = PlannedDocument.Job(id: job.id, output: job.output, needs: job.needs)
+                    switch job.work {
+                    case .render(let render):
+                        planned.settings = Dictionary(
+                            render.settings.table.map { ($0.name, $0.value) }, uniquingKeysWith: { _, last in last })
+                        planned.peakBytes = render.estimate.peakBytes
+                        planned.flops = render.estimate.totalFLOPs
+                        planned.seconds = render.estimate.totalFLOPs / flopsPerSecond
+                        planned.isUpperBound = render.estimate.attention.isUpperBound
+                    case .comparison(let comparison):
+                        (planned.reference, planned.candidates) = (comparison.reference, comparison.candidates)
+                    }
+                    return planned
                 }))
     }
 

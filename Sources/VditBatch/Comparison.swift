@@ -89,8 +89,8 @@ public struct Comparison {
 
     // MARK: Checking
 
-    private static func check(_ job: ComparisonJob) throws(PipelineError) {
-        func refuse(_ what: String, _ found: String, _ expected: String) -> PipelineError {
+    private static func check(_ job: ComparisonJob) throws(BatchError) {
+        func refuse(_ what: String, _ found: String, _ expected: String) -> BatchError {
             .invalid(what, found: found, expected: expected, kind: .usage)
         }
         if job.promptEmbeddings.isEmpty { throw refuse("prompt embeddings", "none", "at least one") }

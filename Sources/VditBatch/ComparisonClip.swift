@@ -20,7 +20,7 @@ public struct ComparisonClip: Sendable {
 
     /// Opens the file and reads no more than its first frame.
     ///
-    /// - Throws: `MediaError`, `TensorError` or `PipelineError` for what is missing, damaged or no clip.
+    /// - Throws: `MediaError`, `TensorError` or `BatchError` for what is missing, damaged or no clip.
     public init(_ path: String) throws {
         self.path = path
         if path.hasSuffix(".safetensors") {
@@ -51,7 +51,7 @@ public struct ComparisonClip: Sendable {
         }
         guard fitting.count == 1 else {
             let found = file.tensors.prefix(4).map { "\($0.name) \($0.dtype?.rawValue ?? "of another type") \($0.shape)" }
-            throw PipelineError.invalid(
+            throw BatchError.invalid(
                 path, found: found.isEmpty ? "no tensors" : found.joined(separator: ", "),
                 expected: expected, kind: .badData)
         }

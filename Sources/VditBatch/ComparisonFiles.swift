@@ -21,6 +21,14 @@ public struct FileComparison: Sendable, Codable, Equatable {
         public var warnings: [String]
     }
 
+    /// The batch job that compared, and what it compared.
+    public struct Job: Sendable, Codable, Equatable {
+        public var name: String
+        public var fingerprint: String
+        /// Of the reference and of every candidate.
+        public var sha256: [String]
+    }
+
     public var schema = 1
     public var vditVersion: String
     /// How each measure is taken.
@@ -29,14 +37,20 @@ public struct FileComparison: Sendable, Codable, Equatable {
     public var width: Int
     public var height: Int
     public var candidates: [Candidate]
+    public var job: Job?
 
     /// Compares files.
     ///
-    /// - Parameter threads: of the measuring; the numbers do not depend on it.
-    /// - Throws: what the readers throw; `PipelineError.invalid` (65) for clips of different size, rate, or
-    ///   (unless they are to be cut) length, and for clips without a frame.
+    /// - Parameters:
+    ///   - threads: of the measuring; the numbers do not depend on it.
+    ///   - stop: polled at every frame.
+    ///   - onCandidate: called after each candidate with their number so far.
+    /// - Throws: what the readers throw; `BatchError.invalid` (65) for clips of different size, rate, or
+    ///   (unless they are to be cut) length, and for clips without a frame; `PipelineError.cancelled` when
+    ///   `stop` was raised.
     public init(
-        reference path: String, candidates paths: [String], length: Length = .refuse, threads: Int = 1
+        reference path: String, candidates paths: [String], length: Length = .refuse, threads: Int = 1,
+        stop: StopFlag = StopFlag(), onCandidate: (Int) throws -> Void = { _ in }
     ) throws {
         let reference = try ComparisonClip(path)
         let pool = WorkPool(threads: threads)
@@ -50,7 +64,31 @@ public struct FileComparison: Sendable, Codable, Equatable {
         conventions = Self.conventions
         self.reference = path
         (width, height) = (reference.width, reference.height)
-        candidates = try clips.map { try Self.compare($0, reference, length, pool) }
+        var measured: [Candidate] = []
+        for clip in clips {
+            let candidate = try Self.compare(clip, reference, length, pool) {
+                guard stop.isStopping else { return }
+                throw PipelineError.cancelled(step: measured.count, steps: clips.count, checkpoint: nil)
+            }
+            measured.append(candidate)
+            try onCandidate(measured.count)
+        }
+        candidates = measured
+    }
+
+    /// Reads what a comparison was written down as.
+    ///
+    /// - Throws: `BatchError.invalid` (65) for anything else.
+    public init(path: String) throws {
+        let decoder = JSONDecoder()
+        decoder.keyDecodingStrategy = .convertFromSnakeCase
+        guard let data = FileManager.default.contents(atPath: path),
+            let found = try? decoder.decode(FileComparison.self, from: data), found.schema == 1
+        else {
+            throw BatchError.invalid(
+                path, found: "something else", expected: "the results of a comparison as JSON", kind: .badData)
+        }
+        self = found
     }
 
     /// Whether a candidate's headline PSNR is below a limit. Identical clips are above any.
@@ -71,7 +109,7 @@ public struct FileComparison: Sendable, Codable, Equatable {
     ]
 
     private static func requireAlike(_ clip: ComparisonClip, _ reference: ComparisonClip) throws {
-        func refuse(_ what: String, _ found: String, _ expected: String) -> PipelineError {
+        func refuse(_ what: String, _ found: String, _ expected: String) -> BatchError {
             .invalid(
                 "\(clip.path): \(what)", found: found, expected: "\(expected) as \(reference.path)",
                 kind: .badData)
@@ -89,7 +127,8 @@ public struct FileComparison: Sendable, Codable, Equatable {
     }
 
     private static func compare(
-        _ clip: ComparisonClip, _ reference: ComparisonClip, _ length: Length, _ pool: WorkPool
+        _ clip: ComparisonClip, _ reference: ComparisonClip, _ length: Length, _ pool: WorkPool,
+        onFrame: () throws -> Void
     ) throws -> Candidate {
         let depth: SampleDepth = reference.bitDepth > 8 ? .sixteen : .eight
         let (candidate, expected) = (try clip.frames(depth: depth), try reference.frames(depth: depth))
@@ -97,18 +136,19 @@ public struct FileComparison: Sendable, Codable, Equatable {
         while true {
             let (frame, other) = (try candidate.next(), try expected.next())
             guard let frame, let other else { break }
+            try onFrame()
             try meter.add(frame, reference: other)
         }
         while try candidate.next() != nil {}
         while try expected.next() != nil {}
         for (path, frames) in [(clip.path, candidate), (reference.path, expected)] where frames.count == 0 {
-            throw PipelineError.invalid(
+            throw BatchError.invalid(
                 path, found: "no frames", expected: "at least one", kind: .badData)
         }
         var warnings = warnings(clip, reference)
         if candidate.count != expected.count {
             if case .refuse = length {
-                throw PipelineError.invalid(
+                throw BatchError.invalid(
                     "\(clip.path): frames", found: "\(candidate.count)",
                     expected: "\(expected.count) as \(reference.path); --align compares the first "
                         + "\(meter.count) of both", kind: .badData)

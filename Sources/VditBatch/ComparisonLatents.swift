@@ -10,7 +10,7 @@ public struct LatentDistance: Sendable, Codable, Equatable {
     public var relativeError: Double
 
     /// Sums in fp64. Latents of only zeros have no direction: they are 0 from each other and 1 from others.
-    public init(_ found: Tensor, to expected: Tensor) throws(PipelineError) {
+    public init(_ found: Tensor, to expected: Tensor) throws(BatchError) {
         guard found.count == expected.count, found.dtype == .f32, expected.dtype == .f32 else {
             throw .invalid(
                 "latents to compare", found: "\(found.dtype.rawValue) \(found.shape)",

@@ -48,31 +48,31 @@ public struct ComparisonOption: Sendable, Equatable {
 extension ComparisonJob {
     /// Dense, then every method at every density, in the order they were named.
     ///
-    /// - Throws: `AttentionError` for unknown methods; `PipelineError.invalid` for one named twice, an option
+    /// - Throws: `AttentionError` for unknown methods; `BatchError.invalid` for one named twice, an option
     ///   of a method that is not compared, or no method but dense.
     func variants() throws -> [ComparisonVariant] {
         for (index, method) in methods.enumerated() {
             _ = try MethodCatalogue.description(of: method)
             if methods[..<index].contains(method) {
-                throw PipelineError.invalid(
+                throw BatchError.invalid(
                     "methods", found: "\(method) twice", expected: "each once", kind: .usage)
             }
         }
         let sparse = methods.filter { $0 != Dense.name }
         guard !sparse.isEmpty else {
-            throw PipelineError.invalid(
+            throw BatchError.invalid(
                 "methods", found: methods.isEmpty ? "none" : "dense alone",
                 expected: "at least one sparse method to compare with it", kind: .usage)
         }
         for option in options {
             if let method = option.method, !sparse.contains(method) {
-                throw PipelineError.invalid(
+                throw BatchError.invalid(
                     "sparse option", found: "\(method).\(option.name)",
                     expected: "an option of \(sparse.joined(separator: ", "))", kind: .usage)
             }
         }
         for (index, density) in densities.enumerated() where densities[..<index].contains(density) {
-            throw PipelineError.invalid(
+            throw BatchError.invalid(
                 "densities", found: "\(density) twice", expected: "each once", kind: .usage)
         }
         return [.dense]

@@ -1,6 +1,6 @@
 import VditPipeline
 
-/// One render of a batch, before its model is opened.
+/// One render or comparison of a batch, before any model or clip is opened.
 public struct BatchJob: Sendable {
     /// Unique in the batch: the job's name and its value on every axis, as `demo/red-ball/1/radial`.
     public let id: String
@@ -9,6 +9,8 @@ public struct BatchJob: Sendable {
     let labels: [(axis: String, label: String)]
     let settings: [String: SettingValue]
     let output: SettingValue?
+    /// Nil for a render.
+    var comparison: ComparisonRequest?
     /// Ids of the jobs that must be done first.
     public internal(set) var needs: [String] = []
     let mark: SourceMark
@@ -20,8 +22,8 @@ extension PipelineFile {
     /// - Throws: `BatchError.pipeline` with every problem of the file.
     public func expand() throws(BatchError) -> [BatchJob] {
         try document.throwProblems()
-        var expanded: [BatchJob] = []
-        for entry in jobs {
+        var renders: [BatchJob] = []
+        for entry in jobs where entry.comparison == nil {
             var axes = matrix.axes.filter { axis in !entry.matrix.axes.contains { $0.name == axis.name } }
             // A job that fixes a setting has no axis for it.
             axes.removeAll { entry.settings[$0.name] != nil }
@@ -30,16 +32,20 @@ extension PipelineFile {
             for axis in axes { count = count.multipliedReportingOverflow(by: axis.points.count).partialValue
                 if count > limits.maxJobs { break }
             }
-            if count > limits.maxJobs || expanded.count + count > limits.maxJobs {
+            if count > limits.maxJobs || renders.count + count > limits.maxJobs {
                 document.report(
                     axes.first?.mark ?? entry.mark,
                     "\(entry.name): its matrix has more combinations than limits.max_jobs allows (\(limits.maxJobs))")
                 try document.throwProblems()
             }
             let excluded = matrix.excluded + entry.matrix.excluded
-            expanded += combinations(axes).compactMap { points in
+            renders += combinations(axes).compactMap { points in
                 job(entry, zip(axes, points).map { ($0.name, $1) }, excluded)
             }
+        }
+        let byName = Dictionary(grouping: renders, by: \.name)
+        var expanded = jobs.flatMap { entry in
+            entry.comparison.map { comparisons(entry, $0, of: byName) } ?? byName[entry.name] ?? []
         }
         if expanded.isEmpty {
             document.report(matrix.axes.first?.mark ?? SourceMark(line: 1, column: 1), "matrix: every combination is excluded; there is nothing to do")

@@ -12,8 +12,8 @@ public protocol JobRunner: AnyObject {
     ) throws -> JobMetrics
 }
 
-/// Renders; keeps the model from one job to the next that uses it.
-public final class RenderRunner: JobRunner {
+/// Renders and compares; keeps the model from one job to the next that uses it.
+public final class LocalRunner: JobRunner {
     private var opened: (path: String, model: ModelDirectory)?
     private var loaded: LoadedModel?
 
@@ -23,13 +23,47 @@ public final class RenderRunner: JobRunner {
         _ job: PlannedJob, stop: StopFlag, onEvent: (RenderEvent) throws -> Void
     ) throws -> JobMetrics {
         let started = ContinuousClock.now
+        var metrics = switch job.work {
+        case .render(let planned): try render(job, planned, stop, onEvent)
+        case .comparison(let planned): try compare(job, planned, stop, onEvent)
+        }
+        metrics.seconds = (ContinuousClock.now - started).inSeconds
+        return metrics
+    }
+
+    private func compare(
+        _ job: PlannedJob, _ planned: PlannedComparison, _ stop: StopFlag, _ onEvent: (RenderEvent) throws -> Void
+    ) throws -> JobMetrics {
+        let digests = try planned.clips.map { try clipDigest($0.path) }
+        var last = ContinuousClock.now
+        var found = try FileComparison(
+            reference: planned.reference.path, candidates: planned.candidates.map(\.path), length: planned.length,
+            threads: planned.threads, stop: stop
+        ) { count in
+            if planned.candidates.count > 1 {
+                try onEvent(.step(count, of: planned.candidates.count, seconds: (.now - last).inSeconds))
+            }
+            last = .now
+        }
+        found.job = FileComparison.Job(name: job.id, fingerprint: job.fingerprint, sha256: digests)
+        for warning in Set(found.candidates.flatMap(\.warnings)).sorted() { try onEvent(.notice(warning)) }
+        if let csv = planned.csv {
+            try AtomicFile.write(Array(found.frameTable.csv.utf8), to: csv, existing: .replace)
+        }
+        try AtomicFile.write(encodedJSON(found), to: planned.output, existing: .replace)
+        return JobMetrics(found, of: planned)
+    }
+
+    private func render(
+        _ job: PlannedJob, _ planned: PlannedRender, _ stop: StopFlag, _ onEvent: (RenderEvent) throws -> Void
+    ) throws -> JobMetrics {
         let model = try open(job.model)
-        var render = job.render
+        var render = planned.job
         let machine = MemoryLimit.current().bytes
         let (available, overflow) = machine.addingReportingOverflow(loaded?.heldBytes ?? 0)
         render.memoryLimit = [render.memoryLimit, Surroundings.memory(), overflow ? machine : available]
             .compactMap { $0 }.min()
-        let loaded = try reuse(model, job.settings)
+        let loaded = try reuse(model, planned.settings)
         let record: RunRecord
         do {
             render.resume = .ifPossible
@@ -40,8 +74,8 @@ public final class RenderRunner: JobRunner {
             record = try Renderer(render, model: model).run(using: loaded, stop: stop, onEvent: onEvent)
         }
         var metrics = JobMetrics(record)
-        metrics.seconds = (ContinuousClock.now - started).inSeconds
-        metrics.flops = job.estimate.totalFLOPs
+        metrics.flops = planned.estimate.totalFLOPs(
+            attentionWork: record.attention?.work ?? planned.estimate.attention.share)
         return metrics
     }
 
@@ -94,22 +128,23 @@ extension JobMetrics {
         peakRssBytes = record.peakRssBytes
         density = record.attention?.densityMean
         sparseCalls = record.attention?.sparseCalls ?? 0
+        work = record.attention?.work
+        stepSeconds = record.timingS.perStep.mean
         latentsSha256 = record.latentsSha256
         outputSha256 = record.output.sha256
     }
 }
 
-extension PlannedJob {
-    /// The record of this very job, if its output is complete; whoever rendered it.
-    func finishedRecord() -> RunRecord? {
-        guard PathName.exists(RunRecord.path(forOutput: output)),
-            let record = try? RunRecord(path: RunRecord.path(forOutput: output)),
-            record.job == fingerprint
-        else { return nil }
-        guard JobFiles(render).results.dropFirst(2).allSatisfy(PathName.exists) else { return nil }
-        if output.contains("%") { return record }
-        guard let digest = record.output.sha256, let found = try? Digest.sha256(file: output) else { return nil }
-        return digest == found ? record : nil
+extension JobMetrics {
+    /// What a comparison found.
+    init(_ found: FileComparison, of planned: PlannedComparison) {
+        comparison = MeasuredClips(
+            name: planned.name, reference: planned.reference,
+            candidates: zip(planned.candidates, found.candidates).map { clip, measured in
+                MeasuredClips.Candidate(
+                    clip: clip, psnr: measured.quality.psnr, psnrLowest: measured.quality.psnrLowest,
+                    ssim: measured.quality.ssim)
+            })
     }
 }
 

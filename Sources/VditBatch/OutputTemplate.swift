@@ -5,6 +5,8 @@ struct OutputTemplate {
     /// The values of a job's placeholders; what the model decides is among them.
     let values: [String: String]
 
+    init(values: [String: String]) { self.values = values }
+
     init(_ job: BatchJob, settings: RenderSettings, position: Int) {
         var values: [String: String] = [:]
         for row in settings.table { values[row.name] = PathName.label(row.value) }

@@ -34,6 +34,11 @@ enum PathName {
 
     static func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }
 
+    static func isFolder(_ path: String) -> Bool {
+        var isFolder: ObjCBool = false
+        return FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) && isFolder.boolValue
+    }
+
     /// The path itself if it is a folder, else the nearest folder above it that exists.
     static func existingFolder(_ path: String) -> String {
         var folder = path

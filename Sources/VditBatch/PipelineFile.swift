@@ -23,15 +23,6 @@ public struct PipelineFile {
         var excluded: [[String: String]] = []
     }
 
-    struct JobEntry: Sendable {
-        let name: String
-        let settings: [String: SettingValue]
-        let matrix: Matrix
-        let needs: [(name: String, mark: SourceMark)]
-        let output: SettingValue?
-        let mark: SourceMark
-    }
-
     /// What holds for the whole batch.
     public struct Limits: Sendable {
         /// More attempts for a job that failed in a way that may pass.
@@ -49,15 +40,16 @@ public struct PipelineFile {
     public let slurm: SlurmOptions
     /// The run database.
     public let database: String
+    /// Where the table of the comparisons goes, as Markdown or CSV.
+    let table: (path: String, mark: SourceMark)?
     let defaults: [String: SettingValue]
     let matrix: Matrix
     let jobs: [JobEntry]
     let output: SettingValue?
     let document: PipelineDocument
 
-    static let topKeys = ["version", "defaults", "matrix", "jobs", "output", "database", "limits", "slurm"]
+    static let topKeys = ["version", "defaults", "matrix", "jobs", "output", "database", "table", "limits", "slurm"]
     static let limitKeys = ["retries", "memory", "max_jobs", "lease"]
-    static let jobKeys = ["name", "matrix", "needs", "output"] + SettingTable.names
 
     /// Reads a file.
     ///
@@ -90,48 +82,26 @@ public struct PipelineFile {
                 document.entries($0.value, of: "defaults", known: SettingTable.names), of: "defaults.",
                 in: environment)
         } ?? [:]
-        func template(_ node: Node, _ what: String) -> SettingValue? {
-            document.text(node, what, "a path with {placeholders}")
-                .flatMap { document.path(of: $0, node, what, environment) }
-                .map { SettingValue(content: .text($0), mark: PipelineDocument.mark(node)) }
-        }
-        output = top["output"].flatMap { template($0.value, "output") }
+        output = top["output"].flatMap { document.template($0.value, "output", environment) }
         matrix = top["matrix"].map { document.matrix($0.value, "matrix", environment) } ?? Matrix()
         limits = top["limits"].map { document.limits($0.value) } ?? Limits()
         slurm = top["slurm"].map { document.slurm($0.value) } ?? SlurmOptions()
-        let named = top["database"].flatMap { document.text($0.value, "database", "a path") }
-            .flatMap { document.path(of: $0, top["database"]?.value ?? root, "database", environment) }
+        func file(_ key: String) -> String? {
+            guard let node = top[key]?.value, let text = document.text(node, key, "a path") else { return nil }
+            return document.path(of: text, node, key, environment)
+        }
+        let named = file("database")
+        let table = file("table")
+        if let table, !table.hasSuffix(".md"), !table.hasSuffix(".csv") {
+            document.report(
+                top["table"].map { PipelineDocument.mark($0.value) } ?? rootMark,
+                "table: found '\(table)', expected a name that ends in .md or .csv")
+        }
+        self.table = table.map { (path: $0, mark: top["table"].map { PipelineDocument.mark($0.value) } ?? rootMark) }
 
         var entries: [JobEntry] = []
         if let list = top["jobs"] {
-            for (index, node) in document.items(list.value, of: "jobs").enumerated() {
-                let pairs = document.entries(node, of: "jobs[\(index)]", known: Self.jobKeys)
-                func value(_ key: String) -> Node? { pairs.first { $0.key == key }?.value }
-                guard node.mapping != nil else { continue }
-                let name = value("name").flatMap { document.text($0, "jobs[\(index)].name", "a name") }
-                if value("name") == nil {
-                    document.report(PipelineDocument.mark(node), "jobs[\(index)].name: missing")
-                }
-                let what = name ?? "jobs[\(index)]"
-                if let name, name != PathName.label(name) || name.hasPrefix(".") {
-                    document.report(
-                        PipelineDocument.mark(value("name") ?? node),
-                        "jobs[\(index)].name: found '\(name)', expected letters, digits and . _ - + =")
-                }
-                let needs: [(String, SourceMark)] = value("needs").map {
-                    document.items($0, of: "\(what).needs").compactMap { item in
-                        document.text(item, "\(what).needs", "a job's name").map { ($0, PipelineDocument.mark(item)) }
-                    }
-                } ?? []
-                entries.append(
-                    JobEntry(
-                        name: name ?? "job-\(index)",
-                        settings: document.settings(
-                            pairs.filter { SettingTable.byName[$0.key] != nil }, of: "\(what).", in: environment),
-                        matrix: value("matrix").map { document.matrix($0, "\(what).matrix", environment) } ?? Matrix(),
-                        needs: needs, output: value("output").flatMap { template($0, "\(what).output") },
-                        mark: PipelineDocument.mark(node)))
-            }
+            entries = document.jobs(list.value, environment)
             if case .sequence(let sequence) = list.value, sequence.isEmpty {
                 document.report(list.keyMark, "jobs: the list is empty; there is nothing to do")
             }
@@ -139,7 +109,7 @@ public struct PipelineFile {
             entries = [
                 JobEntry(
                     name: PathName.label(PathName.stem(of: path)), settings: [:], matrix: Matrix(), needs: [],
-                    output: nil, mark: top["matrix"]?.keyMark ?? rootMark)
+                    output: nil, comparison: nil, mark: top["matrix"]?.keyMark ?? rootMark)
             ]
         } else if top["matrix"] == nil {
             document.report(rootMark, "jobs: missing, and so is matrix; there is nothing to do")
@@ -160,38 +130,6 @@ public struct PipelineFile {
 extension PipelineDocument {
     func throwIfNoMapping(_ root: Node) throws(BatchError) {
         if root.mapping == nil { try throwProblems() }
-    }
-
-    func checkNames(_ jobs: [PipelineFile.JobEntry]) {
-        var seen: [String: PipelineFile.JobEntry] = [:]
-        for job in jobs {
-            if let other = seen[job.name] {
-                report(job.mark, "jobs: '\(job.name)' is the name of another job, on line \(other.mark.line)")
-            }
-            seen[job.name] = job
-        }
-        for job in jobs {
-            for need in job.needs where seen[need.name] == nil {
-                let hint = SettingTable.suggestion(for: need.name, among: jobs.map(\.name))
-                report(need.mark, "\(job.name).needs: no job named '\(need.name)'\(hint)")
-            }
-        }
-        // A job that reaches itself over needs.
-        var finished: Set<String> = []
-        func visit(_ name: String, _ trail: [String]) {
-            if finished.contains(name) { return }
-            if let start = trail.firstIndex(of: name) {
-                let cycle = trail[start...] + [name]
-                report(
-                    seen[name]?.mark ?? SourceMark(line: 1, column: 1),
-                    "needs: a cycle: \(cycle.joined(separator: " → "))")
-                finished.formUnion(trail)
-                return
-            }
-            for need in seen[name]?.needs ?? [] where seen[need.name] != nil { visit(need.name, trail + [name]) }
-            finished.insert(name)
-        }
-        for job in jobs { visit(job.name, []) }
     }
 
     func limits(_ node: Node) -> PipelineFile.Limits {

@@ -12,7 +12,7 @@ public enum PipelineSchema {
     private typealias Object = [String: Any]
 
     private static var document: Object {
-        let settings = Dictionary(uniqueKeysWithValues: SettingTable.all.map { ($0.name, schema($0)) })
+        let settings: Object = Dictionary(uniqueKeysWithValues: SettingTable.all.map { ($0.name, schema($0) as Any) })
         var axes: Object = [
             "exclude": [
                 "type": "array", "items": ["type": "object"], "description": "combinations to leave out",
@@ -25,20 +25,27 @@ public enum PipelineSchema {
             "type": "object", "properties": axes, "description": "axes whose values are combined",
             "additionalProperties": [
                 "type": "array", "minItems": 1,
-                "items": mapping(settings.merging(["name": text("what {placeholders} say")]) { a, _ in a }),
+                "items": mapping(settings.merging(["name": text("what {placeholders} say")] as Object) { a, _ in a }),
                 "description": "an axis of any name: each value is a mapping of settings",
             ] as Object,
         ]
         let output = text("path with {placeholders}, relative to this file")
-        let job = mapping(
-            settings.merging([
-                "name": text("letters, digits and . _ - + ="), "matrix": matrix, "output": output,
-                "needs": ["type": "array", "items": ["type": "string"], "description": "jobs that must be done first"] as Object,
-            ]) { a, _ in a }, required: ["name"])
+        let names: Object = [
+            "name": text("letters, digits and . _ - + ="), "output": output,
+            "needs": ["type": "array", "items": ["type": "string"], "description": "jobs that must be done first"] as Object,
+        ]
+        let render = mapping(
+            settings.merging(names.merging(["matrix": matrix] as Object) { a, _ in a }) { a, _ in a }, required: ["name"])
+        let comparison = mapping(
+            Self.comparison.merging(names) { a, _ in a }.merging(
+                settings.filter { PipelineFile.ComparisonEntry.settings.contains($0.key) }) { a, _ in a },
+            required: ["name", "compare", "output"])
+        let job: Object = ["anyOf": [render, comparison]]
         var document = mapping(
             [
                 "version": ["const": 1] as Object, "output": output,
                 "database": text("run database; NAME.vdit.sqlite beside the outputs when not given"),
+                "table": text("where the table of the comparisons goes, .md or .csv"),
                 "defaults": mapping(settings), "matrix": matrix,
                 "jobs": ["type": "array", "minItems": 1, "items": job] as Object,
                 "limits": mapping([
@@ -52,6 +59,22 @@ public enum PipelineSchema {
         document["$schema"] = "https://json-schema.org/draft/2020-12/schema"
         document["title"] = "vdit pipeline"
         return document
+    }
+
+    private static var comparison: Object {
+        let files: Object = [
+            "type": "array", "minItems": 2, "items": ["type": "string"], "description": "the reference, then the candidates",
+        ]
+        let values: Object = [
+            "type": "object", "minProperties": 1, "description": "values on axes of the compared job, such as {sparse: dense}",
+        ]
+        return [
+            "compare": ["anyOf": [text("the job whose renders are compared"), files]] as Object,
+            "reference": ["anyOf": [values, text("the job whose renders they are compared with")]] as Object,
+            "align": ["type": "boolean", "description": "compare as many frames as the shorter clip has"] as Object,
+            "min_psnr": ["type": "number", "description": "dB below which the comparison fails"] as Object,
+            "csv": text("where a line per frame goes"),
+        ]
     }
 
     private static var slurm: Object {

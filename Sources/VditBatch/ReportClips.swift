@@ -36,7 +36,7 @@ struct ReportClip {
         video = "\(clip.name).mp4"
         let (first, rest) = (readers[0], readers.dropFirst())
         guard var reference = try first.next() else {
-            throw PipelineError.invalid(
+            throw BatchError.invalid(
                 clip.rows[0].clip, found: "no frames", expected: "at least one", kind: .badData)
         }
         let grid = Grid(labels: clip.rows.map(\.variant.label), tile: reference)

@@ -13,13 +13,13 @@ struct ReportFolder {
 
     /// Makes it where it does not exist.
     ///
-    /// - Throws: `PipelineError.invalid` (73) for a folder that holds something else, or cannot be made.
-    init(_ path: String) throws(PipelineError) {
+    /// - Throws: `BatchError.invalid` (73) for a folder that holds something else, or cannot be made.
+    init(_ path: String) throws {
         self.path = path
         isNew = !FileManager.default.fileExists(atPath: path)
         let inside = (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []
         if !inside.isEmpty, !inside.contains(Self.clips) {
-            throw .invalid(
+            throw BatchError.invalid(
                 path, found: "a folder with other files",
                 expected: "a new or empty folder, or one of an earlier comparison", kind: .cannotCreate)
         }
@@ -28,7 +28,7 @@ struct ReportFolder {
 
     /// Runs work as the only comparison in this folder, after removing what a killed one left half-written.
     ///
-    /// - Throws: `PipelineError.invalid` (75) while another comparison works there.
+    /// - Throws: `BatchError.invalid` (75) while another comparison works there.
     func alone<Result>(_ work: () throws -> Result) throws -> Result {
         let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         // A file system without locks: nothing to hold, nothing to clean.
@@ -36,7 +36,7 @@ struct ReportFolder {
         defer { close(descriptor) }
         if flock(descriptor, LOCK_EX | LOCK_NB) != 0 {
             if errno == EWOULDBLOCK {
-                throw PipelineError.invalid(
+                throw BatchError.invalid(
                     path, found: "another comparison at work there", expected: "one at a time", kind: .temporary)
             }
             return try work()

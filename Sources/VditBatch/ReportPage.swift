@@ -298,7 +298,7 @@ struct ReportPage {
         do {
             data = try Data(contentsOf: URL(fileURLWithPath: "\(folder)/\(path)"))
         } catch {
-            throw PipelineError.invalid(
+            throw BatchError.invalid(
                 "\(folder)/\(path)", found: "a picture that cannot be read", expected: "the one just written",
                 kind: .ioError)
         }

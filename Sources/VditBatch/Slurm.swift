@@ -160,7 +160,9 @@ public enum RunDatabases {
         var order: [String] = []
         let rank: [JobState: Int] = [.pending: 0, .cancelled: 1, .failed: 2, .running: 3, .done: 4]
         for database in databases {
-            for job in try RunDatabase(path: database, access: .readOnly).status() {
+            let database = try RunDatabase(path: database, access: .readOnly)
+            defer { database.close() }
+            for job in try database.status() {
                 if let known = merged[job.id] {
                     if (rank[job.state] ?? 0) > (rank[known.state] ?? 0) { merged[job.id] = job }
                 } else {

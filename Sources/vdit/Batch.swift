@@ -7,7 +7,7 @@ import VDiT
 struct BatchCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "batch",
-        abstract: "Make many videos from a pipeline file.",
+        abstract: "Make and compare many videos from a pipeline file.",
         discussion: """
             Runs every job of the file that is not done yet, one after the other, the model loaded once:
 
@@ -98,11 +98,17 @@ struct BatchRun: ParsableCommand {
             atPath: (path as NSString).deletingLastPathComponent.isEmpty
                 ? "." : (path as NSString).deletingLastPathComponent, withIntermediateDirectories: true)
         let database = try RunDatabase(path: path, sharing: share == nil ? .thisMachine : .oneProcess)
-        let batch = Batch(plan, database: database, runner: RenderRunner(), only: chosen)
+        defer { database.close() }
+        let batch = Batch(plan, database: database, runner: LocalRunner(), only: chosen)
         try batch.prepare()
         let progress = BatchProgress(report, total: chosen?.count ?? plan.jobs.count)
         let summary = try batch.run(stop: stop) { progress.handle($0) }
-        if json { try Console.data(BatchReport.json(database.status())) }
+        if json {
+            try Console.data(BatchReport.json(database.status()))
+        } else if let table = try BatchReport.variants(database.status()) {
+            try Console.data(table)
+        }
+        try plan.writeTable(RunDatabases.status(plan.file.database))
         progress.summarise(summary, file)
         if summary.wasStopped, let code = Preemption.exitCode { throw ExitCode(code) }
         if summary.exitCode != 0 { throw ExitCode(summary.exitCode) }
@@ -176,9 +182,12 @@ private final class BatchProgress {
         case .started(let job, let attempt):
             say("[\(ended + 1)/\(total)] \(job)" + (attempt > 1 ? ", attempt \(attempt)" : ""))
         case .render(_, let event): progress.handle(event)
-        case .done(let job, _, let wasThere):
+        case .done(let job, let metrics, let wasThere):
             ended += 1
             if wasThere { say("[\(ended)/\(total)] \(job): complete already") }
+            for found in metrics.comparison?.candidates ?? [] where !wasThere {
+                say("\(found.clip.path): \(found.summary)")
+            }
         case .failed(let job, let error, let retrying):
             if !retrying { ended += 1 }
             Console.message("vdit: \(job): \(error)" + (retrying ? "; will be tried again" : ""))

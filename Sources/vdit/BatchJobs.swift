@@ -56,8 +56,11 @@ struct BatchLogs: ParsableCommand {
 
     func run() throws {
         let chosen = try jobs.isEmpty ? nil : Set(JobNames.matching(jobs, among: batch.status().map(\.id)))
-        let events = try batch.databases().flatMap { try RunDatabase(path: $0, access: .readOnly).events() }
-            .filter { chosen?.contains($0.job) != false }
+        let events = try batch.databases().flatMap { path in
+            let database = try RunDatabase(path: path, access: .readOnly)
+            defer { database.close() }
+            return try database.events()
+        }.filter { chosen?.contains($0.job) != false }
         if json { return try Console.data(BatchReport.json(events)) }
         for event in events {
             let attempt = event.attempt > 0 ? " #\(event.attempt)" : ""
@@ -125,7 +128,9 @@ struct BatchSchema: ParsableCommand {
 private func change(_ batch: BatchFile, _ word: String, _ body: (RunDatabase) throws -> Int) throws {
     let count = try batch.databases().reduce(0) { count, path in
         let isShare = path.contains(".shard-")
-        return count + (try body(try RunDatabase(path: path, sharing: isShare ? .oneProcess : .thisMachine)))
+        let database = try RunDatabase(path: path, sharing: isShare ? .oneProcess : .thisMachine)
+        defer { database.close() }
+        return count + (try body(database))
     }
     Console.message("vdit: \(count) \(count == 1 ? "job" : "jobs") \(word)")
 }

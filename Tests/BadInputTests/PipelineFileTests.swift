@@ -46,6 +46,9 @@ struct PipelineFileTests {
         return good.replacingOccurrences(of: line, with: replacement)
     }
 
+    /// With a job on line 14 that compares.
+    static func compared(_ keys: String) -> String { good + "  - {name: q, \(keys), output: q.json}\n" }
+
     static let cases: [Case] = [
         Case("empty", "", [(1, "the file is empty")]),
         Case("only a comment", "# nothing\n", [(1, "the file is empty")]),
@@ -108,6 +111,31 @@ struct PipelineFileTests {
         Case("time of Slurm", good + "slurm: {time: soon}\n", [(14, "slurm.time: found 'soon'")]),
         Case("injection into the script", good + "slurm: {partition: \"a b; rm -rf /\"}\n", [(14, "slurm.partition: found")]),
         Case("option of Slurm", good + "slurm: {extra: [exclusive]}\n", [(14, "expected an option such as --exclusive")]),
+        Case("comparison of an unknown job", compared("compare: tow, reference: one"), [(14, "q.compare: no job named 'tow'; did you mean 'two'?")]),
+        Case("file that is no list", compared("compare: a.mkv, reference: one"), [(14, "q.compare: no job named 'a.mkv'; files are given as a list")]),
+        Case("no reference", compared("compare: two"), [(14, "q.reference: missing; say which renders of 'two'")]),
+        Case("unknown reference", compared("compare: two, reference: oen"), [(14, "q.reference: no job named 'oen'; did you mean 'one'?")]),
+        Case("reference that is the compared job", compared("compare: two, reference: two"), [(14, "'two' is the job that is compared")]),
+        Case("reference in a list", compared("compare: two, reference: [one]"), [(14, "q.reference: found a list, expected axis values"), ]),
+        Case("empty reference", compared("compare: two, reference: {}"), [(14, "q.reference: is empty")]),
+        Case("reference on no axis", compared("compare: two, reference: {stesp: 1}") + "matrix: {steps: [1, 2]}\n", [(14, "'two' has no axis 'stesp'; did you mean 'steps'?")]),
+        Case("value that no render has", compared("compare: two, reference: {steps: 3}") + "matrix: {steps: [1, 2]}\n", [(14, "'two' has no render with steps '3'")]),
+        Case("reference that picks none", compared("compare: two, reference: {steps: 1}") + "matrix: {steps: [1, 2], num_frames: [1, 5], exclude: [{steps: 1, num_frames: 5}]}\n",
+            [(14, "q.reference: no reference goes with two/2/5")]),
+        Case("reference that picks several", compared("compare: two, reference: one").replacingOccurrences(of: "    seed: 1", with: "    matrix: {seed: [1, 2]}"),
+            [(14, "q.reference: several references go with two: one/1, one/2")]),
+        Case("nothing but references", compared("compare: two, reference: {steps: 1}") + "matrix: {steps: [1]}\n", [(14, "every render of 'two' is a reference")]),
+        Case("comparison of a comparison", compared("compare: two, reference: one") + "  - {name: r, compare: q, reference: one, output: r.json}\n", [(15, "'q' is a comparison; only renders are compared")]),
+        Case("render that needs what compares it", compared("compare: two, reference: one").replacingOccurrences(of: "seed: 1", with: "needs: [q]"), [(10, "a cycle: one → q → one")]),
+        Case("settings of a render in a comparison", compared("compare: two, reference: one, seed: 3"), [(14, "q.seed: belongs to a render; a comparison has name, compare,")]),
+        Case("axes of a comparison", compared("compare: two, reference: one, matrix: {seed: [1]}"), [(14, "q.matrix: belongs to a render")]),
+        Case("keys of a comparison in a render", changed("    seed: 2", "    align: true"), [(13, "two.align: belongs to a comparison; this job has no 'compare'")]),
+        Case("one file to compare", compared("compare: [a.mkv]"), [(14, "expected a reference and at least one candidate")]),
+        Case("reference beside files", compared("compare: [a.mkv, b.mkv], reference: one"), [(14, "the first file of 'compare' is the reference")]),
+        Case("limit that is no number", compared("compare: two, reference: one, min_psnr: .nan"), [(14, "q.min_psnr: found '.nan', expected a finite number")]),
+        Case("align in words", compared("compare: two, reference: one, align: yes"), [(14, "q.align: found 'yes', expected true or false")]),
+        Case("setting that is misspelt in a comparison", compared("compare: two, refrence: one"), [(14, "q.reference: missing"), (14, "unknown key 'refrence'; did you mean 'reference'?")]),
+        Case("table", good + "table: table.txt\n", [(14, "expected a name that ends in .md or .csv")]),
         Case("several at once", changed("size: 32x32", "siez: 32x32").replacingOccurrences(of: "steps: 2", with: "steps: x")
             .replacingOccurrences(of: "seed: 1", with: "seed: 01"),
             [(6, "unknown key 'siez'; did you mean 'size'?"), (8, "defaults.steps"), (11, "one.seed")]),
@@ -225,7 +253,33 @@ struct PipelineFileTests {
             .replacingOccurrences(of: "seed: 2", with: "latents: x.safetensors"), [(13, "x.safetensors")]),
     ]
 
-    @Test(arguments: planned)
+    static func comparing(_ keys: String) -> String { good + "  - {name: q, compare: two, reference: one, \(keys)}\n" }
+
+    // Comparisons, as far as a plan can tell.
+    static let plannedComparisons: [Case] = [
+        Case("no output", good + "  - {name: q, compare: two, reference: one}\n", [(14, "q.output: missing; where the numbers go as JSON")]),
+        Case("output that is no JSON", comparing("output: q.txt"), [(14, "q.output: found"), ]),
+        Case("csv of another name", comparing("output: q.json, csv: q.tsv"), [(14, "expected a name that ends in .csv")]),
+        Case("unknown placeholder", comparing("output: \"{sede}.json\""), [(14, "no placeholder '{sede}' for this job; did you mean '{seed}'?")]),
+        Case("other size", comparing("output: q.json").replacingOccurrences(of: "seed: 1", with: "size: 16x32"),
+            [(14, "q.compare: size of two: found 32x32, expected 16x32 as one")]),
+        Case("other length", comparing("output: q.json").replacingOccurrences(of: "seed: 1", with: "num_frames: 9"),
+            [(14, "q.compare: frames of two: found 5, expected 9 as one")]),
+        Case("other rate", comparing("output: q.json").replacingOccurrences(of: "seed: 1", with: "fps: 8"),
+            [(14, "q.compare: frame rate of two: found 16, expected 8 as one")]),
+        Case("file that is not there", good + "  - {name: q, compare: [out/one-1.mkv, out/three.mkv], output: q.json}\n",
+            [(14, "out/three.mkv: no such file, and no job of this batch makes it")]),
+        Case("file that is no clip", good + "  - {name: q, compare: [out/one-1.mkv, a.safetensors], output: q.json}\n",
+            [(14, "expected one tensor of frames")]),
+        Case("one output for several", comparing("output: q.json").replacingOccurrences(of: "seed: 2", with: "matrix: {seed: [2, 3]}"),
+            [(14, "q/3 and q/2 both write")]),
+        Case("output over a render's record", comparing("output: out/two-2.mkv.json"), [(14, "q and two both write")]),
+        Case("cycle over files", changed("seed: 1", "needs: [q]") + "  - {name: q, compare: [out/one-0.mkv, out/two-2.mkv], output: q.json}\n",
+            [(10, "a cycle: one → q → one")]),
+        Case("table that a job writes", comparing("output: q.json, csv: q.csv") + "table: q.csv\n", [(15, "table: q writes")]),
+    ]
+
+    @Test(arguments: planned + plannedComparisons)
     func whatAModelRefusesIsNamedWithItsLine(_ entry: Case) throws {
         let folder = try TemporaryDirectory()
         try TinyModel.write(to: folder)

@@ -102,7 +102,7 @@ import VDiT
         let plan = try fixture.plan()
         let database = try RunDatabase(path: fixture.folder.path("state.vdit.sqlite"))
         func run(_ onEvent: (BatchEvent) throws -> Void) throws -> BatchSummary {
-            let batch = Batch(plan, database: database, runner: RenderRunner())
+            let batch = Batch(plan, database: database, runner: LocalRunner())
             try batch.prepare()
             return try batch.run(stop: StopFlag(), onEvent: onEvent)
         }
@@ -144,7 +144,7 @@ import VDiT
         try FileManager.default.createDirectory(atPath: fixture.folder.path("out"), withIntermediateDirectories: true)
         try fixture.folder.write("no checkpoint", "out/batch-1.mkv.vdit-checkpoint")
         let database = try RunDatabase(path: fixture.folder.path("state.vdit.sqlite"))
-        let batch = Batch(plan, database: database, runner: RenderRunner())
+        let batch = Batch(plan, database: database, runner: LocalRunner())
         try batch.prepare()
         #expect(try batch.run(stop: StopFlag()).done == 1)
         #expect(try database.events().contains { $0.text.hasPrefix("begins anew") })

@@ -5,7 +5,7 @@ import VDiT
 
 /// The pipelines of the repository, and the commands about a batch.
 @Suite(.serialized) struct BatchPipelineTests {
-    @Test(arguments: [("quickstart", 4), ("method-sweep", 12), ("overnight", 15), ("slurm", 8)])
+    @Test(arguments: [("quickstart", 6), ("method-sweep", 22), ("overnight", 15), ("slurm", 8)])
     func everyPipelineOfTheRepositoryRunsAtSmallSize(_ name: String, _ jobs: Int) throws {
         let folder = try TemporaryDirectory()
         var changes = [
@@ -15,13 +15,27 @@ import VDiT
         if name == "overnight" { changes += ["jobs.long.num_frames=13", "jobs.long.output=\(folder.path)/{index}.mkv"] }
         // Draft attention needs a few patches to choose among.
         if name == "method-sweep" { changes += ["defaults.size=320x192", "defaults.num_frames=5"] }
+        if ["quickstart", "method-sweep"].contains(name) {
+            changes += ["jobs.quality.output=\(folder.path)/{index}.json", "table=\(folder.path)/table.md"]
+        }
         let arguments = ["batch", Golden.root.appendingPathComponent("pipelines/\(name).yaml").path, "-q"]
             + changes.flatMap { ["--set", $0] }
         let ended = try CommandRun.run(arguments)
         #expect(ended.status == 0, "\(ended.errors)")
         let status = try RunDatabases.status(folder.path("state.vdit.sqlite"))
         #expect(status.count == jobs && status.allSatisfy { $0.state == .done })
-        for job in status {
+        let rows = VariantTable(status).rows
+        switch name {
+        case "quickstart":
+            #expect(rows.map(\.variant) == ["dense", "radial"])
+        case "method-sweep":
+            #expect(rows.map(\.variant) == ["dense", "radial", "svg2", "draft-50", "draft-30", "rettention"])
+            #expect(rows.allSatisfy { $0.clips == 2 && $0.work != nil && $0.seconds != nil } && rows.dropFirst().allSatisfy { $0.ssim != nil })
+            let table = try String(contentsOfFile: folder.path("table.md"), encoding: .utf8)
+            #expect(table == VariantTable(status).table.markdown && table.contains("| draft-30 | 2 |"))
+        default: #expect(rows.isEmpty)
+        }
+        for job in status where job.kind == .render {
             let frames = job.id.hasPrefix("long") ? 13 : name == "method-sweep" ? 5 : 9
             #expect(try VideoReaderProbe.frames(job.output) == frames, "\(job.id)")
         }

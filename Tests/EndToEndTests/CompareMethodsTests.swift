@@ -122,7 +122,7 @@ import VDiT
         let left = try folder.write("half", "report/clips/a-seed1-dense.steps/.step_000.safetensors.4711.part")
         let descriptor = open(folder.path("report"), O_RDONLY)
         #expect(flock(descriptor, LOCK_EX | LOCK_NB) == 0)
-        let error = #expect(throws: PipelineError.self) { try comparison.run() }
+        let error = #expect(throws: BatchError.self) { try comparison.run() }
         #expect(error?.kind == .temporary)
         #expect(FileManager.default.fileExists(atPath: left))
         close(descriptor)

@@ -53,9 +53,9 @@ struct BatchPlanTests {
         #expect(plan.jobs.map(\.id) == [
             "one/small", "one/wide", "two/small/1", "two/small/2", "two/wide/1", "two/wide/2", "three/small", "three/wide",
         ])
-        #expect(plan.jobs.map(\.settings.steps) == [3, 2, 4, 4, 4, 4, 2, 2])
-        #expect(plan.jobs.map(\.settings.width) == [16, 32, 16, 16, 32, 32, 32, 32])
-        #expect(plan.jobs.map(\.settings.seed) == [5, 5, 1, 2, 1, 2, 9, 9])
+        #expect(plan.jobs.compactMap(\.render?.settings.steps) == [3, 2, 4, 4, 4, 4, 2, 2])
+        #expect(plan.jobs.compactMap(\.render?.settings.width) == [16, 32, 16, 16, 32, 32, 32, 32])
+        #expect(plan.jobs.compactMap(\.render?.settings.seed) == [5, 5, 1, 2, 1, 2, 9, 9])
     }
 
     @Test func overridesReachEveryPlace() throws {
@@ -63,8 +63,8 @@ struct BatchPlanTests {
             Self.head + "jobs:\n  - {name: one}\n  - {name: two, seed: 3}\n",
             set: ["defaults.steps=7", "jobs.two.seed=4", "jobs.0.seed=8", "limits.retries=3", "matrix.num_frames=[5, 9]", "output=x/{index}.mkv"])
         #expect(plan.jobs.map(\.id) == ["one/5", "one/9", "two/5", "two/9"])
-        #expect(plan.jobs.map(\.settings.seed) == [8, 8, 4, 4])
-        #expect(plan.jobs.allSatisfy { $0.settings.steps == 7 } && plan.file.limits.retries == 3)
+        #expect(plan.jobs.compactMap(\.render?.settings.seed) == [8, 8, 4, 4])
+        #expect(plan.jobs.allSatisfy { $0.render?.settings.steps == 7 } && plan.file.limits.retries == 3)
         #expect(plan.jobs.last?.output.hasSuffix("x/3.mkv") == true)
     }
 

@@ -21,6 +21,19 @@ public struct BatchFixture {
             "version: 1\noutput: \(output)\ndefaults:\n" + defaults.map { "  \($0)\n" }.joined() + jobs + "\n", "batch.yaml")
     }
 
+    /// Six dense renders and six with other guidance, and how far these are from those: 18 jobs.
+    public static let compared = """
+        matrix:
+          seed: [1, 2, 3, 4, 5, 6]
+          method: [{name: dense}, {name: strong, guidance_scale: 8}]
+        jobs:
+          - name: clip
+          - name: quality
+            compare: clip
+            reference: {method: dense}
+            output: out/{job}-{seed}-{method}.quality.json
+        """
+
     public static func seeds(_ count: Int) -> String {
         "matrix:\n  seed: [\((1...count).map(String.init).joined(separator: ", "))]"
     }
@@ -40,10 +53,17 @@ public struct BatchFixture {
             })
     }
 
+    /// What every comparison measured, by the name of its file.
+    public func comparisons() throws -> [String: [Quality]] {
+        let names = try FileManager.default.contentsOfDirectory(atPath: folder.path("out")).filter { $0.hasSuffix(".quality.json") }
+        return Dictionary(
+            uniqueKeysWithValues: try names.map { ($0, try FileComparison(path: folder.path("out/\($0)")).candidates.map(\.quality)) })
+    }
+
     /// Files in the output folder that no finished batch leaves.
     public func leftovers() throws -> [String] {
         try FileManager.default.contentsOfDirectory(atPath: folder.path("out")).filter {
-            !($0.hasSuffix(".mkv") || $0.hasSuffix(".mkv.json") || $0.hasSuffix(".vdit.sqlite")) || $0.hasPrefix(".")
+            name in name.hasPrefix(".") || ![".mkv", ".mkv.json", ".quality.json", ".vdit.sqlite"].contains { name.hasSuffix($0) }
         }.sorted()
     }
 

@@ -1,0 +1,165 @@
+import Glibc
+import VditMedia
+import VditPipeline
+import VditTensor
+
+/// A job that was checked completely: what will be done, where it goes, what it will cost.
+public struct PlannedJob: Sendable {
+    public enum Work: Sendable {
+        case render(PlannedRender)
+        case comparison(PlannedComparison)
+    }
+
+    public let id: String
+    /// Ids of the jobs that must be done first.
+    public let needs: [String]
+    public let position: Int
+    public let work: Work
+    /// Digest of everything the result depends on, whatever the machine.
+    public let fingerprint: String
+    public let overwrite: Bool
+
+    /// Nil for a comparison.
+    public var render: PlannedRender? { if case .render(let render) = work { render } else { nil } }
+    /// Nil for a render.
+    public var comparison: PlannedComparison? { if case .comparison(let comparison) = work { comparison } else { nil } }
+
+    public var output: String {
+        switch work {
+        case .render(let render): render.job.destination.path
+        case .comparison(let comparison): comparison.output
+        }
+    }
+
+    /// Empty for what needs none.
+    public var model: String { render?.job.model ?? "" }
+
+    /// Of the sampler; for a comparison its candidates.
+    public var steps: Int {
+        switch work {
+        case .render(let render): render.settings.steps
+        case .comparison(let comparison): comparison.candidates.count
+        }
+    }
+
+    /// Files it reads beside the model. A render's noise is not among them.
+    var inputs: [String] {
+        switch work {
+        case .render(let render): [render.job.promptEmbedding] + [render.job.negativePromptEmbedding].compactMap { $0 }
+        case .comparison(let comparison): comparison.clips.map(\.path)
+        }
+    }
+}
+
+/// A video to be made.
+public struct PlannedRender: Sendable {
+    public let job: RenderJob
+    public let settings: RenderSettings
+    public let estimate: Estimate
+}
+
+/// Clips to be measured against a reference, as `vdit compare` does.
+public struct PlannedComparison: Sendable {
+    public struct Clip: Sendable, Codable, Equatable {
+        /// What tells it from the others, for tables.
+        public var variant: String
+        /// The job that renders it; nil for a file from elsewhere.
+        public var job: String?
+        public var path: String
+    }
+
+    /// The job's name, which all comparisons of one entry of the file share.
+    public let name: String
+    public let reference: Clip
+    public let candidates: [Clip]
+    public let length: FileComparison.Length
+    /// dB below which the job fails.
+    public let minPSNR: Double?
+    public let threads: Int
+    /// The results as JSON, and a line per frame as CSV.
+    public let output: String
+    public let csv: String?
+
+    var clips: [Clip] { [reference] + candidates }
+}
+
+extension PlannedJob {
+    /// The files a job leaves, and those it makes on the way.
+    struct Files {
+        /// What remains when it is done.
+        let results: [String]
+        /// Of a render: its checkpoint, and the latents that wait for the decoder.
+        let intermediate: [String]
+
+        var written: [String] { results + intermediate }
+
+        /// Removes what a process that died left half-written under these names.
+        func removeLeftovers() {
+            for path in written {
+                let folder = PathName.folder(of: path)
+                let prefix = ".\(PathName.name(of: path))."
+                for name in PathName.names(in: folder) where name.hasPrefix(prefix) && name.hasSuffix(".part") {
+                    let process = name.dropFirst(prefix.count).dropLast(".part".count)
+                    if process.allSatisfy(\.isNumber) { unlink("\(folder)/\(name)") }
+                }
+            }
+        }
+
+        func removeIntermediate() { for path in intermediate { unlink(path) } }
+    }
+
+    var files: Files {
+        switch work {
+        case .render(let render):
+            Files(
+                results: [output, RunRecord.path(forOutput: output)]
+                    + [render.job.destination.contactSheet, render.job.saveLatents].compactMap { $0 },
+                intermediate: [Checkpoint.path(forOutput: output), companionPath(output, ".latents.safetensors")])
+        case .comparison(let comparison):
+            Files(results: [output] + [comparison.csv].compactMap { $0 }, intermediate: [])
+        }
+    }
+
+    /// What is remembered of this very job, if its results are there and complete; whoever made them.
+    func finished() -> JobMetrics? {
+        guard files.results.allSatisfy({ PathName.exists($0) || $0.contains("%") }) else { return nil }
+        switch work {
+        case .render:
+            guard let record = try? RunRecord(path: RunRecord.path(forOutput: output)), record.job == fingerprint
+            else { return nil }
+            if !output.contains("%") {
+                guard let digest = record.output.sha256, (try? Digest.sha256(file: output)) == digest else { return nil }
+            }
+            return JobMetrics(record)
+        case .comparison(let comparison):
+            guard let found = try? FileComparison(path: output), let job = found.job,
+                job.fingerprint == fingerprint, found.candidates.count == comparison.candidates.count,
+                job.sha256 == comparison.clips.map({ try? clipDigest($0.path) })
+            else { return nil }
+            return JobMetrics(found, of: comparison)
+        }
+    }
+
+    /// Whether files that lie where its results go may give way: what an earlier run of this comparison found.
+    var mayReplaceResults: Bool {
+        overwrite || comparison != nil && (try? FileComparison(path: output))?.job?.name == id
+    }
+}
+
+/// SHA-256 of a file, or of the names and contents of a PNG sequence.
+func clipDigest(_ path: String) throws -> String {
+    let names: [String]
+    let folder: String
+    if path.contains("%") {
+        folder = PathName.folder(of: path)
+        let name = PathName.name(of: path)
+        let (start, end) = (name.prefix { $0 != "%" }, name.drop { $0 != "%" }.drop { $0 != "d" }.dropFirst())
+        names = PathName.names(in: folder).filter { $0.hasPrefix(start) && $0.hasSuffix(end) }
+    } else if PathName.isFolder(path) {
+        (folder, names) = (path, PathName.names(in: path))
+    } else {
+        return try Digest.sha256(file: path)
+    }
+    let lines = try names.sorted().map { try "\($0) \(Digest.sha256(file: "\(folder)/\($0)"))\n" }
+    return Digest.sha256(Array(lines.joined().utf8))
+}
