@@ -84,6 +84,8 @@ public struct Comparison {
         (cells.count, cells.count { finishedRow($0) != nil })
     }
 
+    var renderCount: Int { cells.count }
+
     /// The dense render of the first prompt: its settings and its cost.
     public var first: Renderer { cells[0].renderer }
 
@@ -188,7 +190,8 @@ public struct Comparison {
 
     // MARK: Running
 
-    /// Renders what is missing, measures it and writes the report.
+    /// Renders what is missing and measures it. The report is written whenever all variants of a prompt and seed are
+    /// done, so that there is one of those when the run is interrupted.
     ///
     /// - Parameters:
     ///   - stop: ends the run after saving the state of the render at work.
@@ -207,13 +210,23 @@ public struct Comparison {
         let pool = WorkPool(threads: first.settings.threads)
         let loaded = try LoadedModel(
             first.model, threads: first.settings.threads, precision: first.settings.precision)
+        var report = Report(
+            folder: job.directory, frameRate: first.settings.frameRate, threads: first.settings.threads)
         var rows: [ComparisonRow] = []
+        var reported: ComparisonResults?
+        func write() throws -> ComparisonResults {
+            try onEvent(.reporting)
+            let results = ComparisonResults(self, rows: rows)
+            try report.write(results)
+            return results
+        }
         for (index, cell) in cells.enumerated() {
             let title = "\(Self.name(of: cell.renderer.job.promptEmbedding)), seed "
                 + "\(cell.renderer.settings.seed), \(cell.variant.label)"
             if let row = finishedRow(cell) {
                 try onEvent(.kept(title, index: index + 1, of: cells.count))
                 rows.append(row)
+                reported = nil
                 continue
             }
             try onEvent(.begins(title, index: index + 1, of: cells.count))
@@ -221,12 +234,9 @@ public struct Comparison {
             let row = try measure(cell, record, pool)
             rows.append(row)
             try onEvent(.finished(row))
+            reported = rows.count % variants.count == 0 ? try write() : nil
         }
-        try onEvent(.reporting)
-        let results = ComparisonResults(self, rows: rows)
-        try Report(results: results, folder: job.directory, frameRate: first.settings.frameRate)
-            .write(threads: first.settings.threads)
-        return results
+        return try reported ?? write()
     }
 
     /// What an earlier run found, if it found it for the same render and its files are still there.

@@ -59,9 +59,13 @@ public struct ComparisonResults: Sendable, Codable, Equatable {
     public var attentionFlops: Double
     public var totalFlops: Double
     public var notices: [String]
+    /// Renders that were not made yet: 0 when the comparison is complete.
+    public var rendersLeft: Int
     public var variants: [Summary]
     public var clips: [Clip]
 
+    /// - Parameter rows: of the first renders, those of at least one prompt and seed. Variants of a prompt and seed
+    ///   that are not all there are left out.
     init(_ comparison: Comparison, rows: [ComparisonRow]) {
         let first = comparison.first
         let estimate = first.estimate
@@ -89,7 +93,8 @@ public struct ComparisonResults: Sendable, Codable, Equatable {
         totalFlops = estimate.totalFLOPs
         notices = comparison.notices
         let count = comparison.variants.count
-        let clips = stride(from: 0, to: rows.count, by: count).map { start in
+        rendersLeft = comparison.renderCount - rows.count
+        let clips = stride(from: 0, to: rows.count / count * count, by: count).map { start in
             Clip(
                 prompt: rows[start].prompt, promptText: rows[start].promptText, seed: rows[start].seed,
                 rows: Array(rows[start..<start + count]))

@@ -5,15 +5,21 @@ import VditTensor
 /// The report of a comparison: `report.html` (one file, nothing from the network), `results.json`,
 /// `results.csv`, pictures and side-by-side videos.
 struct Report {
-    let results: ComparisonResults
-    let folder: String
-    let frameRate: FrameRate
+    private let folder: String
+    private let frameRate: FrameRate
+    private let threads: Int
+    /// What was made for the page so far, in the order of the results' clips.
+    private var clips: [ReportClip] = []
 
-    /// Makes all of it from the lossless clips; what was there is replaced.
-    func write(threads: Int) throws {
+    init(folder: String, frameRate: FrameRate, threads: Int) {
+        (self.folder, self.frameRate, self.threads) = (folder, frameRate, threads)
+    }
+
+    /// Writes all of it anew; pictures and videos of clips that were there before are kept.
+    mutating func write(_ results: ComparisonResults) throws {
         try createDirectory("\(folder)/\(ReportFolder.pictures)")
-        let clips = try results.clips.map {
-            try ReportClip($0, folder: folder, frameRate: frameRate, threads: threads)
+        for clip in results.clips.dropFirst(clips.count) {
+            clips.append(try ReportClip(clip, folder: folder, frameRate: frameRate, threads: threads))
         }
         try save(try encodedJSON(results), "results.json")
         try save(Array(results.renderTable.csv.utf8), "results.csv")

@@ -55,7 +55,10 @@ struct ReportPage {
             ("Clips per method", "\(results.clips.count)"),
         ]
         let list = facts.map { "<div><dt>\(escaped($0))</dt><dd>\(escaped($1))</dd></div>" }.joined()
-        let notices = results.notices.map { "<p class=\"notice\">\(escaped($0))</p>" }.joined(separator: "\n")
+        let incomplete = results.rendersLeft == 0
+            ? [] : ["Incomplete: \(results.rendersLeft) renders are not made yet; the same command goes on with them."]
+        let notices = (incomplete + results.notices).map { "<p class=\"notice\">\(escaped($0))</p>" }
+            .joined(separator: "\n")
         return """
             <h1>Sparse attention compared with dense</h1>
             <p class="soft">Every method starts from the noise of the dense render of its prompt and seed. Differences are \

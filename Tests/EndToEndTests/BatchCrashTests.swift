@@ -24,10 +24,10 @@ import VDiT
     @Test func killedAtTwentyRandomMomentsItEndsWithTheSameBytesAndNothingDoneTwice() throws {
         let extra = ["checkpoint_every: 10"]
         let output = "out/{job}-{seed}-{method}.mkv"
-        let reference = try BatchFixture(BatchFixture.compared, steps: 400, extra: extra, output: output)
+        let reference = try BatchFixture(BatchFixture.compared, steps: 250, extra: extra, output: output)
         #expect(try reference.vdit(["batch", "batch.yaml", "-q"]).status == 0)
 
-        let fixture = try BatchFixture(BatchFixture.compared, steps: 400, extra: extra, output: output)
+        let fixture = try BatchFixture(BatchFixture.compared, steps: 250, extra: extra, output: output)
         var random = SystemRandomNumberGenerator()
         var kills = 0
         var resumed = false

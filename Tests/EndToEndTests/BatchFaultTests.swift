@@ -81,6 +81,65 @@ import VDiT
         #expect(try fixture.videos() == before)
     }
 
+    @Test func anOutputFolderThatBecomesReadOnlyFailsItsJobsAndTheNextRunMakesThem() throws {
+        let fixture = try BatchFixture("database: state.vdit.sqlite\n" + BatchFixture.seeds(2), steps: 900)
+        let files = FileManager.default
+        let out = fixture.folder.path("out")
+        try files.createDirectory(atPath: out, withIntermediateDirectories: true)
+        for path in [fixture.folder.path, out] { try files.setAttributes([.posixPermissions: 0o777], ofItemAtPath: path) }
+        let wrapper = geteuid() == 0 ? Self.asNobody : ""
+        let process = try fixture.start(["batch", "batch.yaml"], wrapper: wrapper)
+        #expect(process.waits(for: "step  50/"))
+        try files.setAttributes([.posixPermissions: 0o555], ofItemAtPath: out)
+        let first = try process.finish()
+        try files.setAttributes([.posixPermissions: 0o777], ofItemAtPath: out)
+        #expect(first.status == 1 && first.errors.lowercased().contains("permission denied"), "\(first.errors)")
+        #expect(try fixture.videos().isEmpty && fixture.leftovers().isEmpty)
+        #expect(try fixture.vdit(["batch", "retry", "batch.yaml"], wrapper: wrapper).errors.contains("2 jobs back"))
+        let second = try fixture.vdit(["batch", "batch.yaml"], wrapper: wrapper)
+        #expect(try second.status == 0 && fixture.videos().count == 2, "\(second.errors)")
+    }
+
+    @Test func aFileSizeLimitFailsTheJobThatExceedsItAlone() throws {
+        // One share, so that the database needs no log, which grows.
+        let arguments = ["batch", "batch.yaml", "--shard", "0/1"]
+        let fixture = try BatchFixture(
+            "jobs:\n  - {name: a, seed: 1}\n  - {name: large, seed: 2, size: 512x512}\n  - {name: b, seed: 3}")
+        let first = try fixture.vdit(arguments, wrapper: "sh -c 'ulimit -f 500; exec \"$@\"' sh")
+        #expect(first.status == 1 && first.errors.contains("large-2.mkv") && first.errors.contains("file too large"), "\(first.errors)")
+        #expect(try fixture.videos().keys.sorted() == ["a-1.mkv", "b-3.mkv"])
+        #expect(try fixture.vdit(["batch", "retry", "batch.yaml"]).status == 0)
+        let second = try fixture.vdit(arguments)
+        #expect(try second.status == 0 && fixture.videos().count == 3 && fixture.leftovers().isEmpty, "\(second.errors)")
+    }
+
+    @Test func aDamagedDatabaseStopsTheBatchAndWithoutItNothingIsMadeTwice() throws {
+        let fixture = try BatchFixture(BatchFixture.seeds(3))
+        #expect(try fixture.vdit(["batch", "batch.yaml", "-q"]).status == 0)
+        let before = try fixture.videos()
+        try Data(repeating: 0x5A, count: 30_000).write(to: URL(fileURLWithPath: fixture.database))
+        for command in [["batch", "batch.yaml"], ["batch", "status", "batch.yaml"]] {
+            let ended = try fixture.vdit(command)
+            #expect(ended.status == 65 && ended.errors.contains("the run database is damaged"), "\(ended.errors)")
+        }
+        try FileManager.default.moveItem(atPath: fixture.database, toPath: fixture.folder.path("damaged"))
+        let again = try fixture.vdit(["batch", "batch.yaml"])
+        #expect(again.status == 0 && again.errors.contains("[3/3] batch/3: complete already"), "\(again.errors)")
+        #expect(try fixture.videos() == before && fixture.leftovers() == [])
+    }
+
+    @Test func aClipThatIsGoneFailsItsComparisonByNameAndBothAreMadeAgain() throws {
+        let fixture = try BatchFixture(BatchFixture.compared, output: "out/{job}-{seed}-{method}.mkv")
+        let small = ["batch", "batch.yaml", "--set", "matrix.seed=[1]"]
+        #expect(try fixture.vdit(small + ["--only", "clip"]).status == 0)
+        try FileManager.default.removeItem(atPath: fixture.folder.path("out/clip-1-strong.mkv"))
+        let ended = try fixture.vdit(small)
+        #expect(ended.status == 1 && ended.errors.contains("vdit: quality/1/strong: ") && ended.errors.contains("clip-1-strong.mkv"), "\(ended.errors)")
+        #expect(try fixture.vdit(["batch", "retry", "batch.yaml", "--missing"]).status == 0)
+        let again = try fixture.vdit(small)
+        #expect(again.status == 0 && again.output.contains("strong   1"), "\(again.output)\(again.errors)")
+    }
+
     @Test func aDatabaseThatCannotBeWrittenIsNamed() throws {
         let fixture = try BatchFixture("database: state/state.vdit.sqlite\n" + BatchFixture.seeds(2))
         #expect(try fixture.vdit(["batch", "batch.yaml", "--only", "batch/1"]).status == 0)

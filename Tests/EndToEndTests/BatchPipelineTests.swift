@@ -53,6 +53,28 @@ import VDiT
         #expect(object["jobs"]?.count == 3 && object["jobs"]?[0]["peak_bytes"] is Int)
     }
 
+    @Test func theEstimateFollowsTheMethodAndSaysWhereItIsALimit() throws {
+        let fixture = try BatchFixture(
+            """
+            jobs:
+              - {name: dense}
+              - {name: radial, sparse: radial, density: 0.8, sparse_options: {dense-steps: 0, dense-layers: 0}}
+              - {name: svg2, sparse: svg2}
+              - {name: quality, compare: radial, reference: dense, output: out/q.json}
+            """, extra: ["seed: 1"])
+        let arguments = ["batch", "batch.yaml", "--dry-run", "--set", "defaults.size=128x128", "--set", "defaults.num_frames=9"]
+        let text = try fixture.vdit(arguments).output
+        #expect(text.contains("against dense") && text.contains("4 jobs; at most") && text.contains("  <") && text.contains("  ~"), "\(text)")
+        #expect(try fixture.vdit(arguments + ["--set", "jobs.svg2.sparse=dense"]).output.contains("4 jobs; about"))
+        let json = try fixture.vdit(arguments + ["--json"]).output
+        let object = try #require(try JSONSerialization.jsonObject(with: Data(json.utf8)) as? [String: [[String: Any]]])
+        let jobs = try #require(object["jobs"])
+        let flops = jobs.compactMap { $0["flops"] as? Double }
+        #expect(flops.count == 3 && flops[1] < flops[0] && flops[2] == flops[0])
+        #expect(jobs.compactMap { $0["is_upper_bound"] as? Bool } == [false, false, true])
+        #expect((jobs[3]["reference"] as? [String: Any])?["job"] as? String == "dense" && jobs[3]["settings"] == nil)
+    }
+
     @Test func mistakesAreListedWithLinesAndExit78AndWhatIsNoYAML65() throws {
         let fixture = try BatchFixture("jobs:\n  - {name: a, sed: 1}\n  - {name: b, seed: x}")
         let ended = try fixture.vdit(["batch", "batch.yaml"])

@@ -75,6 +75,34 @@ import VDiT
         #expect(files.candidates[0].warnings == [])
     }
 
+    @Test func everyFinishedClipIsReportedAtOnceAndTheReportSaysWhatIsMissing() throws {
+        let folder = try TemporaryDirectory()
+        let job = try Self.job(folder)
+        let stop = StopFlag()
+        func stored() throws -> ComparisonResults {
+            let decoder = JSONDecoder()
+            decoder.keyDecodingStrategy = .convertFromSnakeCase
+            return try decoder.decode(
+                ComparisonResults.self, from: Data(contentsOf: URL(fileURLWithPath: folder.path("report/results.json"))))
+        }
+        func page() throws -> String { try String(contentsOfFile: folder.path("report/report.html"), encoding: .utf8) }
+        var finished = 0
+        #expect(throws: PipelineError.self) {
+            try Comparison(job).run(stop: stop) { event in
+                if case .finished = event { finished += 1 }
+                if case .render(.step(1, _, _)) = event, finished == 4 { stop.requestStop() }
+            }
+        }
+        let partial = try stored()
+        #expect(partial.rendersLeft == 3 && partial.clips.map(\.prompt) == ["a"] && partial.variants.allSatisfy { $0.clips == 1 })
+        #expect(try page().contains("Incomplete: 3 renders are not made yet"))
+        let results = try Comparison(job).run()
+        #expect(try stored() == results && results.rendersLeft == 0 && results.clips.count == 2)
+        #expect(try !page().contains("Incomplete"))
+        let (_, undisturbed) = try Self.finished.get()
+        #expect(results.clips[0].rows.map(\.quality) == undisturbed.clips[0].rows.map(\.quality))
+    }
+
     @Test func anInterruptedComparisonContinuesWhereItStopped() throws {
         let folder = try TemporaryDirectory()
         var job = try Self.job(folder)

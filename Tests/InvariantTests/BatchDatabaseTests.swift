@@ -175,6 +175,25 @@ struct BatchDatabaseTests {
         #expect(try database.claim(model: "", only: nil) != nil)
     }
 
+    @Test func whoClosesLastLeavesTheFileAlone() throws {
+        let (fixture, plan, path) = try self.fixture()
+        defer { withExtendedLifetime(fixture) {} }
+        func beside() -> [String] { fixture.folder.contents.filter { $0.hasPrefix("state.vdit.sqlite") } }
+        let first = try RunDatabase(path: path)
+        try first.register(plan.jobs)
+        let second = try RunDatabase(path: path)
+        #expect(try second.status().count == 3)
+        first.close()
+        #expect(try second.claim(model: "", only: nil) != nil)
+        second.close()
+        #expect(beside() == ["state.vdit.sqlite"])
+        // A reader needs the log's files too, and may not remove them by itself.
+        let reader = try RunDatabase(path: path, access: .readOnly)
+        #expect(try reader.status().count == 3)
+        reader.close()
+        #expect(beside() == ["state.vdit.sqlite"])
+    }
+
     @Test func aFileOfANewerVersionIsRefused() throws {
         let (fixture, plan, path) = try self.fixture()
         defer { withExtendedLifetime(fixture) {} }

@@ -1,4 +1,5 @@
 import Foundation
+import GRDB
 import Synchronization
 import TestSupport
 import Testing
@@ -104,6 +105,31 @@ struct BatchRunTests {
         let summary = try batch.run(stop: StopFlag())
         #expect(summary.cancelled == 2 && summary.done == 1 && !summary.wasStopped)
         #expect(try database.status().map(\.state) == [.cancelled, .done, .cancelled])
+    }
+
+    @Test func aLockThatLastsWhileAJobEndsIsWaitedForAndTheResultKept() throws {
+        let fixture = try BatchFixture(BatchFixture.seeds(3))
+        let path = fixture.folder.path("state.vdit.sqlite")
+        let database = try RunDatabase(path: path, patience: 1)
+        let runner = FakeRunner()
+        let released = DispatchSemaphore(value: 0)
+        runner.body = { job, _, _ in
+            guard job.id == "batch/1" else { return }
+            var configuration = Configuration()
+            configuration.allowsUnsafeTransactions = true
+            let other = try DatabaseQueue(path: path, configuration: configuration)
+            try other.writeWithoutTransaction { try $0.execute(sql: "BEGIN IMMEDIATE") }
+            // Longer than the patience of one attempt.
+            Thread.detachNewThread {
+                usleep(1_500_000)
+                try? other.writeWithoutTransaction { try $0.execute(sql: "ROLLBACK") }
+                released.signal()
+            }
+        }
+        let batch = Batch(try fixture.plan(), database: database, runner: runner)
+        try batch.prepare()
+        #expect(try batch.run(stop: StopFlag()).done == 3 && runner.started == ["batch/1", "batch/2", "batch/3"])
+        released.wait()
     }
 
     @Test func onlyTheJobsAskedForRun() throws {
