@@ -175,7 +175,9 @@ public struct DraftAttention: SparseMethod {
         ] + MethodDescription.schedule(steps: "25%", layers: 1),
         presets: [
             .init(
-                name: "wan-1.3b", families: ["wan"], source: "ours", values: ["sparsity": "0.7"]),
+                name: "wan-1.3b", families: ["wan"],
+                source: "ours: finer regions than the paper's for small videos",
+                values: ["sparsity": "0.7", "pool-width": "8"]),
             .init(
                 name: "wan-14b", families: [], source: "reference code, 81 frames at 768x1280, 50 steps",
                 values: ["sparsity": "0.75", "dense-steps": "30%"]),

@@ -227,7 +227,7 @@ extension SVG2 {
             MethodOption(
                 "least-keys", .number(0...1), default: "0.1", "share of key clusters always kept"),
             MethodOption(
-                "first-iterations", .integer(1...1000), default: "20",
+                "first-iterations", .integer(1...1000), default: "10",
                 "k-means iterations at the first call of a layer"),
             MethodOption(
                 "step-iterations", .integer(1...1000), default: "2", "k-means iterations at later calls"),
