@@ -93,17 +93,8 @@ extension PlannedJob {
 
         var written: [String] { results + intermediate }
 
-        /// Removes what a process that died left half-written under these names.
-        func removeLeftovers() {
-            for path in written {
-                let folder = PathName.folder(of: path)
-                let prefix = ".\(PathName.name(of: path))."
-                for name in PathName.names(in: folder) where name.hasPrefix(prefix) && name.hasSuffix(".part") {
-                    let process = name.dropFirst(prefix.count).dropLast(".part".count)
-                    if process.allSatisfy(\.isNumber) { unlink("\(folder)/\(name)") }
-                }
-            }
-        }
+        /// Removes what a process that died left half-written under these names; for who holds the job.
+        func removeLeftovers() { for path in written { PartFile.removeLeftovers(of: path, makers: .all) } }
 
         func removeIntermediate() { for path in intermediate { unlink(path) } }
     }

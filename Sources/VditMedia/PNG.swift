@@ -43,8 +43,8 @@ public enum PNG {
     public static func write(
         _ samples: Tensor, text: [String: String] = [:], to path: String, existing: ExistingFile
     ) throws(MediaError) {
-        let temporary = AtomicFile.temporaryPath(for: path)
         try MediaError.files { () throws(TensorError) in try AtomicFile.check(path, existing: existing) }
+        let temporary = AtomicFile.freshTemporaryPath(for: path)
         do throws(MediaError) {
             try writeInPlace(samples, text: text, to: temporary, named: path)
         } catch {

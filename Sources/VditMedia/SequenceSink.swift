@@ -98,9 +98,7 @@ final class SequenceSink: FrameSink {
         if !madeDirectory, errno != EEXIST {
             throw .system(pattern.directory, errno: errno, missing: .cannotCreate)
         }
-        temporary = AtomicFile.temporaryPath(for: plan.path)
-        // Left by a process of the same number that was killed.
-        Self.remove(temporary)
+        temporary = AtomicFile.freshTemporaryPath(for: plan.path)
         if mkdir(temporary, 0o777) != 0 {
             let code = errno
             if madeDirectory { rmdir(pattern.directory) }
@@ -109,15 +107,8 @@ final class SequenceSink: FrameSink {
     }
 
     deinit {
-        Self.remove(temporary)
+        PartFile.remove(temporary)
         if madeDirectory, moved == 0 { rmdir(pattern.directory) }
-    }
-
-    private static func remove(_ directory: String) {
-        for name in (try? FilePath.names(in: directory)) ?? [] {
-            unlink(FilePath.joined(directory, name))
-        }
-        rmdir(directory)
     }
 
     func write(_ frame: VideoFrame) throws(MediaError) {

@@ -17,10 +17,10 @@ package final class VideoSink: FrameSink {
     /// - Parameter temporary: where to write before the rename; tests pass a device that is full.
     package init(_ plan: VideoPlan, temporary: String? = nil) throws(MediaError) {
         self.plan = plan
-        self.temporary = temporary ?? AtomicFile.temporaryPath(for: plan.path)
         try MediaError.files { () throws(TensorError) in
             try AtomicFile.check(plan.path, existing: plan.options.existing)
         }
+        self.temporary = temporary ?? AtomicFile.freshTemporaryPath(for: plan.path)
         guard let muxer = plan.format.muxer, let format = av_guess_format(muxer, nil, nil) else {
             throw .library(
                 path: plan.path, call: "av_guess_format",

@@ -7,9 +7,9 @@ public enum ExistingFile: Sendable {
 
 /// A file that appears under its name complete or not at all.
 ///
-/// Bytes go to `.<name>.<pid>.part` beside the target; `commit` syncs it, renames it and syncs the
-/// directory. Dropped without a commit, it leaves nothing. `SIGXFSZ` has to be ignored by the process for a
-/// file size limit to arrive here as an error.
+/// Bytes go to a `PartFile` beside the target; `commit` syncs it, renames it and syncs the directory. Dropped
+/// without a commit, it leaves nothing, and what a process that was killed left, the next to write the same file
+/// removes. `SIGXFSZ` has to be ignored by the process for a file size limit to arrive here as an error.
 public final class AtomicFile {
     public let path: String
     private let temporary: String
@@ -22,13 +22,8 @@ public final class AtomicFile {
         try Self.check(path, existing: existing)
         self.path = path
         self.existing = existing
-        temporary = Self.temporaryPath(for: path)
+        temporary = Self.freshTemporaryPath(for: path)
         descriptor = Self.create(temporary)
-        if descriptor < 0 && errno == EEXIST {
-            // Left by a process of the same number that was killed.
-            unlink(temporary)
-            descriptor = Self.create(temporary)
-        }
         if descriptor < 0 { throw .writing(path, errno) }
     }
 
@@ -90,10 +85,12 @@ public final class AtomicFile {
 
 // For writers that open their file themselves, as libav does.
 extension AtomicFile {
-    /// Where to write what will become `path`.
-    public static func temporaryPath(for path: String) -> String {
-        let (directory, name) = split(path)
-        return "\(directory)/.\(name).\(getpid()).part"
+    /// Where to write what will become `path`, with nothing in the way; removes what dead processes left there.
+    public static func freshTemporaryPath(for path: String) -> String {
+        PartFile.removeLeftovers(of: path)
+        let temporary = PartFile.path(for: path)
+        PartFile.remove(temporary)
+        return temporary
     }
 
     /// Checks, before any work is spent, that `path` can be created.
@@ -179,7 +176,7 @@ extension AtomicFile {
         if fsync(directory) != 0 && errno != EINVAL { throw .writing(path, errno) }
     }
 
-    private static func split(_ path: String) -> (directory: String, name: String) {
+    static func split(_ path: String) -> (directory: String, name: String) {
         guard let slash = path.lastIndex(of: "/") else { return (".", path) }
         let directory = slash == path.startIndex ? "/" : String(path[..<slash])
         return (directory, String(path[path.index(after: slash)...]))

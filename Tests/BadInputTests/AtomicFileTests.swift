@@ -67,7 +67,7 @@ import VDiT
 
     @Test func aLeftoverOfAKilledProcessIsNoObstacle() throws {
         let path = directory.path("out.bin")
-        let leftover = AtomicFile.temporaryPath(for: path)
+        let leftover = PartFile.path(for: path)
         try Data([9, 9, 9, 9]).write(to: URL(fileURLWithPath: leftover))
         try AtomicFile.write([1], to: path, existing: .refuse)
         #expect(directory.contents == ["out.bin"])
@@ -103,7 +103,7 @@ import VDiT
 
     @Test func aFileWrittenBySomebodyElseCanBeCommitted() throws {
         let path = directory.path("out.bin")
-        let temporary = AtomicFile.temporaryPath(for: path)
+        let temporary = PartFile.path(for: path)
         try Data([5]).write(to: URL(fileURLWithPath: temporary))
         try AtomicFile.commit(temporary: temporary, to: path, existing: .refuse)
         #expect(directory.contents == ["out.bin"])

@@ -1,0 +1,93 @@
+import Glibc
+
+/// Names of files in the making, and what becomes of those whose maker died.
+///
+/// What is to be `out.mp4` is written as `.out.mp4.<host>.<process>.<start>.part` beside it: a digest of the machine's
+/// name and of the space its process numbers come from, the process, and when that started, in ticks since boot. So a
+/// file whose maker still lives, here or on another machine, is never taken for a leftover, nor is one of a process
+/// whose number was used again.
+public enum PartFile {
+    public enum Makers: Sendable {
+        /// Processes of this machine that live no more.
+        case dead
+        /// Anybody: for who knows to be alone.
+        case all
+    }
+
+    /// Where this process writes what will become `path`.
+    public static func path(for path: String) -> String {
+        let (directory, name) = AtomicFile.split(path)
+        return "\(directory)/.\(name).\(host).\(getpid()).\(startTime(getpid()) ?? "0").part"
+    }
+
+    /// Removes what was left unfinished under the name `path`, files and folders of files.
+    public static func removeLeftovers(of path: String, makers: Makers = .dead) {
+        let (directory, name) = AtomicFile.split(path)
+        let prefix = ".\(name)."
+        for entry in names(in: directory) where entry.hasPrefix(prefix) && entry.hasSuffix(".part") {
+            let maker = entry.dropFirst(prefix.count).dropLast(".part".count).split(
+                separator: ".", omittingEmptySubsequences: false)
+            guard maker.count == 3, maker[0].count == host.count, let process = pid_t(maker[1]), process > 0,
+                UInt64(maker[2]) != nil
+            else { continue }
+            if makers == .all || (maker[0] == host && !lives(process, since: maker[2])) {
+                remove("\(directory)/\(entry)")
+            }
+        }
+    }
+
+    /// Removes a file, or a folder with the files in it.
+    public static func remove(_ path: String) {
+        if unlink(path) == 0 || errno == ENOENT { return }
+        for name in names(in: path) { unlink("\(path)/\(name)") }
+        rmdir(path)
+    }
+
+    /// Eight hexadecimal digits.
+    private static let host: String = {
+        var name = [CChar](repeating: 0, count: 257)
+        var space = [CChar](repeating: 0, count: 64)
+        gethostname(&name, name.count - 1)
+        _ = readlink("/proc/self/ns/pid", &space, space.count - 1)
+        // FNV-1a.
+        let digest = (name + space).reduce(0x811c_9dc5 as UInt32) {
+            ($0 ^ UInt32(UInt8(bitPattern: $1))) &* 0x0100_0193
+        }
+        let digits = String(digest, radix: 16)
+        return String(repeating: "0", count: 8 - digits.count) + digits
+    }()
+
+    /// Also true where that cannot be known.
+    private static func lives(_ process: pid_t, since start: Substring) -> Bool {
+        if kill(process, 0) != 0 && errno == ESRCH { return false }
+        return startTime(process).map { $0 == start } ?? true
+    }
+
+    /// Ticks since boot at which a process started; "dead" for one of which only the exit status is left, nil where
+    /// it cannot be read.
+    private static func startTime(_ process: pid_t) -> String? {
+        let descriptor = open("/proc/\(process)/stat", O_RDONLY | O_CLOEXEC)
+        if descriptor < 0 { return nil }
+        defer { close(descriptor) }
+        var bytes = [UInt8](repeating: 0, count: 1024)
+        let count = read(descriptor, &bytes, bytes.count)
+        guard count > 0, let name = bytes[..<count].lastIndex(of: UInt8(ascii: ")")) else { return nil }
+        // The fields after the command's name: the state is the first, the start the twentieth.
+        let fields = String(decoding: bytes[name..<count].dropFirst(), as: UTF8.self).split(separator: " ")
+        guard fields.count > 19 else { return nil }
+        return ["Z", "X"].contains(fields[0]) ? "dead" : String(fields[19])
+    }
+
+    private static func names(in directory: String) -> [String] {
+        guard let stream = opendir(directory) else { return [] }
+        defer { closedir(stream) }
+        var names: [String] = []
+        while let entry = readdir(stream) {
+            let name = withUnsafePointer(to: &entry.pointee.d_name) {
+                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+            }
+            if name != ".", name != ".." { names.append(name) }
+        }
+        return names
+    }
+}
