@@ -11,11 +11,19 @@ public enum Origin: String, Sendable, Codable {
     case builtIn = "built-in"
 }
 
+/// What becomes of a number of frames the model cannot make.
+public enum FrameRounding: String, Sendable, CaseIterable {
+    /// It is an error that names both neighbours.
+    case error
+    case down, up
+}
+
 /// What somebody asked for. What is nil is decided by the model, or built in.
 public struct RenderRequest: Sendable {
     public var width: Int?
     public var height: Int?
     public var numFrames: Int?
+    public var frameRounding = FrameRounding.error
     public var frameRate: FrameRate?
     public var steps: Int?
     public var guidanceScale: Double?
@@ -68,6 +76,8 @@ public struct RenderSettings: Sendable, Equatable {
 
     /// All settings with where each came from, in a fixed order.
     public private(set) var table: [Row] = []
+    /// The number of frames that was asked for, where it was rounded.
+    public private(set) var unroundedFrames: Int?
 
     /// Decides every setting and checks its range.
     ///
@@ -87,7 +97,11 @@ public struct RenderSettings: Sendable, Equatable {
         let defaults = model.defaults
         width = decide("width", request.width, defaults.width, from: .model)
         height = decide("height", request.height, defaults.height, from: .model)
-        numFrames = decide("num_frames", request.numFrames, defaults.numFrames, from: .model)
+        let frames = request.numFrames.map {
+            Self.rounded(frames: $0, request.frameRounding, compression: model.temporalCompression)
+        }
+        numFrames = decide("num_frames", frames, defaults.numFrames, from: .model)
+        if let asked = request.numFrames, asked != frames { unroundedFrames = asked }
         frameRate = decide(
             "fps", request.frameRate, try FrameRate(defaults.frameRate), from: .model)
         steps = decide("steps", request.steps, defaults.steps, from: .model)
@@ -173,6 +187,13 @@ public struct RenderSettings: Sendable, Equatable {
             expected = "a multiple of \(multiple); use \(below) or \(below + multiple)"
         }
         throw .invalid(name, found: "\(value)", expected: expected, kind: .usage)
+    }
+
+    /// The neighbour that can be made; numbers out of range stay as they are.
+    static func rounded(frames: Int, _ rounding: FrameRounding, compression: Int) -> Int {
+        guard (1...mostFrames).contains(frames), rounding != .error else { return frames }
+        let excess = (frames - 1) % compression
+        return excess == 0 ? frames : rounding == .down ? frames - excess : frames - excess + compression
     }
 
     static func check(frames: Int, compression: Int) throws(PipelineError) {

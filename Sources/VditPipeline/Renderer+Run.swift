@@ -52,6 +52,7 @@ extension Renderer {
         var record = self.record(
             output: output.record(of: settings.frameRate), attention: attention, timing: timing,
             latents: latents, instructionSet: loaded.compute.instructionSet)
+        record.identity = identity
         record.job = job.fingerprint
         if job.destination.record == .write {
             try record.write(to: job.destination.recordPath, existing: job.destination.existing)

@@ -69,6 +69,9 @@ public struct Renderer {
             width: model.config.textDim, length: model.defaults.textLength,
             usesGuidance: isGuided)
         notices = prompts.notices
+        if let asked = settings.unroundedFrames {
+            notices.append("num_frames: \(asked) rounded to \(settings.numFrames)")
+        }
         if let path = job.latents {
             let read = try LatentsFile.read(
                 path, channels: latentShape[0], extents: Array(latentShape.dropFirst()))

@@ -66,6 +66,7 @@ public struct RunRecord: Sendable, Codable, Equatable {
         public var codec: String?
         public var pixFmt: String?
         public var crf: Int?
+        public var preset: String?
         /// A fraction such as 16/1.
         public var fps: String
     }
@@ -102,6 +103,8 @@ public struct RunRecord: Sendable, Codable, Equatable {
     /// How many steps came from a checkpoint: the last process computed the others.
     public var resumedSteps: Int?
     public var warnings: [String]
+    /// Everything the latents depend on, by the name of the setting; digests for files. Nil for a decode.
+    public var identity: [String: String]?
     /// Of the batch job that made it: `RenderJob.fingerprint`.
     public var job: String?
 

@@ -99,13 +99,9 @@ final class VideoOutput {
 
     /// What the record says about the output.
     func record(of frameRate: FrameRate) -> RunRecord.Output {
-        let isOneFile = !destination.path.contains("%")
-        return RunRecord.Output(
-            path: destination.path,
-            sha256: isOneFile ? try? Digest.sha256(file: destination.path) : nil,
-            width: plan.width, height: plan.height, frames: written, codec: plan.codec?.rawValue,
-            pixFmt: plan.pixelFormat, crf: plan.crf,
-            fps: "\(frameRate.numerator)/\(frameRate.denominator)")
+        var output = RunRecord.Output(plan, frames: written, frameRate: frameRate)
+        if !destination.path.contains("%") { output.sha256 = try? Digest.sha256(file: destination.path) }
+        return output
     }
 }
 

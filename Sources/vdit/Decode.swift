@@ -41,15 +41,16 @@ struct Decode: ParsableCommand {
 
     func run() throws {
         let (precision, threads) = try machine.decided()
+        let path = try output.path()
         var job = DecodeJob(
-            model: model, latents: latents, destination: try output.destination(threads: threads))
+            model: model, latents: latents, destination: try output.destination(path, threads: threads))
         var settings = Settings()
         job.frameRate = try settings.value("fps", fps)
         job.precision = precision
         job.threads = threads
         job.command = commandLine
         let progress = Progress(report)
-        if output.output.hasSuffix(".safetensors") {
+        if path.hasSuffix(".safetensors") {
             try job.writeFrames(stop: Signals.stop) { progress.handle($0) }
             return
         }

@@ -54,7 +54,7 @@ struct OutputOptions: ParsableArguments {
         help: ArgumentHelp(
             "The file to make: \(OutputFormat.names). A single .png is a contact sheet.",
             valueName: "file"))
-    var output: String
+    var output: String?
 
     @Flag(name: .long, help: "Replace files that exist.")
     var overwrite = false
@@ -102,8 +102,19 @@ struct OutputOptions: ParsableArguments {
     @Flag(name: .long, help: "Write no OUT.json beside the file.")
     var noSidecar = false
 
-    /// - Parameter threads: of the encoder.
-    func destination(threads: Int) throws -> VideoDestination {
+    /// - Throws: 64 when none was given.
+    func path() throws -> String {
+        guard let output else { throw ValidationError("Missing expected argument '--output <file>'") }
+        return output
+    }
+
+    /// - Parameters:
+    ///   - path: of the file to make.
+    ///   - threads: of the encoder.
+    ///   - recorded: how a file of the same kind was encoded, for what no flag says.
+    func destination(
+        _ path: String, threads: Int, recorded: RunRecord.Output? = nil
+    ) throws -> VideoDestination {
         // The rate is the run's; this one is replaced by it.
         var options = VideoOptions(frameRate: try FrameRate(16))
         options.codec = codec
@@ -111,15 +122,26 @@ struct OutputOptions: ParsableArguments {
         options.preset = preset
         options.pixelFormat = pixelFormat
         options.pngDepth = pngDepth ?? .eight
+        if let recorded, Self.ending(recorded.path) == Self.ending(path) {
+            if let name = recorded.codec, codec == nil || codec?.rawValue == name {
+                options.codec = VideoCodec(rawValue: name)
+                options.crf = crf ?? recorded.crf
+                options.pixelFormat = pixelFormat ?? recorded.pixFmt
+                options.preset = preset ?? recorded.preset
+            }
+            if pngDepth == nil, recorded.pixFmt == "rgb48be" { options.pngDepth = .sixteen }
+        }
         if firstFrame { options.still = .firstFrame }
         options.existing = overwrite ? .replace : .refuse
         options.threads = min(max(threads, 1), 1024)
-        var destination = VideoDestination(path: output, options: options)
+        var destination = VideoDestination(path: path, options: options)
         destination.contactSheet = contactSheet
         if noMetadata { destination.metadata = .omit }
         if noSidecar { destination.record = .omit }
         return destination
     }
+
+    private static func ending(_ path: String) -> Substring? { path.split(separator: ".").last }
 }
 
 extension SampleDepth: ExpressibleByArgument {}

@@ -105,7 +105,9 @@ final class Progress {
         line(
             "\(output.path): \(output.frames) frames of \(output.width)×\(output.height)"
                 + (record.sampling.map { ", seed \($0.seed)" } ?? "") + ", "
-                + "\(Format.seconds(start.duration(to: .now) / .seconds(1))) (\(parts.joined(separator: ", "))), "
+                + "\(Format.seconds(start.duration(to: .now) / .seconds(1)))"
+                + (record.resumedSteps == nil ? " (" : " after it was resumed (of the whole run: ")
+                + "\(parts.joined(separator: ", "))), "
                 + "peak memory \(Format.bytes(record.peakRssBytes))")
     }
 

@@ -19,6 +19,11 @@ struct Render: ParsableCommand {
             there and makes the same bytes. A second Ctrl-C gives the step up, a third ends
             the process at once.
 
+              vdit render --from ball.mp4.json -o again.mp4
+
+            makes it again: inputs (their digests are checked), settings and encoding are the
+            recorded ones unless a flag or the environment says otherwise.
+
             Where the model comes with no recommendation, Wan's published ones hold.
             """)
 
@@ -26,12 +31,12 @@ struct Render: ParsableCommand {
         name: [.short, .long], parsing: .unconditional,
         help: ArgumentHelp(
             "A folder in diffusers' layout: model_index.json, transformer/, vae/, scheduler/.", valueName: "folder"))
-    var model: String
+    var model: String?
 
     @Option(
         name: .long, parsing: .unconditional,
         help: ArgumentHelp("What to show, as a text encoder put it: .safetensors or .npy.", valueName: "file"))
-    var promptEmbedding: String
+    var promptEmbedding: String?
 
     @Option(
         name: .long, parsing: .unconditional,
@@ -81,6 +86,14 @@ struct Render: ParsableCommand {
     @Flag(name: .long, help: "Go on from the state an interrupted run saved.")
     var resume = false
 
+    @Flag(name: .long, help: "Do nothing if the output is there, made with the same settings.")
+    var skipExisting = false
+
+    @Option(
+        name: .long, parsing: .unconditional,
+        help: ArgumentHelp("Render again what a sidecar describes; flags override it.", valueName: "OUT.json"))
+    var from: String?
+
     @Flag(name: .long, help: "Do not stop on NaN and infinity.")
     var allowNonfinite = false
 
@@ -93,8 +106,20 @@ struct Render: ParsableCommand {
     @OptionGroup(title: "Messages") var report: ReportOptions
 
     func validate() throws {
-        if resume && output.overwrite {
+        if from == nil {
+            if model == nil { throw ValidationError("Missing expected argument '--model <folder>'") }
+            if promptEmbedding == nil {
+                throw ValidationError("Missing expected argument '--prompt-embedding <file>'")
+            }
+            _ = try output.path()
+        } else if output.output == nil && !output.overwrite {
+            throw ValidationError("--from needs --output, or --overwrite to replace the recorded file")
+        }
+        if output.overwrite && resume {
             throw ValidationError("--resume and --overwrite contradict each other; give one")
+        }
+        if output.overwrite && skipExisting {
+            throw ValidationError("--skip-existing and --overwrite contradict each other; give one")
         }
         if previewPath != nil && previewEvery == nil {
             throw ValidationError("--preview-path needs --preview-every")
@@ -102,37 +127,68 @@ struct Render: ParsableCommand {
     }
 
     func run() throws {
-        var request = try sampling.request(machine)
-        try variant.apply(to: &request)
-        var job = RenderJob(
-            model: model, promptEmbedding: promptEmbedding,
-            destination: try output.destination(threads: request.threads ?? usableProcessors()))
-        job.negativePromptEmbedding = negativePromptEmbedding
-        job.request = request
-        job.latents = latents
-        job.saveLatents = saveLatents
-        job.saveTrajectory = saveTrajectory
-        job.preview = previewEvery.map { ($0, previewPath ?? companionPath(output.output, ".preview.png")) }
-        job.checkpointEverySteps = checkpointEvery
-        job.resume = resume ? .ifPossible : .fresh
-        job.fallback = variant.method.sparseFallback ?? .refuse
-        job.nonFinite = allowNonfinite ? .accept : .refuse
-        job.memoryLimit = memoryLimit?.bytes
-        job.command = commandLine
-
+        let replay = try from.map { try Replay($0) }
+        let job = try job(replay)
+        let progress = Progress(report)
+        if skipExisting, let record = try Renderer.finished(job) {
+            progress.handle(.notice("\(job.destination.path) is there already, made with the same settings: skipped"))
+            if json { try Console.data(try Format.json(record)) }
+            return
+        }
         let renderer = try Renderer(job)
+        if let replay {
+            try replay.check(renderer, given: givenInputs)
+            for notice in replay.notices(renderer) { progress.handle(.notice(notice)) }
+        }
         if dryRun {
             let plan = RenderPlan(renderer, expectedSeconds: try renderer.expectedDenoisingSeconds())
             try Console.data(json ? try Format.json(plan) : plan.text)
             return
         }
-        let progress = Progress(report)
-        let checkpoint = Checkpoint.path(forOutput: output.output)
+        let checkpoint = Checkpoint.path(forOutput: job.destination.path)
         if resume && !FileManager.default.fileExists(atPath: checkpoint) {
             progress.handle(.notice("no saved state \(checkpoint): starting from the first step"))
         }
         if report.verbose { progress.show(RenderPlan(renderer)) }
         let record = try renderer.run(stop: Signals.stop) { progress.handle($0) }
         if json { try Console.data(try Format.json(record)) }
+    }
+
+    /// What the flags say, and the record where they say nothing.
+    private func job(_ replay: Replay?) throws -> RenderJob {
+        let record = replay?.record
+        var request = try sampling.request(machine, recorded: replay?.settings ?? [:])
+        try variant.apply(to: &request, recorded: replay?.settings ?? [:])
+        let path = try output.output ?? record?.output.path ?? output.path()
+        var job = RenderJob(
+            model: model ?? record?.model.path ?? "",
+            promptEmbedding: promptEmbedding ?? record?.inputs.promptEmbedding?.path ?? "",
+            destination: try output.destination(
+                path, threads: request.threads ?? usableProcessors(), recorded: record?.output))
+        // The file of another prompt may hold its own.
+        job.negativePromptEmbedding =
+            negativePromptEmbedding ?? (promptEmbedding == nil ? record?.inputs.negativePromptEmbedding?.path : nil)
+        job.request = request
+        job.latents = latents ?? record?.inputs.latents
+        job.saveLatents = saveLatents
+        job.saveTrajectory = saveTrajectory
+        job.preview = previewEvery.map { ($0, previewPath ?? companionPath(path, ".preview.png")) }
+        job.checkpointEverySteps = checkpointEvery
+        job.resume = resume ? .ifPossible : .fresh
+        let fellBack = (record?.attention?.fallbackCalls ?? 0) > 0
+        job.fallback = variant.method.sparseFallback ?? (fellBack ? .dense : .refuse)
+        job.nonFinite = allowNonfinite ? .accept : .refuse
+        job.memoryLimit = memoryLimit?.bytes
+        job.command = commandLine
+        return job
+    }
+
+    /// Inputs that a flag named, by the name of their setting.
+    private var givenInputs: Set<String> {
+        let flags = [
+            ("model", model), ("prompt_embedding", promptEmbedding),
+            ("negative_prompt_embedding", negativePromptEmbedding ?? promptEmbedding), ("latents", latents),
+        ]
+        return Set(flags.filter { $0.1 != nil }.map(\.0))
     }
 }

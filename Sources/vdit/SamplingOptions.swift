@@ -25,6 +25,12 @@ struct SamplingOptions: ParsableArguments {
 
     @Option(
         name: .long, parsing: .unconditional,
+        help: ArgumentHelp(
+            "What to do about a number of frames the model cannot make. Default: error.", valueName: "error|down|up"))
+    var frameRounding: FrameRounding?
+
+    @Option(
+        name: .long, parsing: .unconditional,
         help: ArgumentHelp("Frames per second, 16 or 30000/1001. Default: the model's.", valueName: "rate"))
     var fps: FrameRate?
 
@@ -68,8 +74,9 @@ struct SamplingOptions: ParsableArguments {
             valueName: "current|original"))
     var sigmaSpacing: UniPCMultistep.Spacing?
 
-    func request(_ machine: MachineOptions) throws -> RenderRequest {
-        var settings = Settings()
+    /// - Parameter recorded: values of a record, for what no flag says.
+    func request(_ machine: MachineOptions, recorded: [String: String] = [:]) throws -> RenderRequest {
+        var settings = Settings(recorded: recorded)
         if size != nil && (width != nil || height != nil) {
             throw CommandError(description: "--size and --width or --height say the same; give one")
         }
@@ -77,6 +84,7 @@ struct SamplingOptions: ParsableArguments {
         request.width = try settings.value("width", width ?? size?.width)
         request.height = try settings.value("height", height ?? size?.height)
         request.numFrames = try settings.value("num_frames", numFrames)
+        request.frameRounding = try settings.value("frame_rounding", frameRounding) ?? .error
         request.frameRate = try settings.value("fps", fps)
         request.steps = try settings.value("steps", steps)
         request.guidanceScale = try settings.value("guidance_scale", guidanceScale)
@@ -85,6 +93,7 @@ struct SamplingOptions: ParsableArguments {
             .map { ($0.start, $0.end) }
         request.flowShift = try settings.value("flow_shift", flowShift)
         request.scheduler = try settings.value("scheduler", scheduler)
+        if let kind = request.scheduler, kind != .unipc { settings.recorded["sigma_spacing"] = nil }
         request.sigmaSpacing = try settings.value("sigma_spacing", sigmaSpacing)
         request.precision = try settings.value("precision", machine.precision)
         request.threads = try settings.value("threads", machine.threads)

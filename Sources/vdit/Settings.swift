@@ -2,14 +2,17 @@ import ArgumentParser
 import Glibc
 import VDiT
 
-/// Values from flags and, where no flag was given, from `VDIT_` variables of the environment.
+/// Values from flags, where no flag was given from `VDIT_` variables of the environment, else from a record.
 struct Settings {
+    /// Values as flags take them, by setting name.
+    var recorded: [String: String] = [:]
     /// Where values that were given came from, by setting name.
     private(set) var origins: [String: Origin] = [:]
 
     /// - Parameters:
     ///   - name: snake_case, as in the sidecar.
     ///   - flag: what the command line said.
+    /// - Throws: 64 for a variable, 65 for a recorded value that is none.
     mutating func value<Value: ExpressibleByArgument>(
         _ name: String, _ flag: Value?
     ) throws(CommandError) -> Value? {
@@ -18,11 +21,18 @@ struct Settings {
             return flag
         }
         let variable = "VDIT_\(name.uppercased())"
-        guard let text = getenv(variable).map({ String(cString: $0) }), !text.isEmpty else { return nil }
-        guard let value = Value(argument: text) else {
-            throw CommandError(description: "\(variable): '\(text)' is no valid value")
+        if let text = getenv(variable).map({ String(cString: $0) }), !text.isEmpty {
+            guard let value = Value(argument: text) else {
+                throw CommandError(description: "\(variable): '\(text)' is no valid value")
+            }
+            origins[name] = .environment
+            return value
         }
-        origins[name] = .environment
+        guard let text = recorded[name] else { return nil }
+        guard let value = Value(argument: text) else {
+            throw CommandError(description: "recorded \(name): '\(text)' is no valid value", kind: .badData)
+        }
+        origins[name] = .file
         return value
     }
 }
@@ -75,6 +85,7 @@ extension FrameRate: ExpressibleByArgument {
     }
 }
 
+extension FrameRounding: ExpressibleByArgument {}
 extension Precision: ExpressibleByArgument {}
 extension VideoCodec: ExpressibleByArgument {}
 extension SchedulerConfiguration.Kind: ExpressibleByArgument {}
