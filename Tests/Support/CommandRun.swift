@@ -45,6 +45,8 @@ public final class CommandRun: @unchecked Sendable {
         try CommandRun(arguments, script: script, environment: environment).finish()
     }
 
+    public var isDone: Bool { !process.isRunning }
+
     public func finish() throws -> Result {
         process.waitUntilExit()
         let status = process.terminationStatus
