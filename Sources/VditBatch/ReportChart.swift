@@ -28,12 +28,14 @@ struct Chart {
     let xLabel: String
     let yLabel: String
     var yScale = Scale.linear
-    /// Curves fill the width; points get some room.
+    /// Curves over whole numbers fill the width; points get some room.
     var fillsWidth = false
+    /// A value of x that is always shown, with its name.
+    var guide: (x: Double, name: String)?
     let series: [Series]
 
-    private static let (width, height) = (460.0, 300.0)
-    private static let (left, right, top, bottom) = (52.0, 14.0, 12.0, 42.0)
+    private static let (width, height) = (400.0, 280.0)
+    private static let (left, right, top, bottom) = (60.0, 14.0, 12.0, 48.0)
 
     /// The figure; a sentence where there is nothing finite to draw.
     var svg: String {
@@ -49,18 +51,26 @@ struct Chart {
             return "<p class=\"empty\">\(escaped(title)): nothing to draw, every frame is identical.</p>"
         }
         let x = Axis(
-            series.flatMap(\.points).map(\.x).filter(\.isFinite), .linear, ends: fillsWidth ? .values : .ticks)
+            (series.flatMap(\.points).map(\.x) + [guide?.x].compactMap { $0 }).filter(\.isFinite), .linear,
+            ends: fillsWidth ? .values : .ticks)
         let y = Axis(points.map(\.y), yScale)
         var body = ""
         for tick in y.ticks {
             let at = place(y: tick, y)
             body += line(Self.left, at, Self.width - Self.right, at, "grid")
-            body += text(Self.left - 6, at + 4, y.label(tick), "tick end")
+            body += text(Self.left - 6, at + 3, y.label(tick), "tick end")
         }
         for tick in x.ticks {
             let at = place(x: tick, x)
             body += line(at, Self.top, at, Self.height - Self.bottom, "grid")
-            body += text(at, Self.height - Self.bottom + 15, x.label(tick), "tick mid")
+            body += text(at, Self.height - Self.bottom + 20, x.label(tick), "tick mid")
+        }
+        if let guide {
+            let at = place(x: guide.x, x)
+            body += line(at, Self.top, at, Self.height - Self.bottom, "guide")
+            let isRight = x.fraction(guide.x) > 0.5
+            body += text(
+                at + (isRight ? -4 : 4), Self.height - Self.bottom - 5, guide.name, isRight ? "tick end" : "tick")
         }
         body += text((Self.left + Self.width - Self.right) / 2, Self.height - 6, xLabel, "axis mid")
         let middle = (Self.top + Self.height - Self.bottom) / 2
@@ -115,7 +125,7 @@ struct Chart {
         var body = ""
         for (series, points) in zip(marked, places) {
             for (point, (a, b)) in zip(series.points, points) where !point.label.isEmpty {
-                let wide = 6.2 * Double(point.label.count)
+                let wide = 7.2 * Double(point.label.count)
                 let boxes = [
                     (a + 8, b + 4), (a - 8 - wide, b + 4), (a - wide / 2, b - 9), (a - wide / 2, b + 17),
                     (a + 4, b - 8), (a + 4, b + 16),
@@ -165,7 +175,7 @@ private struct Axis {
 
     /// - Parameters:
     ///   - values: finite, at least one; above 0 on a logarithmic scale.
-    ///   - ends: whether a linear axis ends at ticks or at the extreme values.
+    ///   - ends: whether a linear axis ends at ticks, or counts from the lowest value to the highest.
     init(_ values: [Double], _ scale: Chart.Scale, ends: Ends = .ticks) {
         self.scale = scale
         var (low, high) = (values.min() ?? 0, values.max() ?? 1)
@@ -174,7 +184,8 @@ private struct Axis {
             if high - low < 1e-9 * max(abs(high), 1) { (low, high) = (low - 0.5, high + 0.5) }
             let rough = (high - low) / 5
             let power = pow(10, floor(log10(rough)))
-            let step = [1, 2, 5, 10].map { $0 * power }.first { $0 >= rough * 0.999 } ?? 10 * power
+            let round = [1, 2, 5, 10].map { $0 * power }.first { $0 >= rough * 0.999 } ?? 10 * power
+            let step = ends == .values ? max(1, round) : round
             let (first, last) = (floor(low / step + 1e-9), ceil(high / step - 1e-9))
             let all = stride(from: first, through: last, by: 1).map { $0 * step }
             if ends == .values {

@@ -70,8 +70,8 @@ struct ReportPage {
 
     private var table: String {
         let head = [
-            "method", "speed", results.clips.count > 1 ? "PSNR dB<br>mean (range of clips)" : "PSNR dB", "SSIM",
-            "density", "attention<br>FLOPs saved", "seconds", "lowest<br>frame dB", "change<br>PSNR dB",
+            "method", "speed", results.clips.count > 1 ? "PSNR dB<br>mean (range)" : "PSNR dB", "SSIM",
+            "density", "attention<br>FLOPs saved", "denoising<br>seconds", "lowest<br>frame dB", "change<br>PSNR dB",
             "latent<br>cosine",
         ]
         let rows = results.variants.map { row -> String in
@@ -124,7 +124,7 @@ struct ReportPage {
         }
         let speed = Chart(
             title: "Quality against speed", xLabel: "speed, denoising (times dense)", yLabel: "PSNR (dB)",
-            series: series(\.speedRatio))
+            guide: (1, "dense"), series: series(\.speedRatio))
         let work = Chart(
             title: "Quality against work", xLabel: "self-attention computed (% of dense)", yLabel: "PSNR (dB)",
             series: series { 100 * (1 - $0.attentionFlopsSaved) })
@@ -145,7 +145,7 @@ struct ReportPage {
             <h2>Where it departs from dense</h2>
             \(legend)
             <div class="pair">
-            \(figure(steps, "Distance of the latents from the dense render's after every step, mean over the clips. Lower is better."))
+            \(figure(steps, "Distance of the latents from the dense render's after every step, mean over the clips. Lower is better; no curve where they are the same."))
             \(figure(frames, "PSNR of every frame, mean over the clips. Higher is better."))
             </div>
             """
@@ -175,7 +175,8 @@ struct ReportPage {
         let stops = Pictures.heatStops.map { "rgb(\($0.0) \($0.1) \($0.2))" }.joined(separator: ",")
         let scale = """
             <div class="scale" style="background:linear-gradient(90deg,\(stops))"></div>
-            <div class="ends"><span>no difference</span><span>\(Pictures.heatCeiling) of 255 and more</span></div>
+            <div class="ends"><span>0</span><span>difference from dense, levels of 255</span>\
+            <span>\(Pictures.heatCeiling) and more</span></div>
             """
         return """
             <section class="clip">

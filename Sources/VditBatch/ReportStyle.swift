@@ -50,8 +50,9 @@ enum ReportStyle {
             figcaption{font-size:.85rem;margin-top:6px}
             svg{display:block;width:100%;height:auto}
             .grid{stroke:var(--line);stroke-width:1}
-            .tick,.axis{fill:var(--soft);font-size:11.5px}
-            .axis{font-size:12.5px}
+            .guide{stroke:var(--soft);stroke-width:1;stroke-dasharray:3 3}
+            .tick,.axis{fill:var(--soft);font-size:11px}
+            .axis{font-size:11.5px}
             .note{font-size:11px;paint-order:stroke;stroke:var(--card);stroke-width:4px;stroke-linejoin:round}
             .mid{text-anchor:middle}.end{text-anchor:end}
             .curve{fill:none;stroke-width:2;stroke-linejoin:round}
@@ -68,8 +69,8 @@ enum ReportStyle {
             .strip img+img{margin-top:4px}
             .strips{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,500px),1fr));gap:0 24px}
             .strip img{width:100%}
-            .scale{height:12px;max-width:320px;border-radius:3px;margin-top:4px}
-            .ends{display:flex;justify-content:space-between;max-width:320px;font-size:.8rem;color:var(--soft)}
+            .scale{height:12px;max-width:400px;border-radius:3px;margin-top:4px}
+            .ends{display:flex;justify-content:space-between;max-width:400px;font-size:.8rem;color:var(--soft)}
             details{margin:12px 0}
             summary{cursor:pointer;font-weight:600;padding:6px 0}
             code,pre{font:.85rem/1.45 ui-monospace,"DejaVu Sans Mono",monospace}
@@ -78,7 +79,8 @@ enum ReportStyle {
             .rules dt{font-weight:600;margin-top:8px}
             .rules dd{margin:0;color:var(--soft)}
             .empty{color:var(--soft)}
-            @media (max-width:600px){th,td{padding:6px 8px}table{font-size:.85rem}figure{padding:8px}}
+            @media (max-width:600px){th,td{padding:6px 8px}table{font-size:.85rem}figure{padding:8px}td small{display:block}\
+            .tick{font-size:13.5px}.axis{font-size:14px}.note{font-size:12.5px}h1{font-size:1.45rem}h2{margin-top:32px}}
             @media print{.scroll{overflow:visible}details:not([open])>*{display:block}}
 
             """

@@ -24,7 +24,8 @@ import VDiT
         return job
     }
 
-    private static let finished: Result<(TemporaryDirectory, ComparisonResults), any Error> = Result {
+    /// One comparison for all that is read from a report.
+    static let finished: Result<(TemporaryDirectory, ComparisonResults), any Error> = Result {
         let folder = try TemporaryDirectory()
         return (folder, try Comparison(try job(folder)).run())
     }
@@ -194,42 +195,6 @@ import VDiT
         #expect(page.components(separatedBy: "<tr>").count == results.variants.count + 2)
         #expect(page.components(separatedBy: "<section class=\"clip\">").count == 3)
         #expect(try unclosedElements(page) == [])
-    }
-
-    @Test func thePageIsRenderedByAHeadlessBrowserWhereOneIsInstalled() throws {
-        let names = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"]
-        let folders = (ProcessInfo.processInfo.environment["PATH"] ?? "").split(separator: ":")
-        let browser = folders.lazy.flatMap { folder in names.map { "\(folder)/\($0)" } }
-            .first { FileManager.default.isExecutableFile(atPath: $0) }
-        guard let browser else { return }
-        let (folder, results) = try Self.finished.get()
-        let scratch = try TemporaryDirectory()
-        for width in [1280, 390] {
-            let probe = """
-                <script>addEventListener("load",()=>{const page=document.documentElement;
-                document.body.insertAdjacentHTML("beforeend","<p id=probe>"+[page.scrollWidth<=innerWidth,
-                document.querySelectorAll("tbody tr").length,document.querySelectorAll("svg polyline").length>0,
-                [...document.images].every(i=>i.complete&&i.naturalWidth>0)].join(" ")+"</p>")})</script>
-                """
-            let page = try String(contentsOfFile: folder.path("report/report.html"), encoding: .utf8)
-                .replacingOccurrences(of: "</body>", with: probe + "</body>")
-            let path = try scratch.write(page, "page-\(width).html")
-            let process = Process()
-            process.executableURL = URL(fileURLWithPath: browser)
-            process.arguments = [
-                "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars",
-                "--user-data-dir=\(scratch.path("profile"))", "--window-size=\(width),900",
-                "--virtual-time-budget=3000", "--dump-dom", "file://\(path)",
-            ]
-            let output = Pipe()
-            process.standardOutput = output
-            process.standardError = FileHandle.nullDevice
-            try process.run()
-            let text = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
-            process.waitUntilExit()
-            let expected = "<p id=\"probe\">true \(results.variants.count) true true</p>"
-            #expect(text.contains(expected), "\(width) pixels wide: \(text.suffix(300))")
-        }
     }
 
     /// Names of elements that are opened and not closed, or closed and not open.
