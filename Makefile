@@ -1,5 +1,5 @@
 # make demo   installs what is missing, builds, renders the sample model's demo prompt into out/
-# make test   installs what is missing, builds, runs all tests
+# make test   installs what is missing, builds, runs all tests, says which were skipped
 .PHONY: demo test build setup clean
 
 VDIT := .build/release/vdit
@@ -24,7 +24,7 @@ demo: build
 	@echo "Next: $(VDIT) --help, $(VDIT) doctor, or the same render with --sparse radial; README.md has more."
 
 test: setup
-	swift test $(BUILD_FLAGS)
+	@scripts/test $(BUILD_FLAGS)
 
 clean:
 	rm -rf .build out
