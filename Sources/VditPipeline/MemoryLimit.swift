@@ -12,14 +12,16 @@ public struct MemoryLimit: Sendable, Equatable {
     }
 
     /// The smallest of the machine's available memory and what the limits and cgroups of this process leave.
-    public static func current() -> MemoryLimit {
+    ///
+    /// - Parameter root: a folder in whose `proc` and `sys` to look.
+    public static func current(root: String = "") -> MemoryLimit {
         var limit = MemoryLimit(bytes: Int.max, source: "unknown")
         func lower(_ bytes: Int?, _ source: String) {
             if let bytes, bytes < limit.bytes {
                 limit = MemoryLimit(bytes: max(0, bytes), source: source)
             }
         }
-        for line in lines("/proc/meminfo") where line.hasPrefix("MemAvailable:") {
+        for line in lines("\(root)/proc/meminfo") where line.hasPrefix("MemAvailable:") {
             let digits = line.drop { !$0.isNumber }.prefix { $0.isNumber }
             lower(Int(digits).map { $0 << 10 }, "MemAvailable")
         }
@@ -31,23 +33,13 @@ public struct MemoryLimit: Sendable, Equatable {
             let pages = lines("/proc/self/statm").first?.split(separator: " ").first.flatMap { Int($0) }
             lower(Int(addresses.rlim_cur) - (pages ?? 0) * Int(getpagesize()), "ulimit -v")
         }
-        for line in lines("/proc/self/cgroup") {
-            let fields = line.split(separator: ":", maxSplits: 2, omittingEmptySubsequences: false)
-            guard fields.count == 3 else { continue }
-            let isSecond = fields[1].isEmpty
-            guard isSecond || fields[1].split(separator: ",").contains("memory") else { continue }
-            var path = String(fields[2])
-            // A limit may sit on any ancestor; inside a container the path may not exist.
-            while true {
-                let folder = (isSecond ? "/sys/fs/cgroup" : "/sys/fs/cgroup/memory") + path
-                let maximum = isSecond ? "memory.max" : "memory.limit_in_bytes"
-                let current = isSecond ? "memory.current" : "memory.usage_in_bytes"
-                if let most = number("\(folder)/\(maximum)"), most < 1 << 60 {
-                    lower(most - (number("\(folder)/\(current)") ?? 0), "cgroup \(maximum)")
-                }
-                if path.isEmpty || path == "/" { break }
-                path = String(path[..<(path.lastIndex(of: "/") ?? path.startIndex)])
-            }
+        for group in ControlGroups(root: root).groups("memory") {
+            let name = group.isUnified ? "memory.max" : "memory.limit_in_bytes"
+            guard let most = group.number(name), most < 1 << 60 else { continue }
+            let used = group.number(group.isUnified ? "memory.current" : "memory.usage_in_bytes") ?? 0
+            // Files that were read count as used until their place is needed.
+            let cached = group.number(group.isUnified ? "inactive_file" : "total_inactive_file", of: "memory.stat") ?? 0
+            lower(most - max(0, used - cached), "cgroup \(name)")
         }
         return limit
     }
@@ -57,15 +49,5 @@ public struct MemoryLimit: Sendable, Equatable {
         var usage = rusage()
         getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
         return usage.ru_maxrss << 10
-    }
-
-    private static func number(_ path: String) -> Int? { lines(path).first.flatMap { Int($0) } }
-
-    private static func lines(_ path: String) -> [Substring] {
-        guard let file = fopen(path, "r") else { return [] }
-        defer { fclose(file) }
-        var buffer = [UInt8](repeating: 0, count: 1 << 16)
-        let count = fread(&buffer, 1, buffer.count, file)
-        return String(decoding: buffer[..<count], as: UTF8.self).split(separator: "\n")
     }
 }

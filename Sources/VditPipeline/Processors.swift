@@ -20,9 +20,15 @@ public func usableProcessors() -> Int {
     return min(count, max(1, Int(limit.rounded(.up))))
 }
 
-/// Processors' worth of time the cgroup grants, where it limits it.
-func processorLimit() -> Double? {
-    guard let quota = try? String(contentsOfFile: "/sys/fs/cgroup/cpu.max", encoding: .utf8) else { return nil }
-    let fields = quota.split { $0 == " " || $0 == "\n" }.compactMap { Double($0) }
-    return fields.count == 2 && fields[1] > 0 ? fields[0] / fields[1] : nil
+/// Processors' worth of time the cgroups of this process grant, where they limit it.
+///
+/// - Parameter root: a folder in whose `proc` and `sys` to look.
+public func processorLimit(root: String = "") -> Double? {
+    ControlGroups(root: root).groups("cpu").compactMap { group -> Double? in
+        let fields = group.isUnified
+            ? lines("\(group.folder)/cpu.max").first?.split(separator: " ").map { Double($0) } ?? []
+            : ["cpu.cfs_quota_us", "cpu.cfs_period_us"].map { group.number($0).map(Double.init) }
+        guard fields.count == 2, let quota = fields[0], let period = fields[1], quota > 0, period > 0 else { return nil }
+        return quota / period
+    }.min()
 }
