@@ -68,23 +68,26 @@ private struct WorkItem {
     let cost: Int
 }
 
-/// Query blocks, long ones cut, costliest first so that the last items to finish are short.
+/// Query blocks, long ones cut: head by head, so that the threads share one head's keys in their caches, and
+/// costliest first within a head, so that the last items to finish are short.
 private func workItems(_ plan: AttentionPlan, heads: Int) -> [WorkItem] {
     var items: [WorkItem] = []
     for index in 0..<heads {
         let head = plan.head(index)
+        var ofHead: [WorkItem] = []
         for block in 0..<head.queryBlocks {
             let keys = head.kept(block).reduce(0) {
                 $0 + Int(head.keyOffsets[Int($1) + 1] - head.keyOffsets[Int($1)])
             }
             let positions = Int(head.queryOffsets[block])..<Int(head.queryOffsets[block + 1])
             for part in positions.parts(atMost: AttentionKernel.rows) {
-                items.append(
+                ofHead.append(
                     WorkItem(head: index, block: block, positions: part, cost: keys * part.count))
             }
         }
+        items += ofHead.sorted { $0.cost > $1.cost }
     }
-    return items.sorted { $0.cost > $1.cost }
+    return items
 }
 
 extension AttentionPlan.Head {
