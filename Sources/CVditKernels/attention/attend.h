@@ -17,7 +17,7 @@ enum {
 typedef struct {
     int32_t units, columns;  // of a query row; of an output row
     float scale;             // of scores, times log2(e)
-    uint32_t *q;             // [VDIT_ATTEND_ROWS][units]
+    uint32_t *q;             // [tiles][units][TALL rows]: one pointer serves all rows of a tile
     float *out;              // [VDIT_ATTEND_ROWS][columns], sums of weight * value
     float *scores;           // [VDIT_ATTEND_ROWS][CHUNK]; then the weights, as units at the start of each row
     float *total;            // [VDIT_ATTEND_ROWS][LANES], sums of weights
@@ -26,7 +26,7 @@ typedef struct {
 
 static int64_t scratch_bytes(int32_t head_dim) {
     int64_t per_row = depth_units(head_dim) + padded_columns(head_dim) + CHUNK + LANES + 1;
-    return VDIT_ATTEND_ROWS * per_row * 4;
+    return (VDIT_ATTEND_ROWS * per_row + TALL * depth_units(head_dim)) * 4;
 }
 
 VDIT_INLINE work divided(void *scratch, int32_t head_dim) {
@@ -37,6 +37,11 @@ VDIT_INLINE work divided(void *scratch, int32_t head_dim) {
     w.reference = w.total + VDIT_ATTEND_ROWS * LANES;
     w.q = (uint32_t *)(w.reference + VDIT_ATTEND_ROWS);
     return w;
+}
+
+/// The first unit of a row; the next ones follow at a distance of TALL.
+VDIT_INLINE uint32_t *units_of_row(const work *w, int32_t row) {
+    return w->q + (int64_t)(row / TALL) * TALL * w->units + row % TALL;
 }
 
 /// scores[rows][groups * 16] = scale * q × keys of `groups` panels.
@@ -56,7 +61,7 @@ VDIT_INLINE void score_tile(
             line[v] = v_load(panels[v / VECTORS].keys + u * GROUP + v % VECTORS * LANES);
 #pragma clang loop unroll(full)
         for (int r = 0; r < rows; r++) {
-            vec unit = v_broadcast(q + r * units + u);
+            vec unit = v_broadcast(q + u * TALL + r);
 #pragma clang loop unroll(full)
             for (int v = 0; v < groups * VECTORS; v++) sum[r][v] = v_dot(sum[r][v], unit, line[v]);
         }
@@ -152,7 +157,7 @@ VDIT_INLINE void weigh(const work *w, int32_t row, int panels) {
 VDIT_INLINE void score_rows(
     const int groups, const work *w, int rows, const key_panel *panels, float *scores) {
 #define TILE(height) \
-    score_tile(height, groups, w->q + r * w->units, w->units, panels, w->scale, scores + r * CHUNK)
+    score_tile(height, groups, units_of_row(w, r), w->units, panels, w->scale, scores + r * CHUNK)
     FOR_TILES(rows, TILE);
 #undef TILE
 }
@@ -181,8 +186,11 @@ static void attend_chunk(const work *w, int32_t rows, const chunk *keys) {
 static void attend(const vdit_attend_call *call) {
     work w = divided(call->scratch, call->head_dim);
     w.scale = call->scale * LOG2_E;
+    uint32_t line[MAX_HEAD_DIM] = {0};
     for (int32_t row = 0; row < call->rows; row++) {
-        load_units(&call->q, row, call->head_dim, w.q + (int64_t)row * w.units);
+        load_units(&call->q, row, call->head_dim, line);
+        uint32_t *to = units_of_row(&w, row);
+        for (int32_t u = 0; u < w.units; u++) to[u * TALL] = line[u];
         w.reference[row] = MASKED;
     }
     memset(w.out, 0, (size_t)call->rows * w.columns * 4);
