@@ -25,12 +25,13 @@ SAMPLE = os.path.join(ROOT, "samples", "wan-mini")
 PROMPTS = os.path.join(ROOT, "samples", "prompts")
 
 
-def timed(function, repeats):
-    """Seconds of each of `repeats` calls, after one that warms up."""
+def timed(function, repeats, warm_up):
+    """Seconds of each of `repeats` calls, after one that warms up if it is to."""
     import torch
 
     with torch.no_grad():
-        function()
+        if warm_up:
+            function()
         seconds = []
         for _ in range(repeats):
             start = time.perf_counter()
@@ -45,10 +46,10 @@ class Peer:
     def __init__(self, make):
         self.make, self.function = make, None
 
-    def __call__(self, repeats):
+    def __call__(self, repeats, warm_up):
         if self.function is None:
             self.function = self.make()
-        return timed(self.function, repeats)
+        return timed(self.function, repeats, warm_up)
 
 
 def attention_peer(heads, tokens, dtype):
@@ -152,13 +153,13 @@ def run_vdit(vdit, arguments, repeats):
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
 
 
-def compare(name, vdit, rounds, repeats):
+def compare(name, vdit, rounds, repeats, warm_up):
     arguments, peer = ROWS[name]
     ours, theirs, last = [], [], {}
     for _ in range(rounds):
         last = run_vdit(vdit, arguments, repeats)
         ours += last["seconds"]
-        theirs += peer(repeats)
+        theirs += peer(repeats, warm_up)
     peer.function = None
     gc.collect()
     a, b = statistics.median(ours), statistics.median(theirs)
@@ -237,6 +238,7 @@ def main():
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--repeats", type=int, default=2, help="timed calls of each program in a round")
+    parser.add_argument("--cold-peer", action="store_true", help="time the peer's first call, in rows of minutes")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--num-frames", type=int, default=81)
     parser.add_argument("--results", metavar="FILE", help="write every measured second as JSON")
@@ -256,7 +258,8 @@ def main():
         if name == "render":
             results.append(compare_render(arguments.vdit, arguments))
         else:
-            results.append(compare(name, arguments.vdit, arguments.rounds, arguments.repeats))
+            results.append(compare(
+                name, arguments.vdit, arguments.rounds, arguments.repeats, not arguments.cold_peer))
     if arguments.results:
         with open(arguments.results, "w") as file:
             json.dump(results, file, indent=1)
