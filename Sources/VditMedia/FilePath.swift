@@ -30,14 +30,8 @@ enum FilePath {
 
     /// The names in a directory, sorted; hidden ones included.
     static func names(in directory: String) throws(MediaError) -> [String] {
-        guard let stream = opendir(directory) else { throw .system(directory, errno: errno, missing: .missingInput) }
-        defer { closedir(stream) }
-        var names: [String] = []
-        while let entry = readdir(stream) {
-            let name = withUnsafePointer(to: &entry.pointee.d_name) {
-                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-            }
-            if name != ".", name != ".." { names.append(name) }
+        guard let names = directoryEntries(directory) else {
+            throw .system(directory, errno: errno, missing: .missingInput)
         }
         return names.sorted()
     }

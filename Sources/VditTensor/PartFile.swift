@@ -24,7 +24,7 @@ public enum PartFile {
     public static func removeLeftovers(of path: String, makers: Makers = .dead) {
         let (directory, name) = AtomicFile.split(path)
         let prefix = ".\(name)."
-        for entry in names(in: directory) where entry.hasPrefix(prefix) && entry.hasSuffix(".part") {
+        for entry in directoryEntries(directory) ?? [] where entry.hasPrefix(prefix) && entry.hasSuffix(".part") {
             let maker = entry.dropFirst(prefix.count).dropLast(".part".count).split(
                 separator: ".", omittingEmptySubsequences: false)
             guard maker.count == 3, maker[0].count == host.count, let process = pid_t(maker[1]), process > 0,
@@ -39,7 +39,7 @@ public enum PartFile {
     /// Removes a file, or a folder with the files in it.
     public static func remove(_ path: String) {
         if unlink(path) == 0 || errno == ENOENT { return }
-        for name in names(in: path) { unlink("\(path)/\(name)") }
+        for name in directoryEntries(path) ?? [] { unlink("\(path)/\(name)") }
         rmdir(path)
     }
 
@@ -77,17 +77,18 @@ public enum PartFile {
         guard fields.count > 19 else { return nil }
         return ["Z", "X"].contains(fields[0]) ? "dead" : String(fields[19])
     }
+}
 
-    private static func names(in directory: String) -> [String] {
-        guard let stream = opendir(directory) else { return [] }
-        defer { closedir(stream) }
-        var names: [String] = []
-        while let entry = readdir(stream) {
-            let name = withUnsafePointer(to: &entry.pointee.d_name) {
-                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-            }
-            if name != ".", name != ".." { names.append(name) }
+/// The names in a directory, hidden ones included, in no order; nil with `errno` set where it cannot be opened.
+public func directoryEntries(_ path: String) -> [String]? {
+    guard let stream = opendir(path) else { return nil }
+    defer { closedir(stream) }
+    var names: [String] = []
+    while let entry = readdir(stream) {
+        let name = withUnsafePointer(to: &entry.pointee.d_name) {
+            $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
         }
-        return names
+        if name != ".", name != ".." { names.append(name) }
     }
+    return names
 }
