@@ -41,7 +41,7 @@ public struct AttentionBenchmark: Sendable {
 
     /// Operands and plan, made once and run as often as wanted.
     public func prepare(pool: WorkPool, instructionSet: InstructionSet) -> (AttentionCall, AttentionPlan) {
-        var random = Generator(state: seed)
+        var random = SplitMix64(seed: seed)
         let shape = [heads, tokens, headDim]
         let operands = (0..<3).map { _ in
             let tensor = Tensor(.f32, shape)
@@ -113,22 +113,13 @@ public struct AttentionBenchmark: Sendable {
         }
         return (difference / size).squareRoot()
     }
+}
 
-    /// splitmix64
-    private struct Generator {
-        var state: UInt64
+extension SplitMix64 {
+    fileprivate mutating func uniform() -> Float { Float(next() >> 40) * 0x1p-24 }
 
-        mutating func uniform() -> Float {
-            state &+= 0x9e37_79b9_7f4a_7c15
-            var z = state
-            z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
-            z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
-            return Float((z ^ (z >> 31)) >> 40) * 0x1p-24
-        }
-
-        /// A sum of four uniforms with mean 0 and variance 1: near enough to normal for timing.
-        mutating func normal() -> Float {
-            (uniform() + uniform() + uniform() + uniform() - 2) * 1.7320508
-        }
+    /// A sum of four uniforms with mean 0 and variance 1: near enough to normal for timing.
+    fileprivate mutating func normal() -> Float {
+        (uniform() + uniform() + uniform() + uniform() - 2) * 1.7320508
     }
 }

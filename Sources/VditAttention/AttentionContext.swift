@@ -82,12 +82,11 @@ public final class AttentionContext {
         cost.pairs = pairs
         defer { statistics.add(cost) }
 
-        let clock = ContinuousClock()
         func run(_ plan: AttentionPlan, _ type: DType, _ cost: inout AttentionStatistics.Row) -> AttentionOutput {
             plans.append(plan)
-            let start = clock.now
+            let start = ContinuousClock.now
             let output = blockSparseAttention(call, plan, values: type, buffers: buffers)
-            cost.attentionSeconds += start.duration(to: clock.now).seconds
+            cost.attentionSeconds += start.secondsUntilNow
             cost.computedPairs += plan.pairs(heads: call.heads)
             return output
         }
@@ -97,11 +96,11 @@ public final class AttentionContext {
         if denseLayer || denseStep {
             cost.scheduledDenseCalls = 1
             if !denseLayer && refusal == nil {
-                let start = clock.now
+                let start = ContinuousClock.now
                 var method = take(call.site)
                 defer { sites[call.site] = method }
                 try method.observe(call)
-                cost.planningSeconds += start.duration(to: clock.now).seconds
+                cost.planningSeconds += start.secondsUntilNow
             }
             return run(densePlan, call.q.dtype, &cost)
         }
@@ -113,9 +112,9 @@ public final class AttentionContext {
         var method = take(call.site)
         defer { sites[call.site] = method }
         do {
-            let start = clock.now
+            let start = ContinuousClock.now
             let plan = try method.plan(call)
-            cost.planningSeconds += start.duration(to: clock.now).seconds
+            cost.planningSeconds += start.secondsUntilNow
             let kept = plan.pairs(heads: call.heads)
             if kept == pairs { cost.fullCalls = 1 } else { cost.sparseCalls = 1 }
             if kept < pairs {
@@ -123,14 +122,14 @@ public final class AttentionContext {
                 cost.keptPairs = kept
             }
             var output = run(plan, method.finishes ? .f32 : call.q.dtype, &cost)
-            let finishing = clock.now
+            let finishing = ContinuousClock.now
             let nested = cost.attentionSeconds
             try method.finish(&output, of: call) { plan in run(plan, .f32, &cost) }
             if output.values.dtype != call.q.dtype {
                 output.values = output.values.converted(to: call.q.dtype)
             }
             cost.planningSeconds +=
-                finishing.duration(to: clock.now).seconds - (cost.attentionSeconds - nested)
+                finishing.secondsUntilNow - (cost.attentionSeconds - nested)
             return output
         } catch {
             if fallback == .refuse { throw error }
@@ -191,11 +190,5 @@ public final class AttentionContext {
         }
         sites = restored
         self.statistics = statistics
-    }
-}
-
-extension Duration {
-    var seconds: Double {
-        Double(components.seconds) + Double(components.attoseconds) * 1e-18
     }
 }

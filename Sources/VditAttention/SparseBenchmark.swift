@@ -146,7 +146,7 @@ public struct SparseBenchmark: Sendable {
     private func seconds(_ body: () -> Void) -> Double {
         let start = ContinuousClock.now
         body()
-        return start.duration(to: .now).seconds
+        return start.secondsUntilNow
     }
 }
 

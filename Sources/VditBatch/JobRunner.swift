@@ -27,7 +27,7 @@ public final class LocalRunner: JobRunner {
         case .render(let planned): try render(job, planned, stop, onEvent)
         case .comparison(let planned): try compare(job, planned, stop, onEvent)
         }
-        metrics.seconds = (ContinuousClock.now - started).inSeconds
+        metrics.seconds = started.secondsUntilNow
         return metrics
     }
 
@@ -41,7 +41,7 @@ public final class LocalRunner: JobRunner {
             threads: planned.threads, stop: stop
         ) { count in
             if planned.candidates.count > 1 {
-                try onEvent(.step(count, of: planned.candidates.count, seconds: (.now - last).inSeconds))
+                try onEvent(.step(count, of: planned.candidates.count, seconds: last.secondsUntilNow))
             }
             last = .now
         }
@@ -146,8 +146,4 @@ extension JobMetrics {
                     ssim: measured.quality.ssim)
             })
     }
-}
-
-extension Duration {
-    var inSeconds: Double { Double(components.seconds) + Double(components.attoseconds) * 1e-18 }
 }

@@ -205,7 +205,7 @@ struct ReportPage {
             "<dt>\(escaped($0.key))</dt><dd>\(escaped($0.value))</dd>"
         }.joined(separator: "\n")
         let command = results.command.isEmpty
-            ? "" : "<h3>Command</h3>\n<pre>\(escaped(results.command.map(quoted).joined(separator: " ")))</pre>"
+            ? "" : "<h3>Command</h3>\n<pre>\(escaped(results.command.map(SlurmScript.quoted).joined(separator: " ")))</pre>"
         return """
             <h2>How it was measured</h2>
             <details><summary>Conventions</summary><dl class="rules">
@@ -307,13 +307,6 @@ struct ReportPage {
                 kind: .ioError)
         }
         return "data:image/png;base64," + data.base64EncodedString()
-    }
-
-    /// An argument as a shell takes it.
-    private func quoted(_ argument: String) -> String {
-        let isPlain = !argument.isEmpty
-            && argument.allSatisfy { $0.isLetter || $0.isNumber || "-_./=,:+%@".contains($0) }
-        return isPlain ? argument : "'" + argument.replacingOccurrences(of: "'", with: "'\\''") + "'"
     }
 
     /// `1.2 T`

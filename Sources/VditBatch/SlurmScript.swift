@@ -57,6 +57,7 @@ public struct SlurmScript: Sendable {
         text = lines.joined(separator: "\n") + "\n"
     }
 
+    /// A word as a shell takes it.
     static func quoted(_ word: String) -> String {
         let isPlain = !word.isEmpty && word.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "._-/=+:,@%".contains($0)) }
         return isPlain ? word : "'" + word.replacing("'", with: "'\\''") + "'"

@@ -1,5 +1,6 @@
 import Foundation
 import Glibc
+import VditTensor
 
 /// Which process holds a lease, so that others on the machine can see whether it still lives.
 public struct WorkerIdentity: Sendable, Equatable, CustomStringConvertible {
@@ -14,7 +15,7 @@ public struct WorkerIdentity: Sendable, Equatable, CustomStringConvertible {
     public static func current() -> WorkerIdentity {
         WorkerIdentity(
             host: name(ProcessInfo.processInfo.hostName), boot: bootID(), namespace: namespaceID(),
-            process: getpid(), started: startTime(getpid()) ?? "0")
+            process: getpid(), started: processStart(getpid()) ?? "0")
     }
 
     private init(host: String, boot: String, namespace: String, process: Int32, started: String) {
@@ -37,7 +38,7 @@ public struct WorkerIdentity: Sendable, Equatable, CustomStringConvertible {
     /// Known to be gone; false also where that cannot be known from here.
     func isGone(seenBy other: WorkerIdentity) -> Bool {
         (host, boot, namespace) == (other.host, other.boot, other.namespace)
-            && Self.startTime(process) != started
+            && processStart(process) != started
     }
 
     private static func name(_ text: String) -> String {
@@ -51,16 +52,5 @@ public struct WorkerIdentity: Sendable, Equatable, CustomStringConvertible {
 
     private static func namespaceID() -> String {
         name((try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/ns/pid")) ?? "")
-    }
-
-    /// Nil when there is no such process, or only its remains.
-    private static func startTime(_ process: Int32) -> String? {
-        guard let text = try? String(contentsOfFile: "/proc/\(process)/stat", encoding: .utf8),
-            let name = text.lastIndex(of: ")")
-        else { return nil }
-        // The fields after the command's name: state is the first, the start time the twentieth.
-        let fields = text[text.index(after: name)...].split(separator: " ")
-        guard fields.count > 19, fields[0] != "Z", fields[0] != "X" else { return nil }
-        return String(fields[19])
     }
 }

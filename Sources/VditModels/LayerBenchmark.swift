@@ -63,7 +63,7 @@ public struct LayerBenchmark: Sendable {
                 latents, conditioning: prepared,
                 ForwardPass(timesteps: [500]) { call in
                     starts.append(.now)
-                    defer { attention.append(starts[starts.count - 1].duration(to: .now) / .seconds(1)) }
+                    defer { attention.append(starts[starts.count - 1].secondsUntilNow) }
                     return try attend?(call)
                         ?? blockSparseAttention(call, .dense(tokens: call.tokens), values: call.q.dtype)
                 })

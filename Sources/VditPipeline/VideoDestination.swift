@@ -104,10 +104,3 @@ final class VideoOutput {
         return output
     }
 }
-
-extension ContinuousClock.Instant {
-    var secondsUntilNow: Double {
-        let parts = (ContinuousClock.now - self).components
-        return Double(parts.seconds) + Double(parts.attoseconds) * 1e-18
-    }
-}

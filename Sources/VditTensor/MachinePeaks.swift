@@ -43,7 +43,7 @@ extension MachinePeaks {
         for _ in 0..<rounds {
             let start = ContinuousClock.now
             let amount = work()
-            rate = max(rate, amount / (start.duration(to: .now) / .seconds(1)))
+            rate = max(rate, amount / start.secondsUntilNow)
         }
         return rate
     }

@@ -17,7 +17,7 @@ public enum PartFile {
     /// Where this process writes what will become `path`.
     public static func path(for path: String) -> String {
         let (directory, name) = AtomicFile.split(path)
-        return "\(directory)/.\(name).\(host).\(getpid()).\(startTime(getpid()) ?? "0").part"
+        return "\(directory)/.\(name).\(host).\(getpid()).\(processStart(getpid()) ?? "0").part"
     }
 
     /// Removes what was left unfinished under the name `path`, files and folders of files.
@@ -60,27 +60,12 @@ public enum PartFile {
     /// Also true where that cannot be known.
     private static func lives(_ process: pid_t, since start: Substring) -> Bool {
         if kill(process, 0) != 0 && errno == ESRCH { return false }
-        return startTime(process).map { $0 == start } ?? true
-    }
-
-    /// Ticks since boot at which a process started; "dead" for one of which only the exit status is left, nil where
-    /// it cannot be read.
-    private static func startTime(_ process: pid_t) -> String? {
-        let descriptor = open("/proc/\(process)/stat", O_RDONLY | O_CLOEXEC)
-        if descriptor < 0 { return nil }
-        defer { close(descriptor) }
-        var bytes = [UInt8](repeating: 0, count: 1024)
-        let count = read(descriptor, &bytes, bytes.count)
-        guard count > 0, let name = bytes[..<count].lastIndex(of: UInt8(ascii: ")")) else { return nil }
-        // The fields after the command's name: the state is the first, the start the twentieth.
-        let fields = String(decoding: bytes[name..<count].dropFirst(), as: UTF8.self).split(separator: " ")
-        guard fields.count > 19 else { return nil }
-        return ["Z", "X"].contains(fields[0]) ? "dead" : String(fields[19])
+        return processStart(process).map { $0 == start } ?? true
     }
 }
 
 /// The names in a directory, hidden ones included, in no order; nil with `errno` set where it cannot be opened.
-public func directoryEntries(_ path: String) -> [String]? {
+package func directoryEntries(_ path: String) -> [String]? {
     guard let stream = opendir(path) else { return nil }
     defer { closedir(stream) }
     var names: [String] = []

@@ -24,7 +24,7 @@ public struct Timing: Sendable, Codable, Equatable {
         for _ in 0..<max(1, repeats) {
             let start = ContinuousClock.now
             try body()
-            seconds.append(start.duration(to: .now) / .seconds(1))
+            seconds.append(start.secondsUntilNow)
         }
         self.init(seconds: seconds)
     }
@@ -41,4 +41,8 @@ public struct MachinePeaks: Sendable, Codable, Equatable {
     public let readBandwidth: Double
 
     public func teraflops(_ precision: Precision) -> Double? { precision == .fp32 ? fp32 : bf16 ?? fp32 }
+}
+
+extension ContinuousClock.Instant {
+    package var secondsUntilNow: Double { duration(to: .now) / .seconds(1) }
 }

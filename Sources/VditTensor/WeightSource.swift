@@ -34,15 +34,12 @@ public struct RandomWeights: WeightSource {
             let inputs = shape.dropFirst().reduce(1, *)
             let deviation = isMatrix ? 1 / Float(inputs).squareRoot() : 0.02
             // FNV-1a of the name, so that every tensor has a stream of its own.
-            var state = name.utf8.reduce(seed ^ 0xcbf2_9ce4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
+            var random = SplitMix64(
+                seed: name.utf8.reduce(seed ^ 0xcbf2_9ce4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 })
             result.withMutableFloats { values in
                 for i in values.indices {
-                    // splitmix64; the sum of the two halves is close enough to a bell here.
-                    state &+= 0x9e37_79b9_7f4a_7c15
-                    var z = state
-                    z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
-                    z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
-                    z ^= z >> 31
+                    // The sum of the two halves is close enough to a bell here.
+                    let z = random.next()
                     let sum = Float(UInt32(truncatingIfNeeded: z)) + Float(z >> 32)
                     values[i] = (sum / 4_294_967_296 - 1) * 2.449_49 * deviation
                 }

@@ -29,17 +29,7 @@ struct AttentionMapCommand: ParsableCommand {
     @OptionGroup(title: "Size") var grid: GridOptions
     @OptionGroup(title: "Place in the run") var site: SiteOptions
 
-    @Option(
-        name: .long, parsing: .unconditional,
-        help: ArgumentHelp("Draw only this head, counted from 0.", valueName: "h"))
-    var head: Int?
-
-    @Option(
-        name: .long, parsing: .unconditional,
-        help: ArgumentHelp(
-            "Tokens of the picture in the method's order, or as the frames have them. Default: plan.",
-            valueName: "plan|tokens"))
-    var order = StudyOrder.plan
+    @OptionGroup var drawing: DrawingOptions
 
     @Option(
         name: .long, parsing: .unconditional,
@@ -78,7 +68,7 @@ struct AttentionMapCommand: ParsableCommand {
         let probe = try source.probe(
             model: model, method: method, choice: try method.choice(), site: site, size: grid, machine: machine)
         let map = AttentionMap(of: try probe.run(report).observation)
-        try map.write(to: output, head: head, order: order, scale: scale, existing: existing)
+        try map.write(to: output, head: drawing.head, order: drawing.order, scale: scale, existing: existing)
         if let saveQkv { try map.writeOperands(to: saveQkv, existing: existing) }
         if json {
             try Console.data(try Format.json(map.heads))

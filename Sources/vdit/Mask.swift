@@ -38,17 +38,7 @@ struct Mask: ParsableCommand {
     @OptionGroup(title: "Run of a model") var source: ProbeOptions
     @OptionGroup(title: "Place in the run") var site: SiteOptions
 
-    @Option(
-        name: .long, parsing: .unconditional,
-        help: ArgumentHelp("Only this head, counted from 0.", valueName: "h"))
-    var head: Int?
-
-    @Option(
-        name: .long, parsing: .unconditional,
-        help: ArgumentHelp(
-            "Tokens of the picture in the method's order, or as the frames have them. Default: plan.",
-            valueName: "plan|tokens"))
-    var order = StudyOrder.plan
+    @OptionGroup var drawing: DrawingOptions
 
     @Option(
         name: [.short, .long], parsing: .unconditional,
@@ -90,8 +80,8 @@ struct Mask: ParsableCommand {
             let layout = try grid.layout()
             file = MaskFile(plan: try MaskFile.layoutPlan(choice, layout), layout: layout)
         }
-        file.head = head
-        file.order = order
+        file.head = drawing.head
+        file.order = drawing.order
         let heads = try file.heads
         try file.write(to: output, existing: existing, pool: WorkPool(threads: try machine.decided().threads))
         if report.quiet { return }

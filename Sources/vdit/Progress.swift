@@ -105,7 +105,7 @@ final class Progress {
         line(
             "\(output.path): \(output.frames) frames of \(output.width)×\(output.height)"
                 + (record.sampling.map { ", seed \($0.seed)" } ?? "") + ", "
-                + "\(Format.seconds(start.duration(to: .now) / .seconds(1)))"
+                + "\(Format.seconds(start.secondsUntilNow))"
                 + (record.resumedSteps == nil ? " (" : " after it was resumed (of the whole run: ")
                 + "\(parts.joined(separator: ", "))), "
                 + "peak memory \(Format.bytes(record.peakRssBytes))")
@@ -137,7 +137,7 @@ final class Progress {
     private func emit(_ event: String, _ fields: [String: Any]) {
         var fields = fields
         fields["event"] = event
-        fields["elapsed"] = start.duration(to: .now) / .seconds(1)
+        fields["elapsed"] = start.secondsUntilNow
         let options: JSONSerialization.WritingOptions = [.sortedKeys, .withoutEscapingSlashes]
         guard let data = try? JSONSerialization.data(withJSONObject: fields, options: options) else { return }
         Console.message(String(decoding: data, as: UTF8.self))

@@ -128,6 +128,21 @@ struct GridOptions: ParsableArguments {
     }
 }
 
+/// What of a plan a picture shows.
+struct DrawingOptions: ParsableArguments {
+    @Option(
+        name: .long, parsing: .unconditional,
+        help: ArgumentHelp("Draw only this head, counted from 0.", valueName: "h"))
+    var head: Int?
+
+    @Option(
+        name: .long, parsing: .unconditional,
+        help: ArgumentHelp(
+            "Tokens of the picture in the method's order, or as the frames have them. Default: plan.",
+            valueName: "plan|tokens"))
+    var order = StudyOrder.plan
+}
+
 extension AttentionSite.Branch: ExpressibleByArgument {}
 extension AttentionProbe.Trajectory: ExpressibleByArgument {}
 extension StudyOrder: ExpressibleByArgument {}

@@ -7,21 +7,8 @@ import VDiT
 
     init() throws { folder = try TemporaryDirectory() }
 
-    private func job(_ method: String, _ options: [String: String] = [:]) throws -> RenderJob {
-        var job = RenderJob(
-            model: Golden.sample("wan-mini"),
-            promptEmbedding: Golden.sample("prompts/01-red-ball-right.safetensors"),
-            destination: VideoDestination(
-                path: folder.path("out.y4m"), options: VideoOptions(frameRate: try FrameRate(16))))
-        job.request.width = 96
-        job.request.height = 64
-        job.request.numFrames = 9
-        job.request.steps = 4
-        job.request.seed = 3
-        job.request.threads = 2
-        job.request.sparse = method
-        job.request.sparseOptions = options
-        return job
+    private func job(_ method: String, _ options: [String: String] = [:]) -> RenderJob {
+        .sample(in: folder, width: 96, height: 64, method, options)
     }
 
     @Test func everyStepAndLayerIsInTheRecordAndAddsUp() throws {
@@ -66,7 +53,7 @@ import VDiT
 
     @Test(arguments: ["dense", "rettention", "svg2"])
     func theRecordOfAResumedRunIsThatOfAnUndisturbedOneInAllButTimes(_ method: String) throws {
-        var job = try job(method, method == "dense" ? [:] : ["dense-steps": "1"])
+        var job = job(method, method == "dense" ? [:] : ["dense-steps": "1"])
         job.destination.options.existing = .replace
         let whole = try Renderer(job).run()
         #expect(whole.resumedSteps == nil)
@@ -95,7 +82,7 @@ import VDiT
 
     @Test func whatAMethodLearnsCountsAgainstTheLimit() throws {
         let dense = try Renderer(job("dense")).estimate.peakBytes
-        var job = try job("rettention")
+        var job = job("rettention")
         job.memoryLimit = dense + 1024
         let failure = #expect(throws: PipelineError.self) { _ = try Renderer(job) }
         #expect(failure?.kind == .osError)

@@ -9,17 +9,7 @@ import VDiT
     init() throws { folder = try TemporaryDirectory() }
 
     private func renderer(_ method: String, _ options: [String: String] = [:], density: Double? = nil) throws -> Renderer {
-        var job = RenderJob(
-            model: Golden.sample("wan-mini"), promptEmbedding: Golden.sample("prompts/01-red-ball-right.safetensors"),
-            destination: VideoDestination(path: folder.path("out.y4m"), options: VideoOptions(frameRate: .sixteen)))
-        job.request.width = 160
-        job.request.height = 96
-        job.request.numFrames = 9
-        job.request.steps = 4
-        job.request.seed = 3
-        job.request.threads = 2
-        job.request.sparse = method
-        job.request.sparseOptions = options
+        var job = RenderJob.sample(in: folder, width: 160, height: 96, method, options)
         job.request.density = density
         return try Renderer(job)
     }

@@ -135,24 +135,16 @@ package struct KMeans: Sendable {
     ) -> Tensor {
         let result = Tensor(.f32, [x.shape[0], clusters, x.columns])
         for head in 0..<x.shape[0] {
-            var state = seed &+ UInt64(head) &* 0x9e37_79b9_7f4a_7c15
+            var random = SplitMix64(seed: seed &+ UInt64(head) &* 0x9e37_79b9_7f4a_7c15)
             var places = Array(rows)
             for cluster in 0..<clusters {
-                let other = cluster + Int(splitMix(&state) % UInt64(places.count - cluster))
+                let other = cluster + Int(random.next() % UInt64(places.count - cluster))
                 places.swapAt(cluster, other)
                 result[head].slice(cluster..<cluster + 1)
                     .convert(from: x[head].slice(places[cluster]..<places[cluster] + 1))
             }
         }
         return result
-    }
-
-    private static func splitMix(_ state: inout UInt64) -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
-        return z ^ (z >> 31)
     }
 }
 
