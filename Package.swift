@@ -20,22 +20,25 @@ let package = Package(
             name: "CFFmpeg",
             linkerSettings: ["avfilter", "avformat", "avcodec", "swscale", "avutil"].map { .linkedLibrary($0) }),
         .target(name: "CPNG", linkerSettings: [.linkedLibrary("png16")]),
-        .target(name: "VditTensor", dependencies: ["CVditKernels", "COneDNN"]),
-        .target(name: "VditAttention", dependencies: ["VditTensor"]),
-        .target(name: "VditModels", dependencies: ["VditTensor", "VditAttention"]),
-        .target(name: "VditMedia", dependencies: ["VditTensor", "CFFmpeg", "CPNG"]),
+        .target(name: "VditFiles"),
+        .target(name: "VditTensor", dependencies: ["VditFiles", "CVditKernels", "COneDNN"]),
+        .target(name: "VditAttention", dependencies: ["VditFiles", "VditTensor"]),
+        .target(name: "VditModels", dependencies: ["VditFiles", "VditTensor", "VditAttention"]),
+        .target(name: "VditMedia", dependencies: ["VditFiles", "VditTensor", "CFFmpeg", "CPNG"]),
         .target(
             name: "VditPipeline",
-            dependencies: ["VditTensor", "VditAttention", "VditModels", "VditMedia"]),
+            dependencies: ["VditFiles", "VditTensor", "VditAttention", "VditModels", "VditMedia"]),
         .target(
             name: "VditBatch",
             dependencies: [
-                "VditTensor", "VditAttention", "VditModels", "VditMedia", "VditPipeline",
+                "VditFiles", "VditTensor", "VditAttention", "VditModels", "VditMedia", "VditPipeline",
                 .product(name: "GRDB", package: "GRDB.swift"), .product(name: "Yams", package: "Yams"),
             ]),
         .target(
             name: "VDiT",
-            dependencies: ["VditTensor", "VditAttention", "VditModels", "VditMedia", "VditPipeline", "VditBatch"]),
+            dependencies: [
+                "VditFiles", "VditTensor", "VditAttention", "VditModels", "VditMedia", "VditPipeline", "VditBatch",
+            ]),
         .executableTarget(
             name: "VditCommand",
             dependencies: [

@@ -1,5 +1,6 @@
 @_exported import VditAttention
 @_exported import VditBatch
+@_exported import VditFiles
 @_exported import VditMedia
 @_exported import VditModels
 @_exported import VditPipeline

@@ -1,3 +1,4 @@
+import VditFiles
 import VditTensor
 
 /// A sparse method as a person chooses it: what it does, where it comes from, what can be set.

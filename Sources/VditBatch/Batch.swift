@@ -1,5 +1,6 @@
 import Foundation
 import Synchronization
+import VditFiles
 import VditPipeline
 import VditTensor
 
@@ -64,7 +65,7 @@ public final class Batch {
                 expected: "a new name, or 'overwrite: true'", kind: .cannotCreate)
         }
         let written = plan.jobs.flatMap(\.files.results) + [plan.file.table?.path].compactMap { $0 }
-        for folder in Set(written.map(PathName.folder)) {
+        for folder in Set(written.map(FilePath.folder)) {
             do {
                 try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
             } catch {
@@ -79,7 +80,7 @@ public final class Batch {
             try database.status().filter { $0.state == .pending && $0.attempts == 0 }.map(\.id)
         }
         let suspects = try fresh().filter { id in
-            guard let job = jobs[id], job.files.results.contains(where: PathName.exists) else { return false }
+            guard let job = jobs[id], job.files.results.contains(where: FilePath.exists) else { return false }
             return !job.mayReplaceResults && job.finished() == nil
         }
         if suspects.isEmpty { return [] }

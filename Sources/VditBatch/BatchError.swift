@@ -1,3 +1,4 @@
+import VditFiles
 import VditTensor
 
 /// A place in a pipeline file. Line 0 is the command line (`--set`).

@@ -1,5 +1,6 @@
 import Foundation
 import Glibc
+import VditFiles
 import VditMedia
 import VditPipeline
 import VditTensor
@@ -35,7 +36,7 @@ public struct BatchPlan {
 extension BatchPlan {
     /// Writes the file `table:` asks for, if any comparison has run.
     ///
-    /// - Throws: `TensorError.inaccessible` when it cannot be written.
+    /// - Throws: `FileError.inaccessible` when it cannot be written.
     public func writeTable(_ status: [JobStatus]) throws {
         let table = VariantTable(status)
         guard let path = file.table?.path, !table.rows.isEmpty else { return }
@@ -73,7 +74,7 @@ final class Planner {
             return nil
         }
         renders[job.id] = planned
-        writers[PathName.canonical(planned.output)] = planned
+        writers[FilePath.canonical(planned.output)] = planned
         return planned
     }
 
@@ -117,7 +118,7 @@ final class Planner {
             }
             render.command = command + [file.path, "--only", job.id]
             // Another job may make it.
-            if let latents = render.latents, !PathName.exists(latents), !job.needs.isEmpty { render.latents = nil }
+            if let latents = render.latents, !FilePath.exists(latents), !job.needs.isEmpty { render.latents = nil }
             let estimate = try Renderer(Self.checkable(render), model: model).estimate
             render.latents = job.settings["latents"]?.text
             render.fingerprint = try fingerprint(render, settings, model)
@@ -172,7 +173,7 @@ final class Planner {
         if let longest = byPath.max(by: { $0.text.count < $1.text.count }) { return longest.mark }
         if message.contains("option"), let options = job.settings["sparse_options"] { return options.mark }
         if message.contains("density"), let density = job.settings["density"] { return density.mark }
-        return job.output.map { message.hasPrefix(PathName.folder(of: $0.text)) ? $0.mark : job.mark } ?? job.mark
+        return job.output.map { message.hasPrefix(FilePath.folder(of: $0.text)) ? $0.mark : job.mark } ?? job.mark
     }
 
     /// The same job as if the folders it will make were there, which checks may not create, and with memory enough:
@@ -188,7 +189,7 @@ final class Planner {
 
     /// The file's name in the nearest folder that exists.
     static func moved(_ path: String) -> String {
-        PathName.existingFolder(PathName.folder(of: path)) + "/" + PathName.name(of: path)
+        FilePath.existingFolder(FilePath.folder(of: path)) + "/" + FilePath.name(of: path)
     }
 
     // MARK: Identity
@@ -207,11 +208,11 @@ final class Planner {
             ("prompt", render.promptEmbedding), ("negative", render.negativePromptEmbedding), ("latents", render.latents),
         ] {
             guard let path else { continue }
-            let digest = PathName.exists(path) && name != "latents" ? try digest(path) : PathName.canonical(path)
+            let digest = FilePath.exists(path) && name != "latents" ? try digest(path) : FilePath.canonical(path)
             lines.append("\(name)=\(digest)")
         }
         let options = render.destination.options
-        lines.append("output=\(PathName.canonical(render.destination.path))")
+        lines.append("output=\(FilePath.canonical(render.destination.path))")
         lines.append(
             "encoding=\(options.codec?.rawValue ?? "-") \(options.crf.map(String.init) ?? "-") "
                 + "\(options.pixelFormat ?? "-") \(options.preset ?? "-") \(render.destination.metadata) "
@@ -255,7 +256,7 @@ final class Planner {
         var writers: [String: String] = [:]
         for job in jobs {
             var others: Set<String> = []
-            for path in job.files.written.map(PathName.canonical) {
+            for path in job.files.written.map(FilePath.canonical) {
                 // A clip and its record collide with the same other job: said once.
                 if let other = writers.updateValue(job.id, forKey: path), other != job.id, others.insert(other).inserted {
                     report(
@@ -267,18 +268,18 @@ final class Planner {
         }
         for job in jobs {
             for input in job.inputs + [file.path] where !input.isEmpty {
-                if let writer = writers[PathName.canonical(input)], !job.needs.contains(writer) {
+                if let writer = writers[FilePath.canonical(input)], !job.needs.contains(writer) {
                     report(place(writer), "output: \(writer) would overwrite the input \(input)")
                 }
             }
-            if let latents = job.render?.job.latents.map(PathName.canonical), let writer = writers[latents],
+            if let latents = job.render?.job.latents.map(FilePath.canonical), let writer = writers[latents],
                 !job.needs.contains(writer)
             {
                 report(place(job.id), "latents: \(job.id) starts from a file that \(writer) writes; say so with needs")
             }
         }
         for (path, mark) in [file.table].compactMap({ $0 }) {
-            if let writer = writers[PathName.canonical(path)] {
+            if let writer = writers[FilePath.canonical(path)] {
                 report(mark, "table: \(writer) writes \(path) too")
             }
         }

@@ -1,4 +1,5 @@
 import Foundation
+import VditFiles
 import VditMedia
 import VditPipeline
 import VditTensor
@@ -89,7 +90,7 @@ public final class LocalRunner: JobRunner {
     }
 
     private static func isUnchanged(_ model: ModelDirectory) -> Bool {
-        do throws(TensorError) {
+        do throws(FileError) {
             for transformer in model.transformers { try transformer.weights.verifyUnchanged() }
             try model.vaeWeights.verifyUnchanged()
             return true

@@ -1,4 +1,5 @@
 import Glibc
+import VditFiles
 import VditMedia
 import VditPipeline
 import VditTensor
@@ -113,7 +114,7 @@ extension PlannedJob {
 
     /// What is remembered of this very job, if its results are there and complete; whoever made them.
     func finished() -> JobMetrics? {
-        guard files.results.allSatisfy({ PathName.exists($0) || $0.contains("%") }) else { return nil }
+        guard files.results.allSatisfy({ FilePath.exists($0) || $0.contains("%") }) else { return nil }
         switch work {
         case .render:
             guard let record = try? RunRecord(path: RunRecord.path(forOutput: output)), record.job == fingerprint
@@ -142,12 +143,12 @@ func clipDigest(_ path: String) throws -> String {
     let names: [String]
     let folder: String
     if path.contains("%") {
-        folder = PathName.folder(of: path)
-        let name = PathName.name(of: path)
+        folder = FilePath.folder(of: path)
+        let name = FilePath.name(of: path)
         let (start, end) = (name.prefix { $0 != "%" }, name.drop { $0 != "%" }.drop { $0 != "d" }.dropFirst())
-        names = PathName.names(in: folder).filter { $0.hasPrefix(start) && $0.hasSuffix(end) }
-    } else if PathName.isFolder(path) {
-        (folder, names) = (path, PathName.names(in: path))
+        names = (FilePath.names(in: folder) ?? []).filter { $0.hasPrefix(start) && $0.hasSuffix(end) }
+    } else if FilePath.isFolder(path) {
+        (folder, names) = (path, FilePath.names(in: path) ?? [])
     } else {
         return try Digest.sha256(file: path)
     }

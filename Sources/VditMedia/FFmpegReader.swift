@@ -1,5 +1,6 @@
 import CFFmpeg
 import Glibc
+import VditFiles
 import VditTensor
 
 /// Reads the frames of any video FFmpeg decodes, or of a PNG sequence, one after the other.
@@ -29,7 +30,7 @@ public final class FFmpegReader {
             throw .invalid("path", found: "a NUL character", expected: "a file name", kind: .usage)
         }
         let (type, code) = FilePath.type(path)
-        if type == nil, FilePath.name(path).contains("%") {
+        if type == nil, FilePath.split(path).name.contains("%") {
             source = .sequence(try SequenceReader(pattern: path))
         } else if type == S_IFDIR {
             source = .sequence(try SequenceReader(directory: path))

@@ -1,3 +1,4 @@
+import VditFiles
 import VditTensor
 
 /// Writes frames to one video, animation, still or PNG sequence, by what the output's name says.
@@ -42,7 +43,7 @@ public struct FFmpegWriter: ~Copyable, @unchecked Sendable {
         if plan.format == .pngSequence {
             _ = try SequencePattern(path: path).check(plan)
         } else {
-            try MediaError.files { () throws(TensorError) in
+            try MediaError.files { () throws(FileError) in
                 try AtomicFile.check(path, existing: options.existing)
             }
         }

@@ -1,5 +1,6 @@
 import CFFmpeg
 import Glibc
+import VditFiles
 import VditTensor
 
 /// The few things every call into FFmpeg shares: silence, status checks, options.

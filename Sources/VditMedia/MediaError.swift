@@ -1,4 +1,5 @@
 import Glibc
+import VditFiles
 import VditTensor
 
 /// What can go wrong in VditMedia.
@@ -32,9 +33,9 @@ public enum MediaError: Failure, Equatable {
         }
     }
 
-    /// Runs file work of VditTensor, whose errors are ours too.
-    static func files<R>(_ body: () throws(TensorError) -> R) throws(MediaError) -> R {
-        do throws(TensorError) {
+    /// Runs file work of VditFiles, whose errors are ours too.
+    static func files<R>(_ body: () throws(FileError) -> R) throws(MediaError) -> R {
+        do throws(FileError) {
             return try body()
         } catch .inaccessible(let path, let reason, let kind) {
             throw .inaccessible(path: path, reason: reason, kind: kind)

@@ -1,4 +1,5 @@
 import CFFmpeg
+import VditFiles
 
 /// What an output's name says it is.
 public enum OutputFormat: String, Sendable, CaseIterable, Codable {
@@ -13,7 +14,7 @@ public enum OutputFormat: String, Sendable, CaseIterable, Codable {
 
     /// - Throws: `MediaError.invalid` if the name's ending is none of ours.
     init(path: String) throws(MediaError) {
-        let name = FilePath.name(path)
+        let name = FilePath.split(path).name
         let ending = name.lastIndex(of: ".").map { name[name.index(after: $0)...].lowercased() } ?? ""
         guard let format = Self(rawValue: ending), format != .pngSequence else {
             throw .invalid(

@@ -1,5 +1,6 @@
 import CPNG
 import Glibc
+import VditFiles
 import VditTensor
 
 /// PNG files through libpng.
@@ -43,7 +44,7 @@ public enum PNG {
     public static func write(
         _ samples: Tensor, text: [String: String] = [:], to path: String, existing: ExistingFile
     ) throws(MediaError) {
-        try MediaError.files { () throws(TensorError) in try AtomicFile.check(path, existing: existing) }
+        try MediaError.files { () throws(FileError) in try AtomicFile.check(path, existing: existing) }
         let temporary = AtomicFile.freshTemporaryPath(for: path)
         do throws(MediaError) {
             try writeInPlace(samples, text: text, to: temporary, named: path)
@@ -51,7 +52,7 @@ public enum PNG {
             unlink(temporary)
             throw error
         }
-        try MediaError.files { () throws(TensorError) in
+        try MediaError.files { () throws(FileError) in
             try AtomicFile.commit(temporary: temporary, to: path, existing: existing)
         }
     }

@@ -1,3 +1,5 @@
+import Glibc
+import VditFiles
 import VditTensor
 
 /// The numbered PNG files of a directory, in order and without gaps.
@@ -8,14 +10,14 @@ final class SequenceReader {
 
     convenience init(pattern path: String) throws(MediaError) {
         let pattern = try SequencePattern(path: path)
-        let numbered = try FilePath.names(in: pattern.directory).compactMap { name in
+        let numbered = try sortedNames(in: pattern.directory).compactMap { name in
             pattern.number(of: name).map { (number: $0, name: name) }
         }
         try self.init(path, pattern.directory, numbered)
     }
 
     convenience init(directory: String) throws(MediaError) {
-        let names = try FilePath.names(in: directory).filter {
+        let names = try sortedNames(in: directory).filter {
             !$0.hasPrefix(".") && $0.lowercased().hasSuffix(".png")
         }
         var stem: (Substring, Substring)?
@@ -75,4 +77,12 @@ final class SequenceReader {
 
 extension Character {
     fileprivate var isASCIIDigit: Bool { isASCII && isNumber }
+}
+
+/// The names in a directory, sorted; hidden ones included.
+func sortedNames(in directory: String) throws(MediaError) -> [String] {
+    guard let names = FilePath.names(in: directory) else {
+        throw .system(directory, errno: errno, missing: .missingInput)
+    }
+    return names.sorted()
 }

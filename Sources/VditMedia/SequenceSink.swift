@@ -1,4 +1,5 @@
 import Glibc
+import VditFiles
 import VditTensor
 
 /// A name such as `frames/%05d.png`: one number, decimal, zero-padded or not.
@@ -10,8 +11,8 @@ struct SequencePattern {
 
     /// - Throws: `MediaError.invalid` unless the file name has exactly one `%d` or `%0Nd` (`%%` is a percent sign).
     init(path: String) throws(MediaError) {
-        directory = FilePath.directory(path)
-        let name = FilePath.name(path)
+        let name: String
+        (directory, name) = FilePath.split(path)
         let invalid = MediaError.invalid(
             "output pattern \(name)", found: "no single frame number",
             expected: "exactly one %d or %0Nd, N from 1 to 9, such as %05d.png", kind: .usage)
@@ -62,11 +63,11 @@ struct SequencePattern {
                 expected: "%0\(String(plan.frameCount - 1).count)d", kind: .usage)
         }
         // The directory itself may be missing: it is ours to make, its parent is not.
-        let isNew = !FilePath.exists(directory)
+        let isNew = !FilePath.isTaken(directory)
         let probe = isNew ? directory : FilePath.joined(directory, name(0))
-        try MediaError.files { () throws(TensorError) in try AtomicFile.check(probe, existing: .replace) }
+        try MediaError.files { () throws(FileError) in try AtomicFile.check(probe, existing: .replace) }
         if isNew { return [] }
-        let old = try FilePath.names(in: directory).filter { number(of: $0) != nil }
+        let old = try sortedNames(in: directory).filter { number(of: $0) != nil }
         if let first = old.first, plan.options.existing == .refuse {
             throw .inaccessible(
                 path: FilePath.joined(directory, first),
@@ -120,7 +121,7 @@ final class SequenceSink: FrameSink {
     }
 
     func finish() throws(MediaError) {
-        let kept = try FilePath.names(in: temporary)
+        let kept = try sortedNames(in: temporary)
         if kept.count != written {
             throw .malformed(path: plan.path, found: "\(kept.count) frames on disk", expected: "\(written)")
         }
@@ -128,7 +129,7 @@ final class SequenceSink: FrameSink {
         while moved < written {
             let name = pattern.name(moved)
             let target = FilePath.joined(pattern.directory, name)
-            try MediaError.files { () throws(TensorError) in
+            try MediaError.files { () throws(FileError) in
                 try AtomicFile.commit(
                     temporary: FilePath.joined(temporary, name), to: target, existing: plan.options.existing)
             }

@@ -1,3 +1,4 @@
+import VditFiles
 import VditTensor
 
 /// A single PNG: the first frame, or a contact sheet of the clip.
@@ -8,7 +9,7 @@ final class StillSink: FrameSink {
 
     init(_ plan: VideoPlan) throws(MediaError) {
         self.plan = plan
-        try MediaError.files { () throws(TensorError) in
+        try MediaError.files { () throws(FileError) in
             try AtomicFile.check(plan.path, existing: plan.options.existing)
         }
         if case .contactSheet(let tiles) = plan.options.still {

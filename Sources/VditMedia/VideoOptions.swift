@@ -1,3 +1,4 @@
+import VditFiles
 import VditTensor
 
 /// A codec a user can ask for by name.

@@ -1,5 +1,6 @@
 import CFFmpeg
 import Glibc
+import VditFiles
 import VditTensor
 
 /// Frames to a container file through libavformat.
@@ -17,7 +18,7 @@ package final class VideoSink: FrameSink {
     /// - Parameter temporary: where to write before the rename; tests pass a device that is full.
     package init(_ plan: VideoPlan, temporary: String? = nil) throws(MediaError) {
         self.plan = plan
-        try MediaError.files { () throws(TensorError) in
+        try MediaError.files { () throws(FileError) in
             try AtomicFile.check(plan.path, existing: plan.options.existing)
         }
         self.temporary = temporary ?? AtomicFile.freshTemporaryPath(for: plan.path)
@@ -115,7 +116,7 @@ package final class VideoSink: FrameSink {
             throw .malformed(path: plan.path, found: "\(found) frames read back", expected: "\(frames)")
         }
         finished = true
-        try MediaError.files { () throws(TensorError) in
+        try MediaError.files { () throws(FileError) in
             try AtomicFile.commit(temporary: temporary, to: plan.path, existing: plan.options.existing)
         }
     }

@@ -46,7 +46,7 @@ public struct Checkpoint: Sendable {
 
     /// Writes the file, which appears complete or not at all and replaces an earlier one.
     ///
-    /// - Throws: `TensorError.inaccessible` when it cannot be written.
+    /// - Throws: `TensorError.file` when it cannot be written.
     public func write(to path: String) throws {
         var tensors = ["latents": latents]
         for (name, tensor) in history.tensors { tensors["scheduler.\(name)"] = tensor }
@@ -62,7 +62,7 @@ public struct Checkpoint: Sendable {
 
     /// Reads a file and checks it completely.
     ///
-    /// - Throws: `TensorError` for a file that is missing, truncated or no safetensors; `PipelineError.invalid`
+    /// - Throws: `FileError` for a file that is missing, truncated or no safetensors; `PipelineError.invalid`
     ///   (65) for one that is no checkpoint, of another version, or damaged.
     public init(path: String) throws {
         let file = try SafetensorsReader(path)

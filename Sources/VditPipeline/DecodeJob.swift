@@ -1,3 +1,4 @@
+import VditFiles
 import VditMedia
 import VditModels
 import VditTensor

@@ -1,4 +1,5 @@
 import Foundation
+import VditFiles
 import VditMedia
 import VditModels
 import VditTensor

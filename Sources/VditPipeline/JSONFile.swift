@@ -1,4 +1,5 @@
 import Foundation
+import VditFiles
 import VditTensor
 
 /// Decodes a JSON text of our own. Unknown keys are ignored.
@@ -53,10 +54,10 @@ public func createDirectory(_ path: String) throws(PipelineError) {
 
 /// The content of a small text file.
 ///
-/// - Throws: `TensorError.missing`, or `PipelineError.invalid` when it is no plain file of at most 16 MiB.
+/// - Throws: `FileError.missing`, or `PipelineError.invalid` when it is no plain file of at most 16 MiB.
 func readSmallFile(_ path: String) throws -> Data {
     let attributes = try? FileManager.default.attributesOfItem(atPath: path)
-    guard let attributes else { throw TensorError.missing(path: path) }
+    guard let attributes else { throw FileError.missing(path: path) }
     let size = attributes[.size] as? Int ?? 0
     guard attributes[.type] as? FileAttributeType == .typeRegular, size <= 16 << 20,
         let data = FileManager.default.contents(atPath: path)

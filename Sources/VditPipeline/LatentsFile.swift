@@ -1,3 +1,4 @@
+import VditFiles
 import VditTensor
 
 /// Latents on disk: what a decoder needs to make the video, or the noise to start from.
@@ -5,7 +6,7 @@ import VditTensor
 /// Tensor `latents` f32 `[1, channels, frames, height, width]`, normalised as the sampler has them; metadata
 /// tells where they came from.
 public enum LatentsFile {
-    /// - Throws: `TensorError.inaccessible` when it cannot be written.
+    /// - Throws: `TensorError.file` when it cannot be written.
     public static func write(
         _ latents: Tensor, metadata: [String: String], to path: String, existing: ExistingFile
     ) throws(TensorError) {
@@ -17,7 +18,7 @@ public enum LatentsFile {
     }
 
     /// What a file says about its latents; nothing for `.npy`.
-    public static func metadata(_ path: String) throws(TensorError) -> [String: String] {
+    public static func metadata(_ path: String) throws(FileError) -> [String: String] {
         path.hasSuffix(".npy") ? [:] : try SafetensorsReader(path).metadata
     }
 

@@ -1,4 +1,5 @@
 import Foundation
+import VditFiles
 import VditMedia
 import VditModels
 import VditTensor
@@ -25,8 +26,8 @@ public struct ModelDirectory: Sendable {
     /// Opens a pipeline folder: `model_index.json`, `transformer/`, `vae/`, `scheduler/`, for Wan 2.2 A14B
     /// also `transformer_2/`.
     ///
-    /// - Throws: `TensorError` naming the file that is missing or malformed, with all tensors that do not
-    ///   fit; `PipelineError.unsupported` (69) for pipelines of other families or other tasks.
+    /// - Throws: `FileError` naming the file that is missing or malformed, `TensorError` with all tensors that do not
+    ///   fit, `PipelineError.unsupported` (69) for pipelines of other families or other tasks.
     public init(path: String) throws {
         let path = path.count > 1 && path.hasSuffix("/") ? String(path.dropLast()) : path
         let index = "\(path)/model_index.json"
@@ -49,7 +50,7 @@ public struct ModelDirectory: Sendable {
         let second = "\(path)/transformer_2"
         let hasSecond = try file.stringsIfPresent("transformer_2")?.count == 2
         if hasSecond, boundary == nil {
-            throw TensorError.malformed(
+            throw FileError.malformed(
                 path: index, field: "boundary_ratio", found: "nothing",
                 expected: "a number from 0 to 1, as there is a transformer_2")
         }

@@ -1,3 +1,4 @@
+import VditFiles
 import VditTensor
 
 /// What can go wrong in VditPipeline.

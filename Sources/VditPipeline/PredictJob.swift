@@ -1,5 +1,6 @@
 import Foundation
 import VditAttention
+import VditFiles
 import VditModels
 import VditTensor
 

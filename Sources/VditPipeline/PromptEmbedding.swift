@@ -1,3 +1,4 @@
+import VditFiles
 import VditMedia
 import VditTensor
 
@@ -22,7 +23,7 @@ public struct PromptEmbedding: Sendable {
     /// Reads the prompt of a `.safetensors` or `.npy` file, and its negative prompt where it has one.
     ///
     /// - Parameter width: what the model expects per token.
-    /// - Throws: `TensorError` for a file that is no such file; `PipelineError.invalid` (65) naming file and
+    /// - Throws: `FileError` for a file that is no such file; `PipelineError.invalid` (65) naming file and
     ///   field for a wrong rank, width, type, length, or for NaN and infinities.
     public static func read(
         _ path: String, width: Int
@@ -33,7 +34,7 @@ public struct PromptEmbedding: Sendable {
         }
         for (suffix, name) in [(".pt", "PyTorch"), (".pth", "PyTorch"), (".pkl", "pickle")]
         where path.hasSuffix(suffix) {
-            throw TensorError.refused(
+            throw FileError.refused(
                 path: path, found: "a \(name) file, which can run code when it is loaded",
                 advice: "convert it in Python: safetensors.torch.save_file({'prompt_embeds': "
                     + "torch.load(F, weights_only=True)}, 'prompt.safetensors')")

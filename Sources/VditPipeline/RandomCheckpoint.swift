@@ -1,4 +1,5 @@
 import Foundation
+import VditFiles
 import VditModels
 import VditTensor
 
@@ -21,17 +22,17 @@ public struct RandomCheckpoint: Sendable {
 
     /// Writes `model_index.json`, `transformer/`, `vae/`, `scheduler/` and `prompt.safetensors` into a new folder.
     ///
-    /// - Throws: `TensorError` when something cannot be written, or the folder already exists.
+    /// - Throws: `FileError` when something cannot be written, or the folder already exists.
     public func write(to folder: String) throws {
         if FileManager.default.fileExists(atPath: folder) {
-            throw TensorError.inaccessible(path: folder, reason: "exists already", kind: .cannotCreate)
+            throw FileError.inaccessible(path: folder, reason: "exists already", kind: .cannotCreate)
         }
         for part in ["transformer", "vae", "scheduler"] {
             do {
                 try FileManager.default.createDirectory(
                     atPath: "\(folder)/\(part)", withIntermediateDirectories: true)
             } catch {
-                throw TensorError.inaccessible(
+                throw FileError.inaccessible(
                     path: folder, reason: error.localizedDescription, kind: .cannotCreate)
             }
         }

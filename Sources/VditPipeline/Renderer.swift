@@ -1,5 +1,6 @@
 import Foundation
 import VditAttention
+import VditFiles
 import VditMedia
 import VditTensor
 

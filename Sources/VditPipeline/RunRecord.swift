@@ -1,4 +1,5 @@
 import Foundation
+import VditFiles
 import VditTensor
 
 /// The version in records, metadata and checkpoints.
@@ -113,7 +114,7 @@ public struct RunRecord: Sendable, Codable, Equatable {
 
     /// Writes the file, which appears complete or not at all; keys are sorted.
     ///
-    /// - Throws: `TensorError.inaccessible` when it cannot be written.
+    /// - Throws: `FileError.inaccessible` when it cannot be written.
     public func write(to path: String, existing: ExistingFile) throws {
         let encoder = JSONEncoder()
         encoder.keyEncodingStrategy = .convertToSnakeCase

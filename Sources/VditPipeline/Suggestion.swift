@@ -1,3 +1,4 @@
+import VditFiles
 import VditTensor
 
 /// The candidate closest in spelling to `word`, if any is close enough to be a slip.

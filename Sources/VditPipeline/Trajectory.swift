@@ -1,3 +1,4 @@
+import VditFiles
 import VditTensor
 
 /// Writes a run's intermediate tensors to a folder, for laying a step beside another implementation.

@@ -1,3 +1,4 @@
+import VditFiles
 import VditMedia
 import VditModels
 import VditTensor
@@ -31,7 +32,7 @@ public struct VideoDestination: Sendable {
 
     /// Checks everything that will be written before anything is computed; creates nothing.
     ///
-    /// - Throws: `MediaError` or `TensorError` naming the path and the reason.
+    /// - Throws: `MediaError` or `FileError` naming the path and the reason.
     func validate(
         width: Int, height: Int, frameCount: Int, frameRate: FrameRate
     ) throws -> VideoPlan {

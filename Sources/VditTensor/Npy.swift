@@ -1,12 +1,14 @@
+import VditFiles
+
 /// NumPy's `.npy` arrays: little-endian, row-major, plain numbers.
 ///
 /// - Source: NumPy's format description, versions 1 to 3.
 public enum Npy {
     /// Reads an array; its values are a read-only view of the file where they are aligned.
     ///
-    /// - Throws: `TensorError.missing`, `.inaccessible`, `.malformed`, or `.refused` with what to do for
+    /// - Throws: `FileError.missing`, `.inaccessible`, `.malformed`, or `.refused` with what to do for
     ///   Fortran order, big-endian numbers and Python objects.
-    public static func read(_ path: String) throws(TensorError) -> Tensor {
+    public static func read(_ path: String) throws(FileError) -> Tensor {
         let file = try InputFile(path)
         let start = try file.read(0..<min(12, file.byteCount))
         guard start.count >= 10, start[0] == 0x93, start[1..<6].elementsEqual("NUMPY".utf8) else {
@@ -42,7 +44,7 @@ public enum Npy {
                 expected: "\(size) for \(dtype.rawValue) \(shape)")
         }
         if data % dtype.byteCount == 0 {
-            return Tensor(dtype, shape, storage: try FileMap(file).storage, byteOffset: data)
+            return Tensor(dtype, shape, storage: Storage(try FileMap(file)), byteOffset: data)
         }
         let tensor = Tensor(dtype, shape)
         try file.read(data..<file.byteCount).withUnsafeBytes { bytes in
@@ -55,7 +57,7 @@ public enum Npy {
 
     /// Writes an array of any type but BF16, which NumPy lacks.
     ///
-    /// - Throws: `TensorError.inaccessible` when the file cannot be created or written; `.mismatch` for BF16.
+    /// - Throws: `TensorError.file` when the file cannot be created or written, `.mismatch` for BF16.
     public static func write(
         _ tensor: Tensor, to path: String, existing: ExistingFile
     ) throws(TensorError) {
@@ -70,10 +72,13 @@ public enum Npy {
         header += String(repeating: " ", count: padding) + "\n"
         var bytes: [UInt8] = [0x93] + Array("NUMPY".utf8) + [1, 0]
         bytes += [UInt8(header.utf8.count & 0xff), UInt8(header.utf8.count >> 8 & 0xff)]
-        let file = try AtomicFile(path, existing: existing)
-        try file.write(bytes + Array(header.utf8))
-        try tensor.withBytes { (bytes) throws(TensorError) in try file.write(bytes) }
-        try file.commit()
+        let start = bytes + Array(header.utf8)
+        try fileWork { () throws(FileError) in
+            let file = try AtomicFile(path, existing: existing)
+            try file.write(start)
+            try tensor.withBytes { (bytes) throws(FileError) in try file.write(bytes) }
+            try file.commit()
+        }
     }
 }
 
@@ -94,7 +99,7 @@ struct NpyHeader {
         self.path = path
     }
 
-    mutating func parse() throws(TensorError) -> (DType, [Int]) {
+    mutating func parse() throws(FileError) -> (DType, [Int]) {
         var dtype: DType?
         var fortran: Bool?
         var shape: [Int]?
@@ -125,7 +130,7 @@ struct NpyHeader {
         return (dtype, shape)
     }
 
-    private mutating func type() throws(TensorError) -> DType {
+    private mutating func type() throws(FileError) -> DType {
         skipSpace()
         if position < bytes.count, bytes[position] == UInt8(ascii: "[") {
             throw .refused(path: path, found: "structured array", advice: "save a plain array of float32")
@@ -146,13 +151,13 @@ struct NpyHeader {
             advice: "save a.astype('float32')")
     }
 
-    private mutating func truth() throws(TensorError) -> Bool {
+    private mutating func truth() throws(FileError) -> Bool {
         if take("True") { return true }
         if take("False") { return false }
         throw unexpected("True or False")
     }
 
-    private mutating func tuple() throws(TensorError) -> [Int] {
+    private mutating func tuple() throws(FileError) -> [Int] {
         var extents: [Int] = []
         try expect("(")
         while !take(")") {
@@ -170,7 +175,7 @@ struct NpyHeader {
         return extents
     }
 
-    private mutating func integer() throws(TensorError) -> Int {
+    private mutating func integer() throws(FileError) -> Int {
         skipSpace()
         let digits = bytes[position...].prefix { (0x30...0x39).contains($0) }
         guard let value = Int(String(decoding: digits, as: UTF8.self)) else {
@@ -180,7 +185,7 @@ struct NpyHeader {
         return value
     }
 
-    private mutating func string() throws(TensorError) -> String {
+    private mutating func string() throws(FileError) -> String {
         skipSpace()
         guard position < bytes.count, bytes[position] == 0x27 || bytes[position] == 0x22 else {
             throw unexpected("a string")
@@ -200,7 +205,7 @@ struct NpyHeader {
         return true
     }
 
-    private mutating func expect(_ text: String) throws(TensorError) {
+    private mutating func expect(_ text: String) throws(FileError) {
         if !take(text) { throw unexpected("'\(text)'") }
     }
 
@@ -208,7 +213,7 @@ struct NpyHeader {
         while position < bytes.count, bytes[position] == 0x20 || bytes[position] == 0x0a { position += 1 }
     }
 
-    private func unexpected(_ expected: String) -> TensorError {
+    private func unexpected(_ expected: String) -> FileError {
         let rest = String(decoding: bytes[position...].prefix(20), as: UTF8.self)
         return .malformed(
             path: path, field: "header at byte \(position)", found: rest.isEmpty ? "its end" : "'\(rest)'",

@@ -1,3 +1,5 @@
+import VditFiles
+
 /// What a safetensors header says about one tensor.
 public struct TensorInfo: Sendable, Equatable {
     public let name: String
@@ -26,9 +28,9 @@ struct SafetensorsHeader: Sendable {
 
     /// The header's extent in a file, from the file's first bytes (at least 64 of them, or all).
     ///
-    /// - Throws: `TensorError.refused` for a recognised other format, otherwise `.malformed`.
-    static func range(start: [UInt8], fileByteCount: Int, path: String) throws(TensorError) -> Range<Int> {
-        var failure: TensorError
+    /// - Throws: `FileError.refused` for a recognised other format, otherwise `.malformed`.
+    static func range(start: [UInt8], fileByteCount: Int, path: String) throws(FileError) -> Range<Int> {
+        var failure: FileError
         if start.count < 8 {
             failure = .malformed(
                 path: path, field: "size", found: "\(fileByteCount) bytes",
@@ -57,7 +59,7 @@ struct SafetensorsHeader: Sendable {
     /// - Parameters:
     ///   - json: the header's bytes.
     ///   - data: the rest of the file.
-    init(json: [UInt8], data: Range<Int>, path: String) throws(TensorError) {
+    init(json: [UInt8], data: Range<Int>, path: String) throws(FileError) {
         var metadata: [String: String]?
         var tensors: [TensorInfo] = []
         var scanner = try JSONScanner(json, path: path, part: "header")
@@ -96,7 +98,7 @@ struct SafetensorsHeader: Sendable {
         self.tensors = tensors
     }
 
-    private static func metadata(_ scanner: inout JSONScanner) throws(TensorError) -> [String: String] {
+    private static func metadata(_ scanner: inout JSONScanner) throws(FileError) -> [String: String] {
         if try scanner.null() { return [:] }
         var metadata: [String: String] = [:]
         try scanner.beginObject()
@@ -106,7 +108,7 @@ struct SafetensorsHeader: Sendable {
 
     private static func tensor(
         _ name: String, _ scanner: inout JSONScanner, _ data: Range<Int>, _ path: String
-    ) throws(TensorError) -> TensorInfo {
+    ) throws(FileError) -> TensorInfo {
         if name.unicodeScalars.contains(where: isForbidden) {
             throw .malformed(
                 path: path, field: "header", found: "tensor name \(name.shortened)",
@@ -168,7 +170,7 @@ struct SafetensorsHeader: Sendable {
 
     private static func counts(
         _ scanner: inout JSONScanner, atMost limit: Int, _ field: String, _ path: String
-    ) throws(TensorError) -> [Int] {
+    ) throws(FileError) -> [Int] {
         var counts: [Int] = []
         try scanner.beginArray()
         while try scanner.nextElement() {
@@ -181,7 +183,7 @@ struct SafetensorsHeader: Sendable {
         return counts
     }
 
-    static func duplicate(_ field: String, _ path: String) -> TensorError {
+    static func duplicate(_ field: String, _ path: String) -> FileError {
         .malformed(path: path, field: field, found: "two entries", expected: "one")
     }
 

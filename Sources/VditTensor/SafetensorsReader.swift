@@ -1,3 +1,5 @@
+import VditFiles
+
 /// A safetensors file. Opening it checks it completely; its tensors are views of the mapped file.
 public final class SafetensorsReader: Sendable {
     public let path: String
@@ -11,20 +13,20 @@ public final class SafetensorsReader: Sendable {
 
     /// Opens a file.
     ///
-    /// - Throws: `TensorError.missing`, `.inaccessible`, `.malformed` with the field at fault, or `.refused`
+    /// - Throws: `FileError.missing`, `.inaccessible`, `.malformed` with the field at fault, or `.refused`
     ///   for a Git LFS pointer, a web page, a pickle, a zip or a GGUF file.
-    public convenience init(_ path: String) throws(TensorError) {
+    public convenience init(_ path: String) throws(FileError) {
         let file = try InputFile(path)
         let range = try SafetensorsHeader.range(
             start: file.read(0..<min(64, file.byteCount)), fileByteCount: file.byteCount, path: path)
         let header = try SafetensorsHeader(
             json: file.read(range), data: range.upperBound..<file.byteCount, path: path)
         let map = try FileMap(file)
-        try self.init(path: path, header: header, range: range, storage: map.storage, map: map)
+        try self.init(path: path, header: header, range: range, storage: Storage(map), map: map)
     }
 
     /// Reads a file's bytes from memory; `name` stands for the path in errors.
-    public convenience init(bytes: [UInt8], name: String) throws(TensorError) {
+    public convenience init(bytes: [UInt8], name: String) throws(FileError) {
         let range = try SafetensorsHeader.range(
             start: Array(bytes.prefix(64)), fileByteCount: bytes.count, path: name)
         let header = try SafetensorsHeader(
@@ -36,7 +38,7 @@ public final class SafetensorsReader: Sendable {
 
     private init(
         path: String, header: SafetensorsHeader, range: Range<Int>, storage: Storage, map: FileMap?
-    ) throws(TensorError) {
+    ) throws(FileError) {
         self.path = path
         metadata = header.metadata
         tensors = header.tensors
@@ -93,8 +95,8 @@ public final class SafetensorsReader: Sendable {
         if let info = info(name) { map?.release(info.byteRange) }
     }
 
-    /// - Throws: `TensorError.inaccessible` when the file changed since it was opened.
-    public func verifyUnchanged() throws(TensorError) { try map?.verifyUnchanged() }
+    /// - Throws: `FileError.inaccessible` when the file changed since it was opened.
+    public func verifyUnchanged() throws(FileError) { try map?.verifyUnchanged() }
 
     /// Size of the file.
     public var byteCount: Int { storage.byteCount }

@@ -1,3 +1,5 @@
+import VditFiles
+
 /// Writes safetensors files. The same tensors give the same bytes.
 ///
 /// Order: larger types first, then by name, as the official writer does, so that every tensor is aligned.
@@ -5,20 +7,22 @@
 public enum SafetensorsWriter {
     /// Writes a file that appears complete or not at all.
     ///
-    /// - Throws: `TensorError.inaccessible` when it cannot be created or written; `.mismatch` for a name the
-    ///   format cannot hold.
+    /// - Throws: `TensorError.file` when it cannot be created or written, `.mismatch` for a name the format
+    ///   cannot hold.
     public static func write(
         _ tensors: [String: Tensor], metadata: [String: String] = [:], to path: String,
         existing: ExistingFile
     ) throws(TensorError) {
         let ordered = inOrder(tensors)
         let header = try header(ordered, metadata)
-        let file = try AtomicFile(path, existing: existing)
-        try file.write(header)
-        for (_, tensor) in ordered {
-            try tensor.withBytes { (bytes) throws(TensorError) in try file.write(bytes) }
+        try fileWork { () throws(FileError) in
+            let file = try AtomicFile(path, existing: existing)
+            try file.write(header)
+            for (_, tensor) in ordered {
+                try tensor.withBytes { (bytes) throws(FileError) in try file.write(bytes) }
+            }
+            try file.commit()
         }
-        try file.commit()
     }
 
     /// The bytes such a file would have.

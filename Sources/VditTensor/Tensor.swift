@@ -1,4 +1,5 @@
 import Glibc
+import VditFiles
 
 /// Memory that tensors share. Freed with the last tensor that views it.
 ///
@@ -37,6 +38,15 @@ public final class Storage: @unchecked Sendable {
         self.base = base
         self.byteCount = byteCount
         self.release = release
+    }
+
+    /// A file's bytes, read only. They stay mapped as long as they are viewed.
+    convenience init(_ map: FileMap) {
+        if let base = map.base {
+            self.init(base: base, byteCount: map.byteCount) { _, _ in withExtendedLifetime(map) {} }
+        } else {
+            self.init(byteCount: 0)
+        }
     }
 
     deinit { release?(base, byteCount) }

@@ -1,4 +1,5 @@
 import Glibc
+import VditFiles
 
 /// Which files of a directory hold a component's weights.
 struct WeightFiles {
@@ -13,7 +14,7 @@ struct WeightFiles {
     private static let maxIndexByteCount = 100_000_000
 
     /// - Parameter path: a directory, an index or a weight file.
-    static func find(_ path: String) throws(TensorError) -> WeightFiles {
+    static func find(_ path: String) throws(FileError) -> WeightFiles {
         var status = stat()
         if path.isEmpty || path.utf8.contains(0) { throw .missing(path: path) }
         if stat(path, &status) != 0 { throw .reading(path, errno) }
@@ -51,15 +52,11 @@ struct WeightFiles {
         throw .missing(path: "\(path)/\(standard).safetensors")
     }
 
-    static func name(of path: String) -> String {
-        path.lastIndex(of: "/").map { String(path[path.index(after: $0)...]) } ?? path
-    }
-
     private static func only(_ names: [String]) -> String? { names.count == 1 ? names[0] : nil }
 
-    private static func sharded(_ index: String) throws(TensorError) -> WeightFiles {
+    private static func sharded(_ index: String) throws(FileError) -> WeightFiles {
         let bytes = try InputFile.contents(of: index, limit: maxIndexByteCount)
-        let directory = index.lastIndex(of: "/").map { String(index[..<$0]) } ?? "."
+        let directory = FilePath.split(index).directory
         var scanner = try JSONScanner(bytes, path: index, part: "index")
         var weightMap: [String: String]?
         var paths: [String: String] = [:]
@@ -94,7 +91,7 @@ struct WeightFiles {
     /// A shard's path. An index comes with the model: it may only name files of its own directory.
     private static func resolve(
         _ shard: String, in directory: String, _ index: String
-    ) throws(TensorError) -> String {
+    ) throws(FileError) -> String {
         let parts = shard.split(separator: "/", omittingEmptySubsequences: false)
         if shard.utf8.contains(0) || shard.utf8.count > 4096
             || parts.contains(where: { ["", ".", ".."].contains($0) })
@@ -126,16 +123,8 @@ struct WeightFiles {
         return String(cString: resolved)
     }
 
-    private static func list(_ path: String) throws(TensorError) -> [String] {
-        guard let directory = opendir(path) else { throw .reading(path, errno) }
-        defer { closedir(directory) }
-        var names: [String] = []
-        while let entry = readdir(directory) {
-            names.append(
-                withUnsafePointer(to: &entry.pointee.d_name) {
-                    $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-                })
-        }
+    private static func list(_ path: String) throws(FileError) -> [String] {
+        guard let names = FilePath.names(in: path) else { throw .reading(path, errno) }
         // Hidden ones are other programs' leftovers: macOS's ._ files, our own .part files.
         return names.filter { !$0.hasPrefix(".") }.sorted()
     }

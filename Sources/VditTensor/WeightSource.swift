@@ -24,7 +24,9 @@ public struct RandomWeights: WeightSource {
     public func contains(_ name: String) -> Bool { shapes[name] != nil }
 
     public func tensor(_ name: String) throws(TensorError) -> Tensor {
-        guard let shape = shapes[name] else { throw .missing(path: name) }
+        guard let shape = shapes[name] else {
+            throw .absent(path: "random weights", tensor: name, present: shapes.keys.sorted().prefix(10).map { $0 })
+        }
         let result = Tensor(.f32, shape)
         let isNorm = name.hasSuffix("gamma") || shape.count == 1 && name.hasSuffix("weight")
         let isMatrix = shape.count > 1 && !name.hasSuffix("table")

@@ -1,4 +1,5 @@
 import Glibc
+import VditFiles
 
 /// The weights of one component: a diffusers directory, single-file or sharded, or one safetensors file.
 public final class WeightStore: Sendable {
@@ -17,9 +18,9 @@ public final class WeightStore: Sendable {
 
     /// Opens every file of the component and checks all headers.
     ///
-    /// - Throws: `TensorError`: a missing file, a malformed index or header, a shard outside the directory, a
+    /// - Throws: `FileError`: a missing file, a malformed index or header, a shard outside the directory, a
     ///   tensor in two shards or not in the one the index names; `.refused` for pickles and other formats.
-    public init(_ path: String) throws(TensorError) {
+    public init(_ path: String) throws(FileError) {
         self.path = path
         let source = try WeightFiles.find(path)
         var shards: [SafetensorsReader] = []
@@ -31,7 +32,7 @@ public final class WeightStore: Sendable {
                 if let other = shardOf.updateValue(number, forKey: tensor.name) {
                     throw .malformed(
                         path: shard.path, field: "tensor \(tensor.name.shortened)",
-                        found: "also in \(WeightFiles.name(of: shards[other].path))", expected: "it in one file")
+                        found: "also in \(FilePath.name(of: shards[other].path))", expected: "it in one file")
                 }
             }
         }
@@ -39,7 +40,7 @@ public final class WeightStore: Sendable {
             if let number = shardOf[tensor], shards[number].path == file { continue }
             throw .malformed(
                 path: source.index, field: "weight_map.\(tensor.shortened)",
-                found: WeightFiles.name(of: file), expected: "a file that holds this tensor")
+                found: FilePath.name(of: file), expected: "a file that holds this tensor")
         }
         if shardOf.isEmpty {
             throw .malformed(path: path, field: "tensors", found: "none", expected: "at least one")
@@ -68,15 +69,15 @@ public final class WeightStore: Sendable {
         if let shard = shardOf[name] { shards[shard].release(name) }
     }
 
-    /// - Throws: `TensorError.inaccessible` when a file changed since it was opened.
-    public func verifyUnchanged() throws(TensorError) {
+    /// - Throws: `FileError.inaccessible` when a file changed since it was opened.
+    public func verifyUnchanged() throws(FileError) {
         for shard in shards { try shard.verifyUnchanged() }
     }
 
     /// The files, in the order of their names: what a fingerprint of the model is made of.
     public var files: [FileIdentity] {
         shards.map {
-            FileIdentity(name: WeightFiles.name(of: $0.path), byteCount: $0.byteCount, header: $0.header)
+            FileIdentity(name: FilePath.name(of: $0.path), byteCount: $0.byteCount, header: $0.header)
         }
     }
 

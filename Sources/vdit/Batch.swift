@@ -94,9 +94,7 @@ struct BatchRun: ParsableCommand {
         let stop = Signals.stop
         Preemption.install(warning: plan.file.slurm.warning)
         let path = share?.database(of: plan.file.database) ?? plan.file.database
-        try FileManager.default.createDirectory(
-            atPath: (path as NSString).deletingLastPathComponent.isEmpty
-                ? "." : (path as NSString).deletingLastPathComponent, withIntermediateDirectories: true)
+        try FileManager.default.createDirectory(atPath: FilePath.folder(of: path), withIntermediateDirectories: true)
         let database = try RunDatabase(path: path, sharing: share == nil ? .thisMachine : .oneProcess)
         defer { database.close() }
         let batch = Batch(plan, database: database, runner: LocalRunner(), only: chosen)
@@ -125,14 +123,13 @@ struct BatchRun: ParsableCommand {
 
     private func submit(_ plan: BatchPlan) throws {
         let folder = FileManager.default.currentDirectoryPath
-        let logs = (plan.file.database as NSString).deletingLastPathComponent
+        let logs = FilePath.canonical(FilePath.folder(of: plan.file.database))
         let script = SlurmScript(
             plan, executable: try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe"),
             arguments: [file] + set.flatMap { ["--set", $0] } + only.flatMap { ["--only", $0] }, folder: folder,
-            logs: logs.hasPrefix("/") ? logs : folder + "/" + logs)
+            logs: logs)
         if emitOnly || dryRun { return try Console.data(String(script.text.dropLast())) }
-        try FileManager.default.createDirectory(
-            atPath: logs.isEmpty ? "." : logs, withIntermediateDirectories: true)
+        try FileManager.default.createDirectory(atPath: logs, withIntermediateDirectories: true)
         Console.message("vdit: \(try script.submit())")
     }
 }

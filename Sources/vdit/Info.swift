@@ -19,7 +19,7 @@ struct Info: ParsableCommand {
         let sidecar = path.hasSuffix(".json") ? path : RunRecord.path(forOutput: path)
         do {
             try Console.data(try Format.json(try RunRecord(path: sidecar)))
-        } catch let error as TensorError where error == .missing(path: sidecar) && sidecar != path {
+        } catch let error as FileError where error == .missing(path: sidecar) && sidecar != path {
             try Console.data(try VideoDescription(path).text)
         }
     }

@@ -40,7 +40,7 @@ struct Inspect: ParsableCommand {
     func run() throws {
         var isDirectory: ObjCBool = false
         guard FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory) else {
-            throw TensorError.missing(path: path)
+            throw FileError.missing(path: path)
         }
         if isDirectory.boolValue {
             if FileManager.default.fileExists(atPath: "\(path)/model_index.json") {

@@ -14,7 +14,7 @@ import VDiT
         sourceLocation: SourceLocation = #_sourceLocation
     ) {
         for writes in [false, true] {
-            do throws(TensorError) {
+            do throws(FileError) {
                 if writes {
                     try AtomicFile.write([1, 2, 3], to: path, existing: existing)
                 } else {
@@ -60,7 +60,7 @@ import VDiT
         let file = try AtomicFile(directory.path("out.bin"), existing: .refuse)
         try file.write([1])
         try directory.write("other", "out.bin")
-        #expect(throws: TensorError.self) { try file.commit() }
+        #expect(throws: FileError.self) { try file.commit() }
         #expect(directory.contents == ["out.bin"])
         #expect(FileManager.default.contents(atPath: directory.path("out.bin")) == Data("other".utf8))
     }
@@ -108,11 +108,11 @@ import VDiT
         try AtomicFile.commit(temporary: temporary, to: path, existing: .refuse)
         #expect(directory.contents == ["out.bin"])
         try Data([6]).write(to: URL(fileURLWithPath: temporary))
-        #expect(throws: TensorError.self) {
+        #expect(throws: FileError.self) {
             try AtomicFile.commit(temporary: temporary, to: path, existing: .refuse)
         }
         #expect(directory.contents == ["out.bin"])
-        #expect(throws: TensorError.self) {
+        #expect(throws: FileError.self) {
             try AtomicFile.commit(temporary: temporary, to: path, existing: .replace)
         }
         #expect(FileManager.default.contents(atPath: path) == Data([5]))

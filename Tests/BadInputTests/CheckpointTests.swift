@@ -25,7 +25,7 @@ struct CheckpointBadInput {
     }
 
     @Test func filesThatAreNoCheckpointAreRefused() throws {
-        let missing = try #require(throws: TensorError.self) { try Checkpoint(path: "/nowhere/c") }
+        let missing = try #require(throws: FileError.self) { try Checkpoint(path: "/nowhere/c") }
         #expect(missing.kind == .missingInput)
         let path = Self.path()
         defer { try? FileManager.default.removeItem(atPath: path) }
@@ -36,6 +36,6 @@ struct CheckpointBadInput {
             #expect(error.kind == .badData && error.description.contains(path))
         }
         try Data("not a checkpoint at all".utf8).write(to: URL(fileURLWithPath: path))
-        #expect(throws: TensorError.self) { try Checkpoint(path: path) }
+        #expect(throws: FileError.self) { try Checkpoint(path: path) }
     }
 }

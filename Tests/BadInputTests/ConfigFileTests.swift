@@ -12,7 +12,7 @@ import VDiT
     func expectFailure(
         _ path: String, _ kind: FailureKind, _ part: String, sourceLocation: SourceLocation = #_sourceLocation
     ) {
-        do throws(TensorError) {
+        do throws(FileError) {
             _ = try ConfigFile(path: path)
             Issue.record("was accepted", sourceLocation: sourceLocation)
         } catch {
@@ -47,7 +47,7 @@ import VDiT
         #expect(try file.numbersIfPresent("b") == [1, 2] && file.stringIfPresent("c") == "NaN")
         let found = value.firstMatch(of: /-?[NI]\w+/).map { String($0.output) } ?? "?"
         func expectRefusal(_ read: () throws -> Void) {
-            let error = #expect(throws: TensorError.self, performing: read)
+            let error = #expect(throws: FileError.self, performing: read)
             #expect(error?.kind == .badData)
             #expect(error?.description.contains("config.json: a: found \(found), expected") == true, "\(error as Any)")
         }

@@ -67,7 +67,7 @@ import VDiT
     ])
     func otherHeadersAreRefusedByName(header: String, part: String) throws {
         let path = try file(header, Self.twoFloats)
-        do throws(TensorError) {
+        do throws(FileError) {
             _ = try Npy.read(path)
             Issue.record("\(header) was accepted")
         } catch {
@@ -81,14 +81,14 @@ import VDiT
         let whole = [UInt8](try Data(contentsOf: URL(fileURLWithPath: path)))
         for length in whole.indices {
             let cut = try directory.write(Array(whole[..<length]), "cut.npy")
-            #expect(throws: TensorError.self, "\(length) bytes") { try Npy.read(cut) }
+            #expect(throws: FileError.self, "\(length) bytes") { try Npy.read(cut) }
         }
     }
 
     @Test func otherMagicAndVersionsAreRefused() throws {
         for start in [[0x93] + Array("NUMPX".utf8) + [1, 0], [0x93] + Array("NUMPY".utf8) + [4, 0]] {
             let path = try directory.write(start + [UInt8](repeating: 0x20, count: 200), "bad.npy")
-            #expect(throws: TensorError.self) { try Npy.read(path) }
+            #expect(throws: FileError.self) { try Npy.read(path) }
         }
     }
 

@@ -221,7 +221,7 @@ struct PipelineFileTests {
 
     @Test func aMissingFileOrAFolderIsNamed() throws {
         let folder = try TemporaryDirectory()
-        #expect(try #require(throws: TensorError.self) { _ = try PipelineFile(path: folder.path("no.yaml")) }.kind == .missingInput)
+        #expect(try #require(throws: FileError.self) { _ = try PipelineFile(path: folder.path("no.yaml")) }.kind == .missingInput)
         #expect(try #require(throws: BatchError.self) { _ = try PipelineFile(path: folder.path) }.kind == .missingInput)
     }
 

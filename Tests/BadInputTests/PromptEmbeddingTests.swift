@@ -60,11 +60,11 @@ struct PromptEmbeddingBadInput {
     }
 
     @Test func missingFilesAndPicklesAreRefused() throws {
-        let missing = try #require(throws: TensorError.self) {
+        let missing = try #require(throws: FileError.self) {
             try PromptEmbedding.read("/nowhere/prompt.safetensors", width: 4)
         }
         #expect(missing.kind == .missingInput)
-        let pickle = try #require(throws: TensorError.self) {
+        let pickle = try #require(throws: FileError.self) {
             try PromptEmbedding.read("prompt.pt", width: 4)
         }
         #expect(pickle.description.contains("save_file"))

@@ -63,7 +63,7 @@ struct SchedulerBadInput {
         #expect(try Self.read(Self.saved) == Self.read(Self.unipc("")))
         for (key, value) in [("flow_shift", "3.0"), ("solver_order", "2"), ("num_train_timesteps", "1000")] {
             let wrong = Self.saved.replacingOccurrences(of: "\"\(key)\": \(value)", with: "\"\(key)\": -Infinity")
-            let error = try #require(throws: TensorError.self) { try Self.read(wrong) }
+            let error = try #require(throws: FileError.self) { try Self.read(wrong) }
             #expect(error.kind == .badData && error.description.contains("\(key): found -Infinity"))
         }
     }
@@ -91,7 +91,7 @@ struct SchedulerBadInput {
             {"_class_name": "UniPCMultistepScheduler", "prediction_type": "flow_prediction",
              "use_flow_sigmas": true, "\(key)": \(value)}
             """
-        let error = try #require(throws: TensorError.self) { try Self.read(json) }
+        let error = try #require(throws: FileError.self) { try Self.read(json) }
         #expect(error.kind == .badData && error.description.contains(key))
     }
 
@@ -111,8 +111,8 @@ struct SchedulerBadInput {
             try Self.read(#"{"_class_name": "UniPCMultistepSchedular"}"#)
         }
         #expect(inFile.description.contains("did you mean UniPCMultistepScheduler?"))
-        #expect(throws: TensorError.self) { try Self.read("{}") }
-        #expect(throws: TensorError.self) { try Self.read("[1]") }
+        #expect(throws: FileError.self) { try Self.read("{}") }
+        #expect(throws: FileError.self) { try Self.read("[1]") }
     }
 
     @Test(arguments: [0, -1, 1001, 1_000_000, Int.max, Int.min])

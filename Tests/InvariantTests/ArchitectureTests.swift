@@ -6,13 +6,14 @@ import TestSupport
 @Suite struct ArchitectureTests {
     static let system: Set<String> = ["Foundation", "Glibc", "Synchronization", "Dispatch"]
     static let allowed: [String: Set<String>] = {
-        let tensor: Set<String> = ["VditTensor"]
-        let pipeline: Set<String> = ["VditTensor", "VditAttention", "VditModels", "VditMedia"]
+        let tensor: Set<String> = ["VditFiles", "VditTensor"]
+        let pipeline = tensor.union(["VditAttention", "VditModels", "VditMedia"])
         return [
-            "VditTensor": ["CVditKernels", "COneDNN"],
+            "VditFiles": [],
+            "VditTensor": ["VditFiles", "CVditKernels", "COneDNN"],
             "VditAttention": tensor,
-            "VditModels": ["VditTensor", "VditAttention"],
-            "VditMedia": ["VditTensor", "CFFmpeg", "CPNG"],
+            "VditModels": tensor.union(["VditAttention"]),
+            "VditMedia": tensor.union(["CFFmpeg", "CPNG"]),
             "VditPipeline": pipeline,
             "VditBatch": pipeline.union(["VditPipeline", "GRDB", "Yams"]),
             "VDiT": pipeline.union(["VditPipeline", "VditBatch"]),

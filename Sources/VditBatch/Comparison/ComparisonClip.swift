@@ -20,7 +20,7 @@ public struct ComparisonClip: Sendable {
 
     /// Opens the file and reads no more than its first frame.
     ///
-    /// - Throws: `MediaError`, `TensorError` or `BatchError` for what is missing, damaged or no clip.
+    /// - Throws: `MediaError`, `FileError` or `BatchError` for what is missing, damaged or no clip.
     public init(_ path: String) throws {
         self.path = path
         if path.hasSuffix(".safetensors") {

@@ -1,3 +1,4 @@
+import VditFiles
 import VditMedia
 import VditPipeline
 import VditTensor
@@ -27,7 +28,7 @@ extension Planner {
         let length = request.entry.isAligned ? FileComparison.Length.cutToShorter : .refuse
         let lines = [
             "comparison", "length=\(length)", "min_psnr=\(request.entry.minPSNR.map { "\($0)" } ?? "-")",
-            "output=\(PathName.canonical(output))", "csv=\(csv.map(PathName.canonical) ?? "-")",
+            "output=\(FilePath.canonical(output))", "csv=\(csv.map(FilePath.canonical) ?? "-")",
         ] + known.map { "clip=\($0.fingerprint)" }
         return PlannedJob(
             id: job.id, needs: needs, position: position,
@@ -54,7 +55,7 @@ extension Planner {
         let render: PlannedJob?
         switch clip.source {
         case .render(let id): render = renders[id]
-        case .file(let path): render = writers[PathName.canonical(path.text)]
+        case .file(let path): render = writers[FilePath.canonical(path.text)]
         }
         if let render, let settings = render.render?.settings {
             return Facts(
@@ -121,7 +122,7 @@ extension Planner {
             report(template.mark, "\(what): found '\(template.text)', expected a name that ends in \(ending)")
             return nil
         }
-        do throws(TensorError) {
+        do throws(FileError) {
             try AtomicFile.check(Self.moved(path), existing: .replace)
             return path
         } catch {

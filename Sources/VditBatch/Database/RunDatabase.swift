@@ -1,6 +1,7 @@
 import Foundation
 import GRDB
 import Glibc
+import VditFiles
 import VditTensor
 
 /// The state of a batch: one SQLite file beside its outputs. Every change is one transaction.
@@ -40,7 +41,7 @@ public final class RunDatabase: Sendable {
         self.path = path
         self.worker = worker
         self.now = now
-        if access == .readOnly, !PathName.exists(path) { throw TensorError.missing(path: path) }
+        if access == .readOnly, !FilePath.exists(path) { throw FileError.missing(path: path) }
         var configuration = Configuration()
         configuration.busyMode = .timeout(patience)
         configuration.readonly = access == .readOnly
@@ -176,7 +177,7 @@ public final class RunDatabase: Sendable {
     /// there: so it is tried again.
     public func close() {
         try? queue.close()
-        for attempt: UInt32 in 0..<3 where PathName.exists(path + "-wal") && access(path, W_OK) == 0 {
+        for attempt: UInt32 in 0..<3 where FilePath.exists(path + "-wal") && access(path, W_OK) == 0 {
             usleep(attempt * UInt32.random(in: 1...20_000))
             let last = try? DatabaseQueue(path: path)
             _ = try? last?.read { try Int.fetchOne($0, sql: "PRAGMA user_version") }

@@ -1,5 +1,6 @@
 import Foundation
 import Glibc
+import VditFiles
 import VditTensor
 
 /// Which process holds a lease, so that others on the machine can see whether it still lives.

@@ -1,3 +1,5 @@
+import VditFiles
+
 /// What a comparison job of a pipeline file measures, before any clip is opened.
 struct ComparisonRequest: Sendable {
     enum Source: Sendable {
@@ -32,7 +34,7 @@ extension PipelineFile {
         }
         switch comparison.clips {
         case .files(let files):
-            let clips = files.map { ComparisonRequest.Clip(source: .file($0), variant: PathName.stem(of: $0.text)) }
+            let clips = files.map { ComparisonRequest.Clip(source: .file($0), variant: FilePath.stem(of: $0.text)) }
             return [
                 job(entry.name, [],
                     ComparisonRequest(entry: comparison, reference: clips[0], candidates: Array(clips.dropFirst())))

@@ -1,3 +1,4 @@
+import VditFiles
 import VditPipeline
 
 /// One render or comparison of a batch, before any model or clip is opened.
@@ -75,7 +76,7 @@ extension PipelineFile {
         let labels = points.map { ($0.axis, $0.point.label) }
         func value(_ name: String) -> String? {
             labels.first { $0.0 == name }?.1
-                ?? settings[name].map { PathName.label(PathName.stemIfPath($0.text)) }
+                ?? settings[name].map { FilePath.label(FilePath.stemIfPath($0.text)) }
         }
         for rule in excluded where rule.allSatisfy({ value($0.key) == $0.value }) { return nil }
         return BatchJob(

@@ -1,3 +1,4 @@
+import VditFiles
 import VditPipeline
 
 /// A path with `{placeholders}` for what distinguishes one job from another.
@@ -9,13 +10,13 @@ struct OutputTemplate {
 
     init(_ job: BatchJob, settings: RenderSettings, position: Int) {
         var values: [String: String] = [:]
-        for row in settings.table { values[row.name] = PathName.label(row.value) }
+        for row in settings.table { values[row.name] = FilePath.label(row.value) }
         for (name, value) in job.settings where values[name] == nil {
-            values[name] = PathName.label(PathName.stemIfPath(value.text))
+            values[name] = FilePath.label(FilePath.stemIfPath(value.text))
         }
         for (axis, label) in job.labels { values[axis] = label }
         values["size"] = "\(settings.width)x\(settings.height)"
-        values["prompt"] = job.settings["prompt_embedding"].map { PathName.label(PathName.stem(of: $0.text)) }
+        values["prompt"] = job.settings["prompt_embedding"].map { FilePath.label(FilePath.stem(of: $0.text)) }
         values["job"] = job.name
         values["index"] = "\(position)"
         self.values = values

@@ -1,4 +1,5 @@
 import Foundation
+import VditFiles
 import VditTensor
 import Yams
 
@@ -40,13 +41,13 @@ final class PipelineDocument {
         do {
             attributes = try FileManager.default.attributesOfItem(atPath: (path as NSString).resolvingSymlinksInPath)
         } catch {
-            throw TensorError.missing(path: path)
+            throw FileError.missing(path: path)
         }
         guard attributes[.type] as? FileAttributeType == .typeRegular else {
             throw refuse("something that is no plain file", "a pipeline file in YAML", .missingInput)
         }
         guard let data = FileManager.default.contents(atPath: path) else {
-            throw TensorError.inaccessible(path: path, reason: "cannot be read", kind: .permission)
+            throw FileError.inaccessible(path: path, reason: "cannot be read", kind: .permission)
         }
         guard data.count <= largestFile else {
             throw refuse("\(data.count) bytes", "a YAML text of at most \(largestFile)", .badData)

@@ -1,4 +1,5 @@
 import Foundation
+import VditFiles
 import VditTensor
 import Yams
 
@@ -108,7 +109,7 @@ public struct PipelineFile {
         } else if !matrix.axes.isEmpty {
             entries = [
                 JobEntry(
-                    name: PathName.label(PathName.stem(of: path)), settings: [:], matrix: Matrix(), needs: [],
+                    name: FilePath.label(FilePath.stem(of: path)), settings: [:], matrix: Matrix(), needs: [],
                     output: nil, comparison: nil, mark: top["matrix"]?.keyMark ?? rootMark)
             ]
         } else if top["matrix"] == nil {
@@ -116,12 +117,12 @@ public struct PipelineFile {
         }
         jobs = entries
         document.checkNames(entries)
-        database = named ?? PathName.resolved("\(PathName.stem(of: path)).vdit.sqlite", in: Self.outputFolder(output, path))
+        database = named ?? FilePath.resolved("\(FilePath.stem(of: path)).vdit.sqlite", in: Self.outputFolder(output, path))
     }
 
     /// Where outputs lie, as far as that does not depend on the job.
     private static func outputFolder(_ output: SettingValue?, _ path: String) -> String {
-        guard let text = output?.text else { return PathName.folder(of: path) }
+        guard let text = output?.text else { return FilePath.folder(of: path) }
         let constant = text.prefix { $0 != "{" }
         return constant.lastIndex(of: "/").map { $0 == constant.startIndex ? "/" : String(constant[..<$0]) } ?? "."
     }
@@ -164,7 +165,7 @@ extension PipelineDocument {
                 matrix.excluded = items(entry.value, of: name).map { item in
                     Dictionary(
                         entries(item, of: name).compactMap { pair in
-                            written(pair.value, "\(name).\(pair.key)", "a value").map { (pair.key, PathName.label($0)) }
+                            written(pair.value, "\(name).\(pair.key)", "a value").map { (pair.key, FilePath.label($0)) }
                         }, uniquingKeysWith: { a, _ in a })
                 }.filter { !$0.isEmpty }
                 continue
@@ -204,24 +205,17 @@ extension PipelineDocument {
             if setting == "sparse_options" {
                 let settings = self.setting("sparse_options", value, what, environment)
                 guard let text = settings["sparse_options"]?.text else { return nil }
-                return .init(label: PathName.label(text), settings: settings, mark: mark)
+                return .init(label: FilePath.label(text), settings: settings, mark: mark)
             }
             let pairs = entries(value, of: what, known: ["name"] + SettingTable.names)
             let name = pairs.first { $0.key == "name" }.flatMap { text($0.value, "\(what).name", "a name") }
             let settings = self.settings(pairs.filter { $0.key != "name" }, of: "\(what).", in: environment)
-            let shown = pairs.filter { $0.key != "name" }.compactMap { $0.value.scalar?.string }.map(PathName.stemIfPath)
-            return .init(label: PathName.label(name ?? shown.joined(separator: "-")), settings: settings, mark: mark)
+            let shown = pairs.filter { $0.key != "name" }.compactMap { $0.value.scalar?.string }.map(FilePath.stemIfPath)
+            return .init(label: FilePath.label(name ?? shown.joined(separator: "-")), settings: settings, mark: mark)
         }
         guard let setting else { return nil }
         let settings = self.setting(setting, value, what, environment)
         guard !settings.isEmpty, let written = value.scalar?.string else { return nil }
-        return .init(label: PathName.label(PathName.stemIfPath(written)), settings: settings, mark: mark)
-    }
-}
-
-extension PathName {
-    /// `prompts/red-ball.safetensors` is called red-ball; 0.5 stays 0.5.
-    static func stemIfPath(_ text: String) -> String {
-        text.contains("/") || text.hasSuffix(".safetensors") || text.hasSuffix(".npy") ? stem(of: text) : text
+        return .init(label: FilePath.label(FilePath.stemIfPath(written)), settings: settings, mark: mark)
     }
 }

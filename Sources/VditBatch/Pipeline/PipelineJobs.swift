@@ -1,3 +1,4 @@
+import VditFiles
 import VditTensor
 import Yams
 
@@ -77,7 +78,7 @@ extension PipelineDocument {
         let name = value("name").flatMap { text($0, "jobs[\(index)].name", "a name") }
         if value("name") == nil { report(mark, "jobs[\(index)].name: missing") }
         let what = name ?? "jobs[\(index)]"
-        if let name, name != PathName.label(name) || name.hasPrefix(".") {
+        if let name, name != FilePath.label(name) || name.hasPrefix(".") {
             report(
                 value("name").map(Self.mark) ?? mark,
                 "jobs[\(index)].name: found '\(name)', expected letters, digits and . _ - + =")
@@ -166,7 +167,7 @@ extension PipelineDocument {
         }
         let values = entries(node, of: what).compactMap { entry in
             written(entry.value, "\(what).\(entry.key)", "a value")
-                .map { (axis: entry.key, label: PathName.label(PathName.stemIfPath($0)), mark: entry.keyMark) }
+                .map { (axis: entry.key, label: FilePath.label(FilePath.stemIfPath($0)), mark: entry.keyMark) }
         }
         if values.isEmpty { report(Self.mark(node), "\(what): is empty; expected axis values such as {sparse: dense}") }
         return .values(values)

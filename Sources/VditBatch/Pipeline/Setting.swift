@@ -1,4 +1,5 @@
 import VditAttention
+import VditFiles
 import VditMedia
 import VditModels
 import VditPipeline
@@ -235,6 +236,6 @@ extension PipelineDocument {
             rest = rest[rest.index(after: end)...]
         }
         expanded += rest
-        return PathName.resolved(expanded, in: PathName.folder(of: path))
+        return FilePath.resolved(expanded, in: FilePath.folder(of: path))
     }
 }

@@ -1,3 +1,4 @@
+import VditFiles
 import VditMedia
 import VditPipeline
 import VditTensor

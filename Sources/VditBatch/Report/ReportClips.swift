@@ -1,4 +1,5 @@
 import Foundation
+import VditFiles
 import VditMedia
 import VditPipeline
 import VditTensor
@@ -65,7 +66,7 @@ struct ReportClip {
         shown = chosen
         var strips: [Strip] = []
         for (index, row) in clip.rows.enumerated() {
-            let stem = "\(ReportFolder.pictures)/\((row.clip as NSString).lastPathComponent.dropLast(4))"
+            let stem = "\(ReportFolder.pictures)/\(FilePath.stem(of: row.clip))"
             let path = "\(stem).png"
             try PNG.write(Pictures.strip(frames[index]).pixels, to: "\(folder)/\(path)", existing: .replace)
             var difference: String?

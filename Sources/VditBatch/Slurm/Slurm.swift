@@ -1,4 +1,5 @@
 import Foundation
+import VditFiles
 import VditPipeline
 import Yams
 
@@ -146,10 +147,10 @@ public enum RunDatabases {
 
     /// Those that exist, the local one first.
     public static func existing(_ path: String) -> [String] {
-        let folder = PathName.folder(of: path)
-        let prefix = PathName.name(of: stem(of: path)) + ".shard-"
-        let shards = PathName.names(in: folder).filter { $0.hasPrefix(prefix) && $0.hasSuffix(suffix) }.sorted()
-        return ([path].filter(PathName.exists)) + shards.map { "\(folder)/\($0)" }
+        let folder = FilePath.folder(of: path)
+        let prefix = FilePath.name(of: stem(of: path)) + ".shard-"
+        let shards = (FilePath.names(in: folder) ?? []).filter { $0.hasPrefix(prefix) && $0.hasSuffix(suffix) }.sorted()
+        return ([path].filter(FilePath.exists)) + shards.map { "\(folder)/\($0)" }
     }
 
     /// The state of every job over all of them: the furthest one counts.

@@ -1,5 +1,6 @@
 import Foundation
 import Glibc
+import VditFiles
 import VditPipeline
 
 /// The script `sbatch` takes.
@@ -12,7 +13,7 @@ public struct SlurmScript: Sendable {
     ///   - logs: a folder for what the tasks print.
     public init(_ plan: BatchPlan, executable: String, arguments: [String], folder: String, logs: String) {
         let options = plan.file.slurm
-        let name = PathName.label(PathName.stem(of: plan.file.path))
+        let name = FilePath.label(FilePath.stem(of: plan.file.path))
         let tasks = max(1, min(options.tasks, plan.jobs.count))
         var lines = ["#!/bin/bash"]
         func directive(_ option: String, _ value: String?) {

@@ -1,3 +1,4 @@
+import VditFiles
 import VditTensor
 
 /// The shape of a `WanTransformer3DModel`, as its `config.json` states it.
@@ -49,8 +50,8 @@ public struct WanTransformerConfig: Sendable, Equatable {
     /// Wan2.1 text-to-video, 14B parameters.
     public static let wan21T2V14B = WanTransformerConfig(layers: 40, heads: 40, headDim: 128, ffnDim: 13824)
 
-    /// - Throws: `TensorError.malformed` naming the key that is missing, out of range or not supported.
-    public init(_ file: ConfigFile) throws(TensorError) {
+    /// - Throws: `FileError.malformed` naming the key that is missing, out of range or not supported.
+    public init(_ file: ConfigFile) throws(FileError) {
         if try file.stringIfPresent("_class_name") != nil {
             _ = try file.string("_class_name", oneOf: ["WanTransformer3DModel"])
         }

@@ -1,3 +1,4 @@
+import VditFiles
 import VditTensor
 
 /// The VAE of Wan 2.1 and 2.2: video to latents and back, a few frames at a time.
@@ -42,8 +43,9 @@ public final class WanVAE: VideoDecoder {
     public convenience init(
         directory: String, use: Use = .decoding, compute: ComputeContext
     ) throws(TensorError) {
-        let config = try WanVAEConfig(ConfigFile(path: directory + "/config.json"))
-        let store = try WeightStore(directory)
+        let (config, store) = try fileWork { () throws(FileError) in
+            (try WanVAEConfig(ConfigFile(path: directory + "/config.json")), try WeightStore(directory))
+        }
         try store.check(config.tensors)
         try self.init(config: config, weights: store, use: use, compute: compute)
     }

@@ -1,3 +1,4 @@
+import VditFiles
 import VditTensor
 
 /// The shape of an `AutoencoderKLWan`, as its `config.json` states it.
@@ -53,9 +54,9 @@ public struct WanVAEConfig: Sendable, Equatable {
             1.6382, 1.1253, 2.8251, 1.9160,
         ])
 
-    /// - Throws: `TensorError.malformed` naming the key that is missing, out of range or not supported.
-    public init(_ file: ConfigFile) throws(TensorError) {
-        func fail(_ field: String, _ found: String, _ expected: String) -> TensorError {
+    /// - Throws: `FileError.malformed` naming the key that is missing, out of range or not supported.
+    public init(_ file: ConfigFile) throws(FileError) {
+        func fail(_ field: String, _ found: String, _ expected: String) -> FileError {
             .malformed(path: file.path, field: field, found: found, expected: expected)
         }
         if try file.stringIfPresent("_class_name") != nil {
@@ -88,7 +89,7 @@ public struct WanVAEConfig: Sendable, Equatable {
             throw fail("attn_scales", "\(scales)", "an empty list")
         }
         let latentChannels = zDim
-        func perChannel(_ key: String) throws(TensorError) -> [Float] {
+        func perChannel(_ key: String) throws(FileError) -> [Float] {
             guard let numbers = try file.numbersIfPresent(key), numbers.count == latentChannels else {
                 throw fail(key, "no list of \(latentChannels) numbers", "one number per latent channel")
             }

@@ -1,4 +1,5 @@
 import VditAttention
+import VditFiles
 import VditTensor
 
 /// A sparse method on given queries, keys and values: what an `attend` command says.

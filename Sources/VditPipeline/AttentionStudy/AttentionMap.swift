@@ -1,5 +1,6 @@
 import Glibc
 import VditAttention
+import VditFiles
 import VditMedia
 import VditTensor
 

@@ -1,4 +1,5 @@
 import VditAttention
+import VditFiles
 import VditMedia
 import VditTensor
 

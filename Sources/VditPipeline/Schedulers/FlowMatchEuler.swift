@@ -1,4 +1,5 @@
 import Glibc
+import VditFiles
 import VditTensor
 
 /// Euler's method along a flow: x' = x + (sigma' − sigma) · v.
@@ -113,8 +114,8 @@ public struct DynamicShift: Sendable, Equatable {
 
     public init() {}
 
-    /// - Throws: `TensorError.malformed` naming the key.
-    init(_ file: ConfigFile) throws(TensorError) {
+    /// - Throws: `FileError.malformed` naming the key.
+    init(_ file: ConfigFile) throws(FileError) {
         baseShift = try file.numberIfPresent("base_shift", -100...100) ?? baseShift
         maxShift = try file.numberIfPresent("max_shift", -100...100) ?? maxShift
         baseTokens = try file.integerIfPresent("base_image_seq_len", 0...1 << 40) ?? baseTokens

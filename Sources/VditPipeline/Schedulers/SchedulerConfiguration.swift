@@ -1,3 +1,4 @@
+import VditFiles
 import VditTensor
 
 /// What a `scheduler_config.json` decides, for any of the schedulers.
@@ -88,11 +89,11 @@ public struct SchedulerConfiguration: Sendable, Equatable {
 extension SchedulerConfiguration {
     /// Reads diffusers' `scheduler_config.json`; keys that do not matter to a flow are ignored.
     ///
-    /// - Throws: `TensorError.malformed` (65) for a wrong type or range, `PipelineError.unsupported` (69)
+    /// - Throws: `FileError.malformed` (65) for a wrong type or range, `PipelineError.unsupported` (69)
     ///   for a setting that would change the result and that we do not have; both name file and key.
     public init(_ file: ConfigFile) throws {
         guard let className = try file.stringIfPresent("_class_name") else {
-            throw TensorError.malformed(
+            throw FileError.malformed(
                 path: file.path, field: "_class_name", found: "nothing",
                 expected: expectedNames(Kind.allCases.map(\.className), insteadOf: ""))
         }

@@ -1,7 +1,7 @@
 import Glibc
 
 /// A regular file opened for reading. Directories, FIFOs and devices are refused without blocking on them.
-struct InputFile: ~Copyable {
+package struct InputFile: ~Copyable {
     /// What tells one state of a file from another.
     struct Identity: Sendable, Equatable {
         let device: UInt64
@@ -19,13 +19,13 @@ struct InputFile: ~Copyable {
         }
     }
 
-    let path: String
+    package let path: String
     let descriptor: Int32
     let identity: Identity
-    var byteCount: Int { identity.byteCount }
+    package var byteCount: Int { identity.byteCount }
 
-    /// - Throws: `TensorError.missing` or `.inaccessible`.
-    init(_ path: String) throws(TensorError) {
+    /// - Throws: `FileError.missing` or `.inaccessible`.
+    package init(_ path: String) throws(FileError) {
         // A NUL would silently cut the path that C sees.
         if path.isEmpty || path.utf8.contains(0) { throw .missing(path: path) }
         var descriptor: Int32
@@ -64,9 +64,9 @@ struct InputFile: ~Copyable {
 
     /// Bytes `range` of the file, which must lie inside the size it had when opened.
     ///
-    /// - Throws: `TensorError.inaccessible` when reading fails or the file has become shorter.
-    func read(_ range: Range<Int>) throws(TensorError) -> [UInt8] {
-        var failure: TensorError?
+    /// - Throws: `FileError.inaccessible` when reading fails or the file has become shorter.
+    package func read(_ range: Range<Int>) throws(FileError) -> [UInt8] {
+        var failure: FileError?
         let bytes = [UInt8](unsafeUninitializedCapacity: range.count) { buffer, count in
             while count < range.count {
                 let got = pread(
@@ -90,8 +90,8 @@ struct InputFile: ~Copyable {
 
     /// The whole of a small file.
     ///
-    /// - Throws: also `TensorError.malformed` when it is larger than `limit` bytes.
-    static func contents(of path: String, limit: Int) throws(TensorError) -> [UInt8] {
+    /// - Throws: also `FileError.malformed` when it is larger than `limit` bytes.
+    package static func contents(of path: String, limit: Int) throws(FileError) -> [UInt8] {
         let file = try InputFile(path)
         if file.byteCount > limit {
             throw .malformed(
@@ -102,9 +102,9 @@ struct InputFile: ~Copyable {
     }
 }
 
-extension TensorError {
+extension FileError {
     /// The error of an `errno` met while reading.
-    static func reading(_ path: String, _ code: Int32) -> TensorError {
+    package static func reading(_ path: String, _ code: Int32) -> FileError {
         switch code {
         case ENOENT, ENOTDIR: .missing(path: path)
         case EACCES, EPERM: .inaccessible(path: path, reason: message(code), kind: .permission)
@@ -117,7 +117,7 @@ extension TensorError {
     }
 
     /// The error of an `errno` met while creating or writing.
-    static func writing(_ path: String, _ code: Int32) -> TensorError {
+    static func writing(_ path: String, _ code: Int32) -> FileError {
         switch code {
         case EACCES, EPERM: .inaccessible(path: path, reason: message(code), kind: .permission)
         case ENOSPC, EIO, EDQUOT, EFBIG, ESTALE, EPIPE:

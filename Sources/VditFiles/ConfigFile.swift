@@ -2,7 +2,7 @@ import Foundation
 
 /// A JSON object of settings (`config.json`, `scheduler_config.json`, `model_index.json`), read with checks.
 ///
-/// Every getter throws `TensorError.malformed` naming the file, the key, what was found and what was
+/// Every getter throws `FileError.malformed` naming the file, the key, what was found and what was
 /// expected. JSON null counts as absent. `NaN` and the infinities, which Python writes bare, may stand at keys nobody
 /// asks for.
 public struct ConfigFile: Sendable {
@@ -40,8 +40,8 @@ public struct ConfigFile: Sendable {
         }
     }
 
-    /// - Throws: `TensorError.missing`, `.inaccessible`, or `.malformed` when the file is not a JSON object.
-    public init(path: String) throws(TensorError) {
+    /// - Throws: `FileError.missing`, `.inaccessible`, or `.malformed` when the file is not a JSON object.
+    public init(path: String) throws(FileError) {
         self.path = path
         let bytes = try InputFile.contents(of: path, limit: 4 << 20)
         // Foundation keeps one of two equal keys silently, accepts trailing commas and says nothing of places.
@@ -79,21 +79,21 @@ public struct ConfigFile: Sendable {
         return value
     }
 
-    private func required<T>(_ key: String, _ value: T?, _ expected: String) throws(TensorError) -> T {
+    private func required<T>(_ key: String, _ value: T?, _ expected: String) throws(FileError) -> T {
         guard let value else {
             throw .malformed(path: path, field: key, found: "nothing", expected: expected)
         }
         return value
     }
 
-    private func wrong(_ key: String, _ value: Value, _ expected: String) -> TensorError {
+    private func wrong(_ key: String, _ value: Value, _ expected: String) -> FileError {
         .malformed(path: path, field: key, found: value.found, expected: expected)
     }
 
     /// The keys that are present and not null.
     public var keys: Set<String> { Set(values.keys.filter { present($0) != nil }) }
 
-    public func integerIfPresent(_ key: String, _ range: ClosedRange<Int>) throws(TensorError) -> Int? {
+    public func integerIfPresent(_ key: String, _ range: ClosedRange<Int>) throws(FileError) -> Int? {
         guard let value = present(key) else { return nil }
         let expected = "a whole number from \(range.lowerBound) to \(range.upperBound)"
         guard case .number(let number) = value, let whole = Int(exactly: number), range.contains(whole)
@@ -101,11 +101,11 @@ public struct ConfigFile: Sendable {
         return whole
     }
 
-    public func integer(_ key: String, _ range: ClosedRange<Int>) throws(TensorError) -> Int {
+    public func integer(_ key: String, _ range: ClosedRange<Int>) throws(FileError) -> Int {
         try required(key, integerIfPresent(key, range), "a whole number from \(range.lowerBound) to \(range.upperBound)")
     }
 
-    public func numberIfPresent(_ key: String, _ range: ClosedRange<Double>) throws(TensorError) -> Double? {
+    public func numberIfPresent(_ key: String, _ range: ClosedRange<Double>) throws(FileError) -> Double? {
         guard let value = present(key) else { return nil }
         guard case .number(let number) = value, range.contains(number) else {
             throw wrong(key, value, "a number from \(range.lowerBound) to \(range.upperBound)")
@@ -113,30 +113,30 @@ public struct ConfigFile: Sendable {
         return number
     }
 
-    public func number(_ key: String, _ range: ClosedRange<Double>) throws(TensorError) -> Double {
+    public func number(_ key: String, _ range: ClosedRange<Double>) throws(FileError) -> Double {
         try required(key, numberIfPresent(key, range), "a number from \(range.lowerBound) to \(range.upperBound)")
     }
 
-    public func boolIfPresent(_ key: String) throws(TensorError) -> Bool? {
+    public func boolIfPresent(_ key: String) throws(FileError) -> Bool? {
         guard let value = present(key) else { return nil }
         guard case .bool(let flag) = value else { throw wrong(key, value, "true or false") }
         return flag
     }
 
-    public func stringIfPresent(_ key: String) throws(TensorError) -> String? {
+    public func stringIfPresent(_ key: String) throws(FileError) -> String? {
         guard let value = present(key) else { return nil }
         guard case .string(let text) = value else { throw wrong(key, value, "a text") }
         return text
     }
 
-    public func string(_ key: String, oneOf allowed: [String]) throws(TensorError) -> String {
+    public func string(_ key: String, oneOf allowed: [String]) throws(FileError) -> String {
         let expected = allowed.map { "\"\($0)\"" }.joined(separator: " or ")
         let text = try required(key, stringIfPresent(key), expected)
         guard allowed.contains(text) else { throw wrong(key, .string(text), expected) }
         return text
     }
 
-    public func numbersIfPresent(_ key: String) throws(TensorError) -> [Double]? {
+    public func numbersIfPresent(_ key: String) throws(FileError) -> [Double]? {
         guard let value = present(key) else { return nil }
         guard case .list(let list) = value else { throw wrong(key, value, "a list of numbers") }
         var numbers: [Double] = []
@@ -149,7 +149,7 @@ public struct ConfigFile: Sendable {
 
     public func integers(
         _ key: String, count: Int, _ range: ClosedRange<Int>
-    ) throws(TensorError) -> [Int] {
+    ) throws(FileError) -> [Int] {
         let expected = "\(count) whole numbers from \(range.lowerBound) to \(range.upperBound)"
         let numbers = try required(key, numbersIfPresent(key), expected)
         let whole = numbers.compactMap { Int(exactly: $0) }.filter(range.contains)
@@ -159,7 +159,7 @@ public struct ConfigFile: Sendable {
         return whole
     }
 
-    public func boolsIfPresent(_ key: String) throws(TensorError) -> [Bool]? {
+    public func boolsIfPresent(_ key: String) throws(FileError) -> [Bool]? {
         guard let value = present(key) else { return nil }
         guard case .list(let list) = value else { throw wrong(key, value, "a list of true and false") }
         var flags: [Bool] = []
@@ -171,7 +171,7 @@ public struct ConfigFile: Sendable {
     }
 
     /// The strings of a list such as `["diffusers", "WanTransformer3DModel"]`; nulls are skipped.
-    public func stringsIfPresent(_ key: String) throws(TensorError) -> [String]? {
+    public func stringsIfPresent(_ key: String) throws(FileError) -> [String]? {
         guard let value = present(key) else { return nil }
         guard case .list(let list) = value else { throw wrong(key, value, "a list of texts") }
         var texts: [String] = []

@@ -1,9 +1,9 @@
 /// A file that is not safetensors, recognised by its first bytes.
-struct ForeignFormat {
-    let found: String
-    let advice: String
+package struct ForeignFormat {
+    package let found: String
+    package let advice: String
 
-    static func recognise(_ start: [UInt8]) -> ForeignFormat? {
+    package static func recognise(_ start: [UInt8]) -> ForeignFormat? {
         func begins(_ text: String) -> Bool { start.starts(with: text.utf8) }
         let torch = "load it in Python and write it with safetensors.torch.save_file"
         if begins("version https://git-lfs") {

@@ -8,7 +8,7 @@ public struct JSONScanner {
     private let path: String
     private let part: String
     /// What is being read, for errors; "" for the whole.
-    var context = ""
+    package var context = ""
     private var position = 0
     /// Just inside an opening bracket, where no comma may come.
     private var first = false
@@ -22,10 +22,10 @@ public struct JSONScanner {
     /// - Parameters:
     ///   - path: the file to name in errors.
     ///   - part: the part of it that `bytes` is, for errors.
-    /// - Throws: `TensorError.malformed` when `bytes` is not UTF-8.
+    /// - Throws: `FileError.malformed` when `bytes` is not UTF-8.
     public init(
         _ bytes: [UInt8], path: String, part: String, nonFinite: NonFinite = .refuse
-    ) throws(TensorError) {
+    ) throws(FileError) {
         self.nonFinite = nonFinite
         self.bytes = bytes
         self.path = path
@@ -41,13 +41,13 @@ public struct JSONScanner {
     // MARK: Containers
 
     /// Enters an object; `nextKey` follows.
-    public mutating func beginObject() throws(TensorError) {
+    public mutating func beginObject() throws(FileError) {
         try expect(UInt8(ascii: "{"), "an object")
         first = true
     }
 
     /// The next key, its value to be read next; nil when the object has ended.
-    public mutating func nextKey() throws(TensorError) -> String? {
+    public mutating func nextKey() throws(FileError) -> String? {
         if try ends(UInt8(ascii: "}")) { return nil }
         let key = try string("a key in double quotes")
         try expect(UInt8(ascii: ":"), "a colon")
@@ -55,28 +55,28 @@ public struct JSONScanner {
     }
 
     /// Enters an array; `nextElement` follows.
-    public mutating func beginArray() throws(TensorError) {
+    public mutating func beginArray() throws(FileError) {
         try expect(UInt8(ascii: "["), "an array")
         first = true
     }
 
     /// Whether the array has another element, to be read next.
-    public mutating func nextElement() throws(TensorError) -> Bool {
+    public mutating func nextElement() throws(FileError) -> Bool {
         try !ends(UInt8(ascii: "]"))
     }
 
     /// Requires that nothing but white space follows.
-    public mutating func end() throws(TensorError) {
+    public mutating func end() throws(FileError) {
         skipSpace()
         if position < bytes.count { throw unexpected("the end of the JSON text") }
     }
 
     // MARK: Values
 
-    public mutating func string() throws(TensorError) -> String { try string("a string") }
+    public mutating func string() throws(FileError) -> String { try string("a string") }
 
     /// An integer from 0 to 2⁶³ − 1, written in digits.
-    public mutating func count() throws(TensorError) -> Int {
+    public mutating func count() throws(FileError) -> Int {
         skipSpace()
         let start = position
         var value = 0
@@ -101,7 +101,7 @@ public struct JSONScanner {
     }
 
     /// Consumes a null, if one comes next.
-    public mutating func null() throws(TensorError) -> Bool {
+    public mutating func null() throws(FileError) -> Bool {
         skipSpace()
         guard peek == UInt8(ascii: "n") else { return false }
         try literal("null")
@@ -110,8 +110,8 @@ public struct JSONScanner {
 
     /// Checks and passes over one value of any kind.
     ///
-    /// - Throws: `TensorError.malformed` also when it is nested more than 128 deep.
-    public mutating func skipValue() throws(TensorError) {
+    /// - Throws: `FileError.malformed` also when it is nested more than 128 deep.
+    public mutating func skipValue() throws(FileError) {
         var closers: [UInt8] = []
         repeat {
             if let closer = closers.last {
@@ -153,7 +153,7 @@ public struct JSONScanner {
     // MARK: Pieces
 
     /// An error about the text here.
-    func unexpected(_ expected: String) -> TensorError {
+    func unexpected(_ expected: String) -> FileError {
         let found =
             peek.map { $0 > 0x20 && $0 < 0x7f ? "'\(Character(UnicodeScalar($0)))'" : "byte \($0)" } ?? "its end"
         let place = context.isEmpty ? part : "\(part), \(context.shortened)"
@@ -171,14 +171,14 @@ public struct JSONScanner {
         }
     }
 
-    private mutating func expect(_ byte: UInt8, _ name: String) throws(TensorError) {
+    private mutating func expect(_ byte: UInt8, _ name: String) throws(FileError) {
         skipSpace()
         if peek != byte { throw unexpected(name) }
         position += 1
     }
 
     /// Consumes the bracket that ends a container, or the comma before another element.
-    private mutating func ends(_ closer: UInt8) throws(TensorError) -> Bool {
+    private mutating func ends(_ closer: UInt8) throws(FileError) -> Bool {
         skipSpace()
         defer { first = false }
         if peek == closer {
@@ -195,7 +195,7 @@ public struct JSONScanner {
         return false
     }
 
-    private mutating func literal(_ text: StaticString) throws(TensorError) {
+    private mutating func literal(_ text: StaticString) throws(FileError) {
         for index in 0..<text.utf8CodeUnitCount {
             if peek != text.utf8Start[index] { throw unexpected("\(text)") }
             position += 1
@@ -211,7 +211,7 @@ public struct JSONScanner {
         return false
     }
 
-    private mutating func skipNumber() throws(TensorError) {
+    private mutating func skipNumber() throws(FileError) {
         if peek == UInt8(ascii: "-") { position += 1 }
         let start = position
         try skipDigits("a JSON value")
@@ -230,13 +230,13 @@ public struct JSONScanner {
         }
     }
 
-    private mutating func skipDigits(_ expected: String) throws(TensorError) {
+    private mutating func skipDigits(_ expected: String) throws(FileError) {
         let start = position
         while let byte = peek, isDigit(byte) { position += 1 }
         if position == start { throw unexpected(expected) }
     }
 
-    private mutating func string(_ expected: String) throws(TensorError) -> String {
+    private mutating func string(_ expected: String) throws(FileError) -> String {
         try expect(UInt8(ascii: "\""), expected)
         var start = position
         var unescaped: [UInt8] = []
@@ -260,7 +260,7 @@ public struct JSONScanner {
         throw unexpected("a closing quote")
     }
 
-    private mutating func escape() throws(TensorError) -> UnicodeScalar {
+    private mutating func escape() throws(FileError) -> UnicodeScalar {
         guard let byte = peek else { throw unexpected("an escape") }
         position += 1
         switch byte {
@@ -287,12 +287,12 @@ public struct JSONScanner {
         }
     }
 
-    private mutating func expectHere(_ byte: UInt8, _ name: String) throws(TensorError) {
+    private mutating func expectHere(_ byte: UInt8, _ name: String) throws(FileError) {
         if peek != byte { throw unexpected(name) }
         position += 1
     }
 
-    private mutating func fourHexDigits() throws(TensorError) -> UInt32 {
+    private mutating func fourHexDigits() throws(FileError) -> UInt32 {
         var value: UInt32 = 0
         for _ in 0..<4 {
             guard let byte = peek, let digit = Character(UnicodeScalar(byte)).hexDigitValue, byte < 0x80

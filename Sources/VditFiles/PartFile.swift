@@ -16,15 +16,15 @@ public enum PartFile {
 
     /// Where this process writes what will become `path`.
     public static func path(for path: String) -> String {
-        let (directory, name) = AtomicFile.split(path)
+        let (directory, name) = FilePath.split(path)
         return "\(directory)/.\(name).\(host).\(getpid()).\(processStart(getpid()) ?? "0").part"
     }
 
     /// Removes what was left unfinished under the name `path`, files and folders of files.
     public static func removeLeftovers(of path: String, makers: Makers = .dead) {
-        let (directory, name) = AtomicFile.split(path)
+        let (directory, name) = FilePath.split(path)
         let prefix = ".\(name)."
-        for entry in directoryEntries(directory) ?? [] where entry.hasPrefix(prefix) && entry.hasSuffix(".part") {
+        for entry in FilePath.names(in: directory) ?? [] where entry.hasPrefix(prefix) && entry.hasSuffix(".part") {
             let maker = entry.dropFirst(prefix.count).dropLast(".part".count).split(
                 separator: ".", omittingEmptySubsequences: false)
             guard maker.count == 3, maker[0].count == host.count, let process = pid_t(maker[1]), process > 0,
@@ -39,7 +39,7 @@ public enum PartFile {
     /// Removes a file, or a folder with the files in it.
     public static func remove(_ path: String) {
         if unlink(path) == 0 || errno == ENOENT { return }
-        for name in directoryEntries(path) ?? [] { unlink("\(path)/\(name)") }
+        for name in FilePath.names(in: path) ?? [] { unlink("\(path)/\(name)") }
         rmdir(path)
     }
 
@@ -62,18 +62,4 @@ public enum PartFile {
         if kill(process, 0) != 0 && errno == ESRCH { return false }
         return processStart(process).map { $0 == start } ?? true
     }
-}
-
-/// The names in a directory, hidden ones included, in no order; nil with `errno` set where it cannot be opened.
-package func directoryEntries(_ path: String) -> [String]? {
-    guard let stream = opendir(path) else { return nil }
-    defer { closedir(stream) }
-    var names: [String] = []
-    while let entry = readdir(stream) {
-        let name = withUnsafePointer(to: &entry.pointee.d_name) {
-            $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-        }
-        if name != ".", name != ".." { names.append(name) }
-    }
-    return names
 }

@@ -16,9 +16,9 @@ public final class AtomicFile {
     private let existing: ExistingFile
     private var descriptor: Int32
 
-    /// - Throws: `TensorError.inaccessible`: the directory is missing or not writable, the target is not a
+    /// - Throws: `FileError.inaccessible`: the directory is missing or not writable, the target is not a
     ///   regular file, or it exists and `existing` is `.refuse`.
-    public init(_ path: String, existing: ExistingFile) throws(TensorError) {
+    public init(_ path: String, existing: ExistingFile) throws(FileError) {
         try Self.check(path, existing: existing)
         self.path = path
         self.existing = existing
@@ -36,8 +36,8 @@ public final class AtomicFile {
 
     /// Appends bytes.
     ///
-    /// - Throws: `TensorError.inaccessible` (full disk, quota, size limit); nothing remains then.
-    public func write(_ bytes: UnsafeRawBufferPointer) throws(TensorError) {
+    /// - Throws: `FileError.inaccessible` (full disk, quota, size limit); nothing remains then.
+    public func write(_ bytes: UnsafeRawBufferPointer) throws(FileError) {
         precondition(descriptor >= 0, "write after commit")
         var done = 0
         while done < bytes.count {
@@ -51,16 +51,16 @@ public final class AtomicFile {
         }
     }
 
-    public func write(_ bytes: [UInt8]) throws(TensorError) {
-        var failure: TensorError?
+    public func write(_ bytes: [UInt8]) throws(FileError) {
+        var failure: FileError?
         bytes.withUnsafeBytes { bytes in
-            do throws(TensorError) { try write(bytes) } catch { failure = error }
+            do throws(FileError) { try write(bytes) } catch { failure = error }
         }
         if let failure { throw failure }
     }
 
     /// Gives the file its name. To be called once, last.
-    public func commit() throws(TensorError) {
+    public func commit() throws(FileError) {
         precondition(descriptor >= 0, "commit twice")
         var code: Int32 = 0
         if fsync(descriptor) != 0 { code = errno }
@@ -76,7 +76,7 @@ public final class AtomicFile {
     /// Writes all bytes of a small file at once.
     public static func write(
         _ bytes: [UInt8], to path: String, existing: ExistingFile
-    ) throws(TensorError) {
+    ) throws(FileError) {
         let file = try AtomicFile(path, existing: existing)
         try file.write(bytes)
         try file.commit()
@@ -95,13 +95,13 @@ extension AtomicFile {
 
     /// Checks, before any work is spent, that `path` can be created.
     ///
-    /// - Throws: `TensorError.inaccessible`: the directory is missing or not writable, the target is not a
+    /// - Throws: `FileError.inaccessible`: the directory is missing or not writable, the target is not a
     ///   regular file, or it exists and `existing` is `.refuse`.
-    public static func check(_ path: String, existing: ExistingFile) throws(TensorError) {
-        func refuse(_ reason: String) -> TensorError {
+    public static func check(_ path: String, existing: ExistingFile) throws(FileError) {
+        func refuse(_ reason: String) -> FileError {
             .inaccessible(path: path, reason: reason, kind: .cannotCreate)
         }
-        let (directory, name) = split(path)
+        let (directory, name) = FilePath.split(path)
         if path.utf8.contains(0) { throw refuse("the path contains a NUL character") }
         if ["", ".", ".."].contains(name) { throw refuse("names a directory, expected a file name") }
         var status = stat()
@@ -129,7 +129,7 @@ extension AtomicFile {
     /// Syncs a finished temporary file and gives it its name; on failure it is removed.
     public static func commit(
         temporary: String, to path: String, existing: ExistingFile
-    ) throws(TensorError) {
+    ) throws(FileError) {
         let descriptor = open(temporary, O_RDONLY | O_CLOEXEC)
         var code: Int32 = descriptor < 0 ? errno : 0
         if descriptor >= 0 {
@@ -153,8 +153,8 @@ extension AtomicFile {
 
     private static func rename(
         _ temporary: String, to path: String, existing: ExistingFile
-    ) throws(TensorError) {
-        do throws(TensorError) {
+    ) throws(FileError) {
+        do throws(FileError) {
             // Again, for what may have appeared since the first check.
             try check(path, existing: existing)
             // A link, unlike a rename, refuses an existing target even in the last moment.
@@ -170,15 +170,9 @@ extension AtomicFile {
             unlink(temporary)
             throw error
         }
-        let directory = open(split(path).directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        let directory = open(FilePath.split(path).directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         if directory < 0 { return }  // writable but not readable: nothing to sync through
         defer { close(directory) }
         if fsync(directory) != 0 && errno != EINVAL { throw .writing(path, errno) }
-    }
-
-    static func split(_ path: String) -> (directory: String, name: String) {
-        guard let slash = path.lastIndex(of: "/") else { return (".", path) }
-        let directory = slash == path.startIndex ? "/" : String(path[..<slash])
-        return (directory, String(path[path.index(after: slash)...]))
     }
 }
