@@ -1,5 +1,3 @@
-import Foundation
-
 /// A JSON object of settings (`config.json`, `scheduler_config.json`, `model_index.json`), read with checks.
 ///
 /// Every getter throws `FileError.malformed` naming the file, the key, what was found and what was
@@ -10,22 +8,9 @@ public struct ConfigFile: Sendable {
     private let values: [String: Value]
 
     private enum Value: Sendable {
-        case string(String), number(Double), bool(Bool), list([Value]), object, null
-        /// A value with a number in it that is none.
-        case nonFinite(String)
-
-        init(_ any: Any) {
-            switch any {
-            case let text as String: self = .string(text)
-            case let number as NSNumber:
-                // NSNumber keeps JSON booleans as the type code of a char.
-                self = String(cString: number.objCType) == "c"
-                    ? .bool(number.boolValue) : .number(number.doubleValue)
-            case let list as [Any]: self = .list(list.map(Value.init))
-            case is [String: Any]: self = .object
-            default: self = .null
-            }
-        }
+        case string(String), number(Double), bool(Bool), list([Value]), null
+        /// What no getter gives, as a person would call it: an object, a list in a list, a number that is none.
+        case other(String)
 
         var found: String {
             switch self {
@@ -33,9 +18,8 @@ public struct ConfigFile: Sendable {
             case .number(let number): "\(number)"
             case .bool(let flag): "\(flag)"
             case .list(let list): "a list of \(list.count)"
-            case .object: "an object"
             case .null: "null"
-            case .nonFinite(let text): text
+            case .other(let text): text
             }
         }
     }
@@ -44,33 +28,42 @@ public struct ConfigFile: Sendable {
     public init(path: String) throws(FileError) {
         self.path = path
         let bytes = try InputFile.contents(of: path, limit: 4 << 20)
-        // Foundation keeps one of two equal keys silently, accepts trailing commas and says nothing of places.
         var scanner = try JSONScanner(bytes, path: path, part: "content", nonFinite: .passOver)
-        var keys: Set<String> = []
-        var nonFinite: [String: Value] = [:]
+        var values: [String: Value] = [:]
         try scanner.beginObject()
         while let key = try scanner.nextKey() {
-            if !keys.insert(key).inserted {
+            if values[key] != nil {
                 throw .malformed(path: path, field: key.shortened, found: "two entries", expected: "one")
             }
             let before = scanner.nonFiniteNumbers.count
-            try scanner.skipValue()
-            if let place = scanner.nonFiniteNumbers.dropFirst(before).first {
-                nonFinite[key] = .nonFinite(String(decoding: bytes[place], as: UTF8.self))
-            }
+            let value = try Self.value(&scanner)
+            values[key] = scanner.nonFiniteNumbers.dropFirst(before).first.map(Value.other) ?? value
         }
         try scanner.end()
-        // Foundation knows no such numbers.
-        var text: [UInt8] = []
-        var end = 0
-        for place in scanner.nonFiniteNumbers {
-            text += bytes[end..<place.lowerBound] + Array("null".utf8)
-            end = place.upperBound
+        self.values = values
+    }
+
+    private static func value(
+        _ scanner: inout JSONScanner, isElement: Bool = false
+    ) throws(FileError) -> Value {
+        switch try scanner.value() {
+        case .string(let text): return .string(text)
+        case .number(let number): return .number(number)
+        case .bool(let flag): return .bool(flag)
+        case .null: return .null
+        case .nonFinite(let text): return .other(text)
+        case .object:
+            try scanner.skipValue()
+            return .other("an object")
+        case .array where isElement:
+            try scanner.skipValue()
+            return .other("a list")
+        case .array:
+            var list: [Value] = []
+            try scanner.beginArray()
+            while try scanner.nextElement() { list.append(try value(&scanner, isElement: true)) }
+            return .list(list)
         }
-        text += bytes[end...]
-        guard let any = try? JSONSerialization.jsonObject(with: Data(text)), let object = any as? [String: Any]
-        else { throw .malformed(path: path, field: "content", found: "no JSON object", expected: "one") }
-        values = object.mapValues(Value.init).merging(nonFinite) { $1 }
     }
 
     private func present(_ key: String) -> Value? {

@@ -13,8 +13,8 @@ public struct JSONScanner {
     /// Just inside an opening bracket, where no comma may come.
     private var first = false
     private let nonFinite: NonFinite
-    /// Where `NaN`, `Infinity` and `-Infinity` stand in what `skipValue` passed over.
-    private(set) var nonFiniteNumbers: [Range<Int>] = []
+    /// Numbers met so far that are none: `NaN`, `Infinity`, `-Infinity`, and digits beyond what a Double holds.
+    private(set) var nonFiniteNumbers: [String] = []
 
     /// What to do about `NaN`, `Infinity` and `-Infinity`, which are no JSON but which Python writes.
     public enum NonFinite: Sendable { case refuse, passOver }
@@ -108,6 +108,40 @@ public struct JSONScanner {
         return true
     }
 
+    /// A value, or which container begins here.
+    enum Value: Sendable {
+        case string(String), number(Double), bool(Bool), null
+        case nonFinite(String)
+        /// Not entered yet.
+        case object, array
+    }
+
+    /// Reads a value that is no container.
+    mutating func value() throws(FileError) -> Value {
+        skipSpace()
+        switch peek {
+        case UInt8(ascii: "{"): return .object
+        case UInt8(ascii: "["): return .array
+        case UInt8(ascii: "\""): return .string(try string())
+        case UInt8(ascii: "t"):
+            try literal("true")
+            return .bool(true)
+        case UInt8(ascii: "f"):
+            try literal("false")
+            return .bool(false)
+        case UInt8(ascii: "n"):
+            try literal("null")
+            return .null
+        default:
+            let start = position
+            if nonFinite == .refuse || !skipNonFinite() { try skipNumber() }
+            let text = String(decoding: bytes[start..<position], as: UTF8.self)
+            if let number = Double(text), number.isFinite { return .number(number) }
+            nonFiniteNumbers.append(text)
+            return .nonFinite(text)
+        }
+    }
+
     /// Checks and passes over one value of any kind.
     ///
     /// - Throws: `FileError.malformed` also when it is nested more than 128 deep.
@@ -124,25 +158,10 @@ public struct JSONScanner {
                     try expect(UInt8(ascii: ":"), "a colon")
                 }
             }
-            skipSpace()
-            switch peek {
-            case UInt8(ascii: "{"): closers.append(UInt8(ascii: "}"))
-            case UInt8(ascii: "["): closers.append(UInt8(ascii: "]"))
-            case UInt8(ascii: "\""):
-                _ = try string()
-                continue
-            case UInt8(ascii: "t"):
-                try literal("true")
-                continue
-            case UInt8(ascii: "f"):
-                try literal("false")
-                continue
-            case UInt8(ascii: "n"):
-                try literal("null")
-                continue
-            default:
-                if nonFinite == .refuse || !skipNonFinite() { try skipNumber() }
-                continue
+            switch try value() {
+            case .object: closers.append(UInt8(ascii: "}"))
+            case .array: closers.append(UInt8(ascii: "]"))
+            default: continue
             }
             if closers.count > 128 { throw unexpected("nesting of at most 128") }
             position += 1
@@ -204,7 +223,6 @@ public struct JSONScanner {
 
     private mutating func skipNonFinite() -> Bool {
         for name in ["NaN", "Infinity", "-Infinity"] where bytes[position...].starts(with: name.utf8) {
-            nonFiniteNumbers.append(position..<position + name.utf8.count)
             position += name.utf8.count
             return true
         }
