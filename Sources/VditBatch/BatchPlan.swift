@@ -49,6 +49,7 @@ final class Planner {
     let file: PipelineFile
     private let command: [String]
     private var models: [String: Result<ModelDirectory, any Error>] = [:]
+    /// Of files, by path.
     private var fingerprints: [String: String] = [:]
     /// All jobs, by id.
     var jobs: [String: BatchJob] = [:]
@@ -107,7 +108,8 @@ final class Planner {
                 uniqueKeysWithValues: job.settings.keys.map { ($0, Origin.file) })
             render.memoryLimit = [render.memoryLimit, file.limits.memory].compactMap { $0 }.min()
             render.destination.options.existing = .replace
-            let settings = try RenderSettings(render.request, model: model)
+            let settings = try RenderSettings(
+                render.request, model: model.specification, sampler: model.scheduler)
 
             let names = OutputTemplate(job, settings: settings, position: position)
             self.names[job.id] = names
@@ -119,7 +121,7 @@ final class Planner {
             render.command = command + [file.path, "--only", job.id]
             // Another job may make it.
             if let latents = render.latents, !FilePath.exists(latents), !job.needs.isEmpty { render.latents = nil }
-            let estimate = try Renderer(Self.checkable(render), model: model).estimate
+            let estimate = try Renderer.check(render, model: model).estimate
             render.latents = job.settings["latents"]?.text
             render.fingerprint = try fingerprint(render, settings, model)
             return PlannedJob(
@@ -176,17 +178,6 @@ final class Planner {
         return job.output.map { message.hasPrefix(FilePath.folder(of: $0.text)) ? $0.mark : job.mark } ?? job.mark
     }
 
-    /// The same job as if the folders it will make were there, which checks may not create, and with memory enough:
-    /// how much there is shows when its turn comes.
-    private static func checkable(_ render: RenderJob) -> RenderJob {
-        var render = render
-        render.memoryLimit = .max
-        render.destination.path = moved(render.destination.path)
-        render.destination.contactSheet = render.destination.contactSheet.map(moved)
-        render.saveLatents = render.saveLatents.map(moved)
-        return render
-    }
-
     /// The file's name in the nearest folder that exists.
     static func moved(_ path: String) -> String {
         FilePath.existingFolder(FilePath.folder(of: path)) + "/" + FilePath.name(of: path)
@@ -199,9 +190,7 @@ final class Planner {
     ) throws -> String {
         var lines = settings.table.filter { !SettingTable.withoutEffect.contains($0.name) }
             .map { "\($0.name)=\($0.value)" }
-        let modelDigest = try fingerprints[render.model] ?? model.fingerprint()
-        fingerprints[render.model] = modelDigest
-        lines.append("model=\(modelDigest)")
+        lines.append("model=\(try model.fingerprint())")
         lines.append(
             "vae=" + model.files.map { "\($0.name) \($0.bytes) \($0.headerSha256)" }.joined(separator: ","))
         for (name, path) in [

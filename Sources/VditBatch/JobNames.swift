@@ -1,5 +1,7 @@
 import Glibc
+import VditFiles
 import VditPipeline
+import VditTensor
 
 /// Jobs as a person names them.
 public enum JobNames {

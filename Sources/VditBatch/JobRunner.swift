@@ -89,15 +89,7 @@ public final class LocalRunner: JobRunner {
         return model
     }
 
-    private static func isUnchanged(_ model: ModelDirectory) -> Bool {
-        do throws(FileError) {
-            for transformer in model.transformers { try transformer.weights.verifyUnchanged() }
-            try model.vaeWeights.verifyUnchanged()
-            return true
-        } catch {
-            return false
-        }
-    }
+    private static func isUnchanged(_ model: ModelDirectory) -> Bool { (try? model.verifyUnchanged()) != nil }
 
     private func reuse(_ model: ModelDirectory, _ settings: RenderSettings) throws -> LoadedModel {
         if let loaded, loaded.serves(threads: settings.threads, precision: settings.precision) { return loaded }

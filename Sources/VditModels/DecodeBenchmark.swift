@@ -2,18 +2,13 @@ import VditTensor
 
 /// Times a VAE's decode of random latents with random weights.
 public struct DecodeBenchmark: Sendable {
-    public var config: WanVAEConfig
-    /// Latent extents.
-    public var frames: Int
-    public var height: Int
-    public var width: Int
+    public var specification: any DecoderSpecification
+    public var latents: LatentShape
     public var seed: UInt64
 
-    public init(config: WanVAEConfig, frames: Int, height: Int, width: Int, seed: UInt64 = 0) {
-        self.config = config
-        self.frames = frames
-        self.height = height
-        self.width = width
+    public init(_ specification: any DecoderSpecification, latents: LatentShape, seed: UInt64 = 0) {
+        self.specification = specification
+        self.latents = latents
         self.seed = seed
     }
 
@@ -27,19 +22,19 @@ public struct DecodeBenchmark: Sendable {
     }
 
     public func run(repeats: Int, _ compute: ComputeContext) throws -> Result {
-        let vae = try WanVAE(
-            config: config, weights: RandomWeights(config.tensors, seed: seed), compute: compute)
+        let vae = try specification.load(RandomWeights(specification.tensors, seed: seed), compute)
         var random = TorchRandom(seed: seed)
-        let latents = random.normal([config.zDim, frames, height, width], .f32)
+        let noise = random.normal(latents.extents, .f32)
+        let size = specification.videoSize(of: latents)
         var videoFrames = 0
         let timing = try Timing(repeats: repeats) {
             videoFrames = 0
-            try vae.decode(latents) { videoFrames += $0.shape[1] }
+            try vae.decode(noise) { videoFrames += $0.shape[1] }
         }
         return Result(
             videoFrames: videoFrames, threads: compute.pool.threads, timing: timing,
             weightBytes: vae.weightBytes,
             estimatedPeakBytes: vae.estimatedPeakBytes(
-                height: height * vae.spatialCompression, width: width * vae.spatialCompression))
+                height: size.height, width: size.width))
     }
 }

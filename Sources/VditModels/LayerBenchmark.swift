@@ -1,24 +1,18 @@
 import VditAttention
 import VditTensor
 
-/// Times one transformer layer of a Wan configuration with random weights, inside a real forward pass.
+/// Times one transformer layer with random weights, inside a real forward pass.
 public struct LayerBenchmark: Sendable {
-    public var config: WanTransformerConfig
-    /// Latent extents, before patching.
-    public var frames: Int
-    public var height: Int
-    public var width: Int
+    public var specification: any TransformerSpecification
+    public var latents: LatentShape
     public var textTokens: Int
     public var seed: UInt64
 
     public init(
-        config: WanTransformerConfig, frames: Int, height: Int, width: Int, textTokens: Int = 512,
-        seed: UInt64 = 0
+        _ specification: any TransformerSpecification, latents: LatentShape, textTokens: Int = 512, seed: UInt64 = 0
     ) {
-        self.config = config
-        self.frames = frames
-        self.height = height
-        self.width = width
+        self.specification = specification
+        self.latents = latents
         self.textTokens = textTokens
         self.seed = seed
     }
@@ -45,22 +39,19 @@ public struct LayerBenchmark: Sendable {
     ) throws -> Result {
         // Layer i is timed from the start of its attention to the start of the next one's, so one more layer
         // than is timed is needed; the first pass warms up.
-        var config = config
-        config.layers = 2
-        let model = try WanTransformer(
-            config: config, weights: RandomWeights(config.tensors, seed: seed), compute: compute)
-        let layout = try model.tokenLayout(frames: frames, height: height, width: width)
-        let text = try RandomWeights([("text", [textTokens, config.textDim])], seed: seed).tensor("text")
-        let prepared = try model.prepare(Conditioning(prompt: text))
+        let two = specification.withLayers(2)
+        let model = try two.load(RandomWeights(two.tensors, seed: seed), compute)
+        let layout = try two.tokenLayout(latents, textTokens: textTokens)
+        let prepared = try model.prepare(conditioning())
         var random = TorchRandom(seed: seed)
-        let latents = random.normal([config.inChannels, frames, height, width], .f32)
+        let noise = random.normal(latents.extents, .f32)
         var layerSeconds: [Double] = []
         var attentionSeconds: [Double] = []
         for pass in 0...max(1, repeats) {
             var starts: [ContinuousClock.Instant] = []
             var attention: [Double] = []
             _ = try model.predict(
-                latents, conditioning: prepared,
+                noise, conditioning: prepared,
                 ForwardPass(timesteps: [500]) { call in
                     starts.append(.now)
                     defer { attention.append(starts[starts.count - 1].secondsUntilNow) }
@@ -72,15 +63,25 @@ public struct LayerBenchmark: Sendable {
                 attentionSeconds.append(attention[0])
             }
         }
-        let (s, d, t) = (Double(layout.tokens), Double(config.inner), Double(textTokens))
-        let attentionFlops = 4 * s * s * d
-        let linear = s * (2 * d * d * 6 + 4 * d * Double(config.ffnDim)) + 4 * s * t * d
+        let work = specification.withLayers(1).work(layout, textTokens: textTokens)
         let layer = Timing(seconds: layerSeconds)
+        let flops = work.selfAttention + work.other
         return Result(
             tokens: layout.tokens, threads: compute.pool.threads, layer: layer,
-            attention: Timing(seconds: attentionSeconds), flops: attentionFlops + linear,
-            attentionFlops: attentionFlops,
-            teraflopsPerSecond: (attentionFlops + linear) / layer.medianSeconds / 1e12,
-            weightBytes: model.layerByteCount)
+            attention: Timing(seconds: attentionSeconds), flops: flops, attentionFlops: work.selfAttention,
+            teraflopsPerSecond: flops / layer.medianSeconds / 1e12, weightBytes: model.layerByteCount)
+    }
+
+    /// Random numbers for all that the model takes.
+    private func conditioning() throws -> Conditioning {
+        let needs = specification.conditioning
+        func random(_ name: String, _ shape: [Int]) throws -> Tensor {
+            try RandomWeights([(name, shape)], seed: seed).tensor(name)
+        }
+        return Conditioning(
+            prompt: try random("text", [textTokens, needs.promptWidth]),
+            mask: needs.takesMask ? Array(repeating: true, count: textTokens) : nil,
+            pooled: try needs.pooledWidth.map { try random("pooled", [$0]).converted(to: .f32) },
+            frameRate: needs.takesFrameRate ? 24 : nil)
     }
 }

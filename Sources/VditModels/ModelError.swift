@@ -5,12 +5,17 @@ import VditTensor
 public enum ModelError: Failure, Equatable {
     /// A value that cannot be used: what it is, what was found, what was expected.
     case invalid(String, found: String, expected: String, kind: FailureKind)
+    /// Something this version does not do, and what it does instead.
+    case unsupported(String, found: String, expected: String)
+    /// A configuration file of a class no family has.
+    case unknownClass(path: String, found: String, known: [String])
     /// A layer put out NaN or infinity; −1 is the patch embedding.
     case nonFinite(layer: Int)
 
     public var kind: FailureKind {
         switch self {
         case .invalid(_, _, _, let kind): kind
+        case .unsupported, .unknownClass: .unsupported
         case .nonFinite: .internalError
         }
     }
@@ -19,6 +24,10 @@ public enum ModelError: Failure, Equatable {
         switch self {
         case .invalid(let what, let found, let expected, _):
             "\(what): found \(found), expected \(expected)"
+        case .unsupported(let what, let found, let expected):
+            "\(what): \(found) is not supported; expected \(expected)"
+        case .unknownClass(let path, let found, let known):
+            "\(path): _class_name: \(found) is not supported; expected \(expectedNames(known, insteadOf: found))"
         case .nonFinite(let layer):
             layer < 0
                 ? "the patch embedding put out NaN or infinity" : "layer \(layer) put out NaN or infinity"

@@ -8,6 +8,9 @@ public protocol VideoDecoder: Sendable {
     /// Video frames per latent frame after the first.
     var temporalCompression: Int { get }
 
+    /// Bytes of the packed weights.
+    var weightBytes: Int { get }
+
     /// Decodes `[channels, frames, height, width]` f32 latents as the sampler leaves them (normalised).
     ///
     /// - Parameter onFrames: gets the next frames, `[3, n, height, width]` f32 in -1...1, as soon as they

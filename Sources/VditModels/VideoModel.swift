@@ -5,13 +5,27 @@ import VditTensor
 public struct Conditioning: Sendable {
     /// `[tokens, textDim]`, any floating-point type, already padded or cut to the model's length.
     public var prompt: Tensor
+    /// Which of the prompt's tokens are valid, where the model takes a mask; all if nil.
+    public var mask: [Bool]?
+    /// `[width]` f32 of a second text encoder, where the model takes it.
+    public var pooled: Tensor?
     /// `[imageTokens, imageDim]` of an image-to-video model, else nil.
     public var image: Tensor?
+    /// Frames per second, for models that are told.
+    public var frameRate: Double?
 
-    public init(prompt: Tensor, image: Tensor? = nil) {
+    public init(
+        prompt: Tensor, mask: [Bool]? = nil, pooled: Tensor? = nil, image: Tensor? = nil, frameRate: Double? = nil
+    ) {
         self.prompt = prompt
+        self.mask = mask
+        self.pooled = pooled
         self.image = image
+        self.frameRate = frameRate
     }
+
+    /// Tokens of the prompt that the model sees.
+    public var textTokens: Int { mask?.count { $0 } ?? prompt.shape[0] }
 }
 
 /// Everything of one guidance branch that does not change from step to step (projected text, packed
@@ -53,18 +67,8 @@ public struct ForwardPass {
 
 /// A video diffusion transformer: predicts the model output (velocity, noise, …) for latents.
 public protocol VideoModel: Sendable {
-    /// Channels of the latents it takes and of those it predicts.
-    var inputChannels: Int { get }
-    var outputChannels: Int { get }
-    var layers: Int { get }
-    /// Self-attention heads and the size of each.
-    var heads: Int { get }
-    var headDim: Int { get }
-
-    /// How the tokens of latents `[channels, frames, height, width]` lie in self-attention.
-    ///
-    /// - Throws: `ModelError` when the extents do not divide by the patch size or exceed the positions.
-    func tokenLayout(frames: Int, height: Int, width: Int) throws(ModelError) -> TokenLayout
+    /// Bytes of one block's packed weights.
+    var layerByteCount: Int { get }
 
     /// Projects a prompt once for all steps.
     ///

@@ -28,7 +28,7 @@ public struct DecodeJob: Sendable {
         stop: StopFlag = StopFlag(), onEvent: (RenderEvent) throws -> Void = { _ in }
     ) throws -> RunRecord {
         let (directory, values, metadata) = try open()
-        let size = directory.videoSize(latentShape: values.shape)
+        let size = directory.specification.videoSize(of: LatentShape(values.shape))
         let rate =
             try frameRate ?? metadata["fps"].map { try FrameRate(parsing: $0) }
             ?? FrameRate(directory.frameRate)
@@ -72,7 +72,7 @@ public struct DecodeJob: Sendable {
     ) throws {
         try AtomicFile.check(destination.path, existing: destination.existing)
         let (directory, values, _) = try open()
-        let count = directory.videoSize(latentShape: values.shape).numFrames
+        let count = directory.specification.videoSize(of: LatentShape(values.shape)).numFrames
         let compute = try ComputeContext(threads: threads, precision: precision)
         try onEvent(.loading("vae"))
         var done = 0
@@ -91,7 +91,7 @@ public struct DecodeJob: Sendable {
                 "\(latents): metadata", found: "no model's name", expected: "--model FOLDER", kind: .usage)
         }
         let directory = try DecoderDirectory(path: model)
-        let (values, metadata) = try LatentsFile.read(latents, channels: directory.vae.zDim)
+        let (values, metadata) = try LatentsFile.read(latents, channels: directory.specification.latentChannels)
         return (directory, values, metadata)
     }
 }

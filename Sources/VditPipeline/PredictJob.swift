@@ -9,7 +9,8 @@ public struct PredictJob: Sendable {
     /// A pipeline folder, or that of a transformer.
     public var model: String
     /// `latents` `[1, channels, frames, height, width]`, `timestep` `[1]` or `[1, tokens]`, `prompt_embeds`
-    /// `[1, tokens, width]`, for image-to-video models `image_embeds` `[1, tokens, width]`.
+    /// `[1, tokens, width]`; where the model takes them `prompt_attention_mask` `[1, tokens]`, `pooled_prompt_embeds`
+    /// `[1, width]`, `image_embeds` `[1, tokens, width]`, `frame_rate` `[1]`.
     public var inputs: String
     /// Gets `sample`, f32 `[1, channels, frames, height, width]`.
     public var output: String
@@ -36,24 +37,22 @@ public struct PredictJob: Sendable {
         try AtomicFile.check(output, existing: existing)
         let pipeline = FileManager.default.fileExists(atPath: "\(model)/transformer/config.json")
         let folder = pipeline ? "\(model)/transformer" : model
-        let config = try WanTransformerConfig(ConfigFile(path: "\(folder)/config.json"))
+        let specification = try ModelCatalogue.transformer(ConfigFile(path: "\(folder)/config.json"))
         let weights = try WeightStore(folder)
-        try weights.check(config.tensors)
+        try weights.check(specification.tensors)
 
         let file = try SafetensorsReader(inputs)
         let latents = try input(file, "latents", rank: 4, "channels, frames, height, width")
-        let prompt = try input(file, "prompt_embeds", rank: 2, "tokens, width")
-        let image = file.info("image_embeds") == nil
-            ? nil : try input(file, "image_embeds", rank: 2, "tokens, width")
+        let conditioning = try conditioning(file, specification.conditioning)
         let timesteps = try timesteps(file)
 
         let start = ContinuousClock.now
         let compute = try ComputeContext(threads: threads, precision: precision)
-        let transformer = try WanTransformer(config: config, weights: weights, compute: compute)
+        let transformer = try specification.load(weights, compute)
         let loaded = ContinuousClock.now
-        let conditioning = try transformer.prepare(Conditioning(prompt: prompt, image: image))
+        let prepared = try transformer.prepare(conditioning)
         let sample = try transformer.predict(
-            latents, conditioning: conditioning,
+            latents, conditioning: prepared,
             ForwardPass(timesteps: timesteps) { call in
                 blockSparseAttention(call, .dense(tokens: call.tokens), values: call.q.dtype)
             })
@@ -65,6 +64,34 @@ public struct PredictJob: Sendable {
         return Result(
             shape: [1] + sample.shape, loadSeconds: start.duration(to: loaded) / .seconds(1),
             predictSeconds: loaded.duration(to: done) / .seconds(1))
+    }
+
+    /// What the transformer takes beside latents and time.
+    private func conditioning(_ file: SafetensorsReader, _ needs: ConditioningNeeds) throws -> Conditioning {
+        let prompt = try input(file, "prompt_embeds", rank: 2, "tokens, width")
+        var conditioning = Conditioning(prompt: prompt)
+        if needs.takesMask {
+            let name = "prompt_attention_mask"
+            let stored = try file.tensor(name)
+            guard stored.count == prompt.shape[0], let values = stored.wholeNumbers,
+                values.allSatisfy({ $0 == 0 || $0 == 1 }), values.contains(1)
+            else {
+                throw refuse(
+                    name, "\(stored.dtype.rawValue) \(stored.shape)",
+                    "[1, \(prompt.shape[0])] of 0 and 1, at least one of them 1")
+            }
+            conditioning.mask = values.map { $0 == 1 }
+        }
+        if needs.pooledWidth != nil {
+            conditioning.pooled = try input(file, "pooled_prompt_embeds", rank: 1, "width")
+        }
+        if file.info("image_embeds") != nil {
+            conditioning.image = try input(file, "image_embeds", rank: 2, "tokens, width")
+        }
+        if needs.takesFrameRate {
+            conditioning.frameRate = try file.tensor("frame_rate").floats().first.map(Double.init)
+        }
+        return conditioning
     }
 
     /// A tensor without its batch axis of 1, f32.
@@ -87,25 +114,14 @@ public struct PredictJob: Sendable {
         guard stored.rank <= 1 || isPerToken, stored.count > 0 else {
             throw refuse("timestep", "\(stored.shape)", "[1] or [1, tokens]")
         }
-        let values: [Float]
-        switch stored.dtype {
-        case .i64: values = integers(stored, as: Int64.self)
-        case .i32: values = integers(stored, as: Int32.self)
-        case let type where type.isFloatingPoint: values = stored.floats()
-        default: throw refuse("timestep", stored.dtype.rawValue, "F32 or I64")
+        let isFloatingPoint = stored.dtype.isFloatingPoint
+        guard let values = isFloatingPoint ? stored.floats() : stored.wholeNumbers?.map(Float.init) else {
+            throw refuse("timestep", stored.dtype.rawValue, "F32 or I64")
         }
         guard values.allSatisfy({ (0...10_000).contains($0) }) else {
             throw refuse("timestep", "a value out of range", "0 to 1000")
         }
         return values
-    }
-
-    private func integers<Integer: FixedWidthInteger>(_ tensor: Tensor, as type: Integer.Type) -> [Float] {
-        tensor.withBytes { bytes in
-            stride(from: 0, to: bytes.count, by: MemoryLayout<Integer>.size).map {
-                Float(bytes.loadUnaligned(fromByteOffset: $0, as: type))
-            }
-        }
     }
 
     private func refuse(_ name: String, _ found: String, _ expected: String) -> PipelineError {

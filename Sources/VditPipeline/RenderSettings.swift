@@ -1,3 +1,5 @@
+import VditAttention
+import VditFiles
 import VditMedia
 import VditModels
 import VditTensor
@@ -9,13 +11,6 @@ public enum Origin: String, Sendable, Codable {
     case file
     case model
     case builtIn = "built-in"
-}
-
-/// What becomes of a number of frames the model cannot make.
-public enum FrameRounding: String, Sendable, CaseIterable {
-    /// It is an error that names both neighbours.
-    case error
-    case down, up
 }
 
 /// What somebody asked for. What is nil is decided by the model, or built in.
@@ -82,7 +77,7 @@ public struct RenderSettings: Sendable, Equatable {
     /// Decides every setting and checks its range.
     ///
     /// - Throws: `PipelineError.invalid` (64) naming the setting, what was asked and what is possible.
-    public init(_ request: RenderRequest, model: ModelDirectory) throws {
+    public init(_ request: RenderRequest, model: ModelSpecification, sampler: SchedulerConfiguration) throws {
         var table: [Row] = []
         func decide<Value>(
             _ name: String, _ asked: Value?, _ fallback: Value, from origin: Origin
@@ -98,7 +93,7 @@ public struct RenderSettings: Sendable, Equatable {
         width = decide("width", request.width, defaults.width, from: .model)
         height = decide("height", request.height, defaults.height, from: .model)
         let frames = request.numFrames.map {
-            Self.rounded(frames: $0, request.frameRounding, compression: model.temporalCompression)
+            model.rounded(frames: $0, request.frameRounding)
         }
         numFrames = decide("num_frames", frames, defaults.numFrames, from: .model)
         if let asked = request.numFrames, asked != frames { unroundedFrames = asked }
@@ -122,13 +117,13 @@ public struct RenderSettings: Sendable, Equatable {
         _ = shown
         guidanceStart = interval?.start ?? 0
         guidanceEnd = interval?.end ?? 1
-        let kind = decide("scheduler", request.scheduler, model.scheduler.kind, from: .model)
-        scheduler = model.scheduler.switched(to: kind)
+        let kind = decide("scheduler", request.scheduler, sampler.kind, from: .model)
+        scheduler = sampler.switched(to: kind)
         scheduler.flowShift = decide(
-            "flow_shift", request.flowShift, model.scheduler.flowShift, from: .model)
+            "flow_shift", request.flowShift, sampler.flowShift, from: .model)
         if kind == .unipc {
             scheduler.spacing = decide(
-                "sigma_spacing", request.sigmaSpacing, model.scheduler.spacing, from: .builtIn)
+                "sigma_spacing", request.sigmaSpacing, sampler.spacing, from: .builtIn)
         } else if request.sigmaSpacing != nil {
             throw PipelineError.invalid(
                 "sigma spacing", found: "a value", expected: "none: only unipc has a choice",
@@ -150,10 +145,8 @@ public struct RenderSettings: Sendable, Equatable {
         try check(model)
     }
 
-    private func check(_ model: ModelDirectory) throws {
-        try Self.check("width", width, multipleOf: model.pixelMultiple)
-        try Self.check("height", height, multipleOf: model.pixelMultiple)
-        try Self.check(frames: numFrames, compression: model.temporalCompression)
+    private func check(_ model: ModelSpecification) throws {
+        try model.check(width: width, height: height, numFrames: numFrames)
         func range(_ name: String, _ value: Int, _ range: ClosedRange<Int>) throws(PipelineError) {
             guard range.contains(value) else {
                 throw .invalid(
@@ -164,47 +157,25 @@ public struct RenderSettings: Sendable, Equatable {
         try range("steps", steps, 1...scheduler.trainTimesteps)
         try range("seed", seed, 0...Int.max)
         try range("threads", threads, 1...1024)
-        for scale in [guidanceScale, secondGuidanceScale].compactMap({ $0 }) {
-            _ = try Guidance(scale: scale, start: guidanceStart, end: guidanceEnd)
-        }
+        _ = try guidance()
         if let density, !(density > 0 && density <= 1) {
             throw PipelineError.invalid(
                 "density", found: "\(density)", expected: "a number above 0, at most 1", kind: .usage)
         }
     }
 
-    private static let largestSide = 1 << 14
-    private static let mostFrames = 1 << 16
-
-    /// Both neighbours are named, so that nobody has to guess.
-    static func check(
-        _ name: String, _ value: Int, multipleOf multiple: Int
-    ) throws(PipelineError) {
-        if (multiple...largestSide).contains(value), value % multiple == 0 { return }
-        var expected = "a multiple of \(multiple) from \(multiple) to \(largestSide)"
-        if (multiple...largestSide).contains(value) {
-            let below = value / multiple * multiple
-            expected = "a multiple of \(multiple); use \(below) or \(below + multiple)"
+    /// Of each transformer.
+    func guidance() throws(PipelineError) -> [Guidance] {
+        var all: [Guidance] = []
+        for scale in [guidanceScale, secondGuidanceScale].compactMap({ $0 }) {
+            all.append(try Guidance(scale: scale, start: guidanceStart, end: guidanceEnd))
         }
-        throw .invalid(name, found: "\(value)", expected: expected, kind: .usage)
+        return all
     }
 
-    /// The neighbour that can be made; numbers out of range stay as they are.
-    static func rounded(frames: Int, _ rounding: FrameRounding, compression: Int) -> Int {
-        guard (1...mostFrames).contains(frames), rounding != .error else { return frames }
-        let excess = (frames - 1) % compression
-        return excess == 0 ? frames : rounding == .down ? frames - excess : frames - excess + compression
-    }
-
-    static func check(frames: Int, compression: Int) throws(PipelineError) {
-        if (1...mostFrames).contains(frames), (frames - 1) % compression == 0 { return }
-        let rule = compression == 1 ? "at least 1" : "\(compression)k+1"
-        var expected = "\(rule), from 1 to \(mostFrames + 1 - compression)"
-        if (1...mostFrames).contains(frames) {
-            let below = (frames - 1) / compression * compression + 1
-            expected = "\(rule); use \(below) or \(below + compression)"
-        }
-        throw .invalid("num_frames", found: "\(frames)", expected: expected, kind: .usage)
+    /// The sparse method, with the presets of the model it serves.
+    func method(forModel model: ModelSpecification) throws(AttentionError) -> ConfiguredMethod {
+        try MethodCatalogue.make(name: sparse, options: sparseOptions, density: density, family: model.family)
     }
 
     /// What the latents depend on, by name: see `Checkpoint`. Threads and frame rate are not among it.

@@ -160,40 +160,11 @@ struct BenchLinear: ParsableCommand {
     }
 }
 
-/// Published configurations that benchmarks fill with random weights.
-enum BenchConfig: String, CaseIterable, ExpressibleByArgument {
-    case wan21T2V1_3B = "wan2.1-t2v-1.3b"
-    case wan21T2V14B = "wan2.1-t2v-14b"
-
-    var transformer: WanTransformerConfig { self == .wan21T2V1_3B ? .wan21T2V1_3B : .wan21T2V14B }
-}
-
-/// The size of the video whose tokens or frames a benchmark works on.
-struct BenchSize: ParsableArguments {
-    @Option(help: ArgumentHelp("Of the video, in pixels.", valueName: "WxH")) var size = FrameSize(argument: "832x480")
-    @Option(parsing: .unconditional, help: "Of the video, 4k+1.") var numFrames = 33
-
-    func validate() throws {
-        guard let size, (16...16384).contains(size.width), (16...16384).contains(size.height),
-            size.width % 16 == 0, size.height % 16 == 0
-        else { throw ValidationError("--size takes multiples of 16 up to 16384, as 832x480") }
-        guard (1...4001).contains(numFrames), numFrames % 4 == 1 else {
-            throw ValidationError("--num-frames takes 4k+1 up to 4001")
-        }
-    }
-
-    /// Latent extents.
-    var latents: (frames: Int, height: Int, width: Int) {
-        ((numFrames - 1) / 4 + 1, (size?.height ?? 480) / 8, (size?.width ?? 832) / 8)
-    }
-}
-
 struct BenchLayer: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "layer", abstract: "One transformer layer with random weights, dense or sparse.")
 
-    @Option(help: ArgumentHelp("wan2.1-t2v-1.3b or wan2.1-t2v-14b.", valueName: "config"))
-    var config = BenchConfig.wan21T2V1_3B
+    @OptionGroup var model: BenchModel
     @Option(help: ArgumentHelp("A sparse method; 'vdit methods' lists them.", valueName: "method"))
     var sparse: String?
     @Option(name: .customLong("sparse-option"), help: ArgumentHelp("An option of the method.", valueName: "name=value"))
@@ -205,22 +176,25 @@ struct BenchLayer: ParsableCommand {
     @OptionGroup var options: BenchOptions
 
     func run() throws {
-        var (frames, height, width) = size.latents
+        let specification = try model.published().specification
+        var latents = try size.latents(specification)
         if let tokens {
-            let frame = height / 2 * (width / 2)
+            latents.frames = specification.transformer.patchExtents.frames
+            let frame = try specification.transformer.tokenLayout(latents, textTokens: 0).videoTokens
             guard tokens > 0, tokens % frame == 0, tokens / frame <= 1024 else {
                 throw CommandError(
                     description: "--tokens: found \(tokens), expected a multiple of \(frame) up to \(1024 * frame)")
             }
-            frames = tokens / frame
+            latents.frames *= tokens / frame
         }
         let compute = try options.compute()
+        let textTokens = specification.defaults.textLength ?? 512
         let benchmark = LayerBenchmark(
-            config: config.transformer, frames: frames, height: height, width: width, seed: options.seed)
-        let layout = TokenLayout(frames: frames, height: height / 2, width: width / 2)
+            specification.transformer, latents: latents, textTokens: textTokens, seed: options.seed)
+        let layout = try specification.transformer.tokenLayout(latents, textTokens: textTokens)
         let method = try MethodCatalogue.make(
             name: sparse ?? "dense", options: try MethodCatalogue.parse(sparseOptions), density: density,
-            family: "wan")
+            family: specification.family)
         let context = try AttentionContext(method, layout: layout)
         // Layers and steps past every warm-up, so that the method itself is timed.
         var step = 40
@@ -243,24 +217,17 @@ struct BenchLayer: ParsableCommand {
 
 struct BenchDecode: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "decode", abstract: "The VAE decoder of Wan 2.1 with random weights.")
+        commandName: "decode", abstract: "A model's VAE decoder with random weights.")
 
-    @Option(parsing: .unconditional, help: "base_dim of the VAE; the released one has 96.") var baseDim = 96
+    @OptionGroup var model: BenchModel
     @OptionGroup var size: BenchSize
     @OptionGroup var options: BenchOptions
 
-    func validate() throws {
-        guard (1...1024).contains(baseDim) else { throw ValidationError("--base-dim takes 1 to 1024") }
-    }
-
     func run() throws {
+        let specification = try model.published().specification
         let compute = try options.compute()
-        let (frames, height, width) = size.latents
-        var config = WanVAEConfig.wan21
-        config.baseDim = baseDim
-        config.decoderBaseDim = baseDim
         let result = try DecodeBenchmark(
-            config: config, frames: frames, height: height, width: width, seed: options.seed
+            specification.decoder, latents: size.latents(specification), seed: options.seed
         ).run(repeats: options.repeats, compute)
         try options.report(
             "decode", result.timing, flops: nil, compute,
@@ -301,14 +268,13 @@ struct BenchCheckpoint: ParsableCommand {
                   --size 832x480 --num-frames 17 --steps 1 --guidance-scale 1 --seed 0 -o noise.mp4
             """)
 
-    @Option(help: ArgumentHelp("wan2.1-t2v-1.3b or wan2.1-t2v-14b.", valueName: "config"))
-    var config = BenchConfig.wan21T2V1_3B
+    @OptionGroup var model: BenchModel
     @Option(parsing: .unconditional, help: ArgumentHelp("Of the weights.", valueName: "n")) var seed: UInt64 = 0
     @Option(name: .shortAndLong, help: ArgumentHelp("A folder that does not exist yet.", valueName: "folder"))
     var output: String
 
     func run() throws {
-        try RandomCheckpoint(transformer: config.transformer, vae: .wan21, seed: seed).write(to: output)
+        try RandomCheckpoint(model.published(), seed: seed).write(to: output)
         Console.message("vdit: wrote \(output)")
     }
 }

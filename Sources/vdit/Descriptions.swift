@@ -16,19 +16,19 @@ struct ModelDescription: Description {
 
     init(_ path: String, _ request: RenderRequest) throws {
         let model = try ModelDirectory(path: path)
-        let settings = try RenderSettings(request, model: model)
-        let estimate = try Estimate(model: model, settings: settings)
+        let plan = try RenderPlan(request, model: model.specification, sampler: model.scheduler)
+        let (specification, settings, estimate) = (plan.model, plan.settings, plan.estimate)
         self.path = path
-        name = model.defaults.name
+        name = specification.defaults.name
         storedType = model.storedType
-        transformers = model.transformers.map { ComponentDescription.shape(of: $0.config) }
+        transformers = specification.transformers.map(\.specification.summary)
         parameters = estimate.parameters
-        decoderParameters = model.vae.parameterCount
+        decoderParameters = specification.decoder.parameterCount
         scheduler = settings.scheduler.kind.rawValue
         flowShift = settings.scheduler.flowShift
         (width, height, numFrames) = (settings.width, settings.height, settings.numFrames)
         (steps, guidanceScale) = (settings.steps, settings.guidanceScale)
-        latentShape = model.latentShape(width: width, height: height, numFrames: numFrames)
+        latentShape = plan.latents.extents
         tokens = estimate.tokens
         attentionFlopsPerCall = estimate.selfAttentionFLOPs
         otherFlopsPerCall = estimate.otherFLOPs
@@ -77,19 +77,9 @@ struct ComponentDescription: Description {
         if FileManager.default.fileExists(atPath: config) {
             let file = try ConfigFile(path: config)
             kind = try file.stringIfPresent("_class_name")
-            switch kind {
-            case "WanTransformer3DModel":
-                let config = try WanTransformerConfig(file)
-                try store.check(config.tensors)
-                shape = Self.shape(of: config)
-            case "AutoencoderKLWan":
-                let config = try WanVAEConfig(file)
-                try store.check(config.tensors)
-                shape =
-                    "\(config.zDim) latent channels, \(config.spatialCompression)× in space, "
-                    + "\(config.temporalCompression)× in time"
-            default: shape = nil
-            }
+            let known = try ModelCatalogue.component(file)
+            if let known { try store.check(known.tensors) }
+            shape = known?.summary
         } else {
             (kind, shape) = (nil, nil)
         }
@@ -100,11 +90,6 @@ struct ComponentDescription: Description {
         tensorCount = infos.count
         types = infos.reduce(into: [:]) { $0[$1.dtypeName, default: 0] += 1 }
         tensors = listsTensors ? infos.map(TensorFileDescription.Entry.init) : nil
-    }
-
-    static func shape(of config: WanTransformerConfig) -> String {
-        "\(config.layers) layers, \(config.heads) heads × \(config.headDim), feed-forward \(config.ffnDim), "
-            + "text \(config.textDim), patch \(config.patch.map(String.init).joined(separator: "×"))"
     }
 
     var text: String {

@@ -20,7 +20,7 @@ final class Progress {
             ? .silent : options.logFormat == .json ? .json : Console.isTerminal ? .terminal : .lines
     }
 
-    func show(_ plan: RenderPlan) {
+    func show(_ plan: RenderPlanDescription) {
         if style == .json {
             emit("plan", ["settings": Dictionary(plan.settings.map { ($0.name, $0.value) }) { $1 }])
         } else {

@@ -141,7 +141,7 @@ struct Render: ParsableCommand {
             for notice in replay.notices(renderer) { progress.handle(.notice(notice)) }
         }
         if dryRun {
-            let plan = RenderPlan(renderer, expectedSeconds: try renderer.expectedDenoisingSeconds())
+            let plan = RenderPlanDescription(renderer, expectedSeconds: try renderer.expectedDenoisingSeconds())
             try Console.data(json ? try Format.json(plan) : plan.text)
             return
         }
@@ -149,7 +149,7 @@ struct Render: ParsableCommand {
         if resume && !FileManager.default.fileExists(atPath: checkpoint) {
             progress.handle(.notice("no saved state \(checkpoint): starting from the first step"))
         }
-        if report.verbose { progress.show(RenderPlan(renderer)) }
+        if report.verbose { progress.show(RenderPlanDescription(renderer)) }
         let record = try renderer.run(stop: Signals.stop) { progress.handle($0) }
         if json { try Console.data(try Format.json(record)) }
     }

@@ -57,6 +57,11 @@ struct FrameSize: ExpressibleByArgument {
     let width: Int
     let height: Int
 
+    init(width: Int, height: Int) {
+        self.width = width
+        self.height = height
+    }
+
     init?(argument: String) {
         let parts = argument.split(omittingEmptySubsequences: false) { $0 == "x" || $0 == "*" }.map { Int($0) }
         guard parts.count == 2, let width = parts[0], let height = parts[1] else { return nil }

@@ -10,7 +10,8 @@ struct RenderBadInput {
     static func settings(_ change: (inout RenderRequest) -> Void) throws -> RenderSettings {
         var request = RenderRequest()
         change(&request)
-        return try RenderSettings(request, model: model.get())
+        return try RenderSettings(
+            request, model: model.get().specification, sampler: model.get().scheduler)
     }
 
     static func refusal(_ change: (inout RenderRequest) -> Void) throws -> PipelineError {

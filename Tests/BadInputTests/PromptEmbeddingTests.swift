@@ -11,7 +11,7 @@ struct PromptEmbeddingBadInput {
         let path = NSTemporaryDirectory() + "vdit-\(UUID().uuidString).safetensors"
         try SafetensorsWriter.write(tensors, metadata: metadata, to: path, existing: .refuse)
         defer { try? FileManager.default.removeItem(atPath: path) }
-        return try PromptEmbedding.read(path, width: width)
+        return try PromptEmbedding.read(path, needs: ConditioningNeeds(promptWidth: width))
     }
 
     struct Bad: Sendable, CustomTestStringConvertible {
@@ -61,11 +61,11 @@ struct PromptEmbeddingBadInput {
 
     @Test func missingFilesAndPicklesAreRefused() throws {
         let missing = try #require(throws: FileError.self) {
-            try PromptEmbedding.read("/nowhere/prompt.safetensors", width: 4)
+            try PromptEmbedding.read("/nowhere/prompt.safetensors", needs: ConditioningNeeds(promptWidth: 4))
         }
         #expect(missing.kind == .missingInput)
         let pickle = try #require(throws: FileError.self) {
-            try PromptEmbedding.read("prompt.pt", width: 4)
+            try PromptEmbedding.read("prompt.pt", needs: ConditioningNeeds(promptWidth: 4))
         }
         #expect(pickle.description.contains("save_file"))
     }
@@ -101,8 +101,17 @@ struct PromptEmbeddingBadInput {
             ["prompt_embeds": Tensor([1, 2, 3, 4], shape: [1, 4])], to: path, existing: .refuse)
         defer { try? FileManager.default.removeItem(atPath: path) }
         let pair = try PromptPair(
-            path: path, negativePath: nil, width: 4, length: nil, usesGuidance: true)
+            path: path, negativePath: nil, needs: ConditioningNeeds(promptWidth: 4), length: nil)
         #expect(pair.unconditional.floats() == [0, 0, 0, 0])
-        #expect(pair.notices.contains { $0.contains("all-zero") })
+        #expect(pair.lacksNegative)
+        let folder = try TemporaryDirectory()
+        try TinyModel.write(to: folder)
+        var job = RenderJob(
+            model: folder.path("model"), promptEmbedding: folder.path("a.safetensors"),
+            destination: VideoDestination(path: folder.path("a.mkv")))
+        (job.request.width, job.request.height, job.request.numFrames) = (32, 32, 5)
+        #expect(try Renderer(job).notices.contains { $0.contains("all-zero") })
+        job.request.guidanceScale = 1
+        #expect(try !Renderer(job).notices.contains { $0.contains("all-zero") })
     }
 }

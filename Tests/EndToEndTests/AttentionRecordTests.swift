@@ -17,7 +17,7 @@ import VDiT
         let record = try renderer.run()
         let attention = try #require(record.attention)
         let rows = try #require(attention.perLayer)
-        let layers = renderer.model.config.layers
+        let layers = renderer.plan.model.transformer.layers
         #expect(rows.count == 4 * layers)
         #expect(rows.map(\.step) == (0..<4).flatMap { step in (0..<layers).map { _ in step } })
         // One dense step, one that refreshes, two sparse ones.

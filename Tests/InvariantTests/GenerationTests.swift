@@ -6,20 +6,13 @@ import VDiT
 
 /// A model without layers worth the name: cheap, deterministic, and it writes down who called.
 final class PseudoModel: VideoModel {
-    let inputChannels = 4
-    let outputChannels = 4
     let layers = 3
-    let heads = 1
-    let headDim = 16
+    let layerByteCount = 0
     let calls = Mutex<[AttentionSite.Branch]>([])
 
     struct Prepared: PreparedConditioning {
         let shift: Float
         let byteCount = 0
-    }
-
-    func tokenLayout(frames: Int, height: Int, width: Int) throws(ModelError) -> TokenLayout {
-        TokenLayout(frames: frames, height: height, width: width)
     }
 
     func prepare(_ conditioning: Conditioning) throws -> any PreparedConditioning {
@@ -42,7 +35,7 @@ final class PseudoModel: VideoModel {
         _ kind: SchedulerConfiguration.Kind, steps: Int = 7, guidance: Guidance
     ) throws -> Generation {
         var random = TorchRandom(seed: 5)
-        let layout = try tokenLayout(frames: 2, height: 3, width: 5)
+        let layout = TokenLayout(frames: 2, height: 3, width: 5)
         return try Generation(
             experts: [
                 Expert(
@@ -148,7 +141,8 @@ struct GenerationModelTests {
 
     static func generation(_ model: WanTransformer, method: String = "dense") throws -> Generation {
         var random = TorchRandom(seed: 9)
-        let layout = try model.tokenLayout(frames: 4, height: 16, width: 16)
+        let layout = try model.config.tokenLayout(
+            LatentShape(channels: 16, frames: 4, height: 16, width: 16), textTokens: 0)
         return try Generation(
             experts: [
                 Expert(
@@ -199,7 +193,7 @@ struct GenerationModelTests {
         var generation = try Self.generation(model, method: "rettention")
         _ = try generation.advance()
         let before = generation.checkpoint(identity: [:]).statistics
-        #expect(before.count == 1 && before[0].rows.count == model.layers)
+        #expect(before.count == 1 && before[0].rows.count == model.config.layers)
         var layers = 0
         #expect(throws: PipelineError.self) {
             _ = try generation.advance {

@@ -61,20 +61,20 @@ struct PipelineParity {
         _ entry: Case, _ golden: SafetensorsReader, _ compute: ComputeContext
     ) throws -> Generation {
         let model = try ModelDirectory(
-            path: entry.name, transformers: entry.transformers, boundary: entry.boundary,
-            vae: entry.vae, scheduler: entry.path + "/scheduler_config.json")
+            path: entry.name, family: #require(ModelCatalogue.family(named: "wan")),
+            .init(
+                transformers: entry.transformers, boundary: entry.boundary, decoder: entry.vae,
+                scheduler: entry.path + "/scheduler_config.json"))
         let noise = try golden.tensor("initial_noise")[0].copy()
         let dense = try MethodCatalogue.make(name: "dense")
         var experts: [Expert] = []
-        for (index, transformer) in model.transformers.enumerated() {
-            let loaded = try WanTransformer(
-                config: transformer.config, weights: transformer.weights, compute: compute)
-            let layout = try loaded.tokenLayout(
-                frames: noise.shape[1], height: noise.shape[2], width: noise.shape[3])
+        for (index, transformer) in model.specification.transformers.enumerated() {
+            let loaded = try transformer.specification.load(model.transformerWeights[index], compute)
+            let layout = try transformer.specification.tokenLayout(LatentShape(noise.shape), textTokens: 0)
             experts.append(
                 Expert(
                     model: loaded, guidance: try Guidance(scale: entry.guidance[index]),
-                    lowestTimestep: transformer.lowestTimestep,
+                    lowestTimestep: model.lowestTimestep(ofTransformer: index),
                     attention: try AttentionContext(dense, layout: layout)))
         }
         return try Generation(
@@ -152,17 +152,18 @@ struct SampleModelParity {
         let prompts = try PromptPair(
             path: Golden.sample("prompts/\(reference.prompt).safetensors"),
             negativePath: Golden.sample("prompts/empty.safetensors"),
-            width: model.config.textDim, length: model.defaults.textLength, usesGuidance: true)
+            needs: model.specification.transformer.conditioning,
+            length: model.specification.defaults.textLength)
         #expect(prompts.notices.isEmpty)
         let compute = try ComputeContext(threads: 2, precision: precision)
-        let shape = model.latentShape(width: reference.width, height: reference.height, numFrames: 17)
+        let shape = model.specification.decoder.latentShape(
+            width: reference.width, height: reference.height, numFrames: 17
+        ).extents
         var random = TorchRandom(seed: 7)
         let noise = random.normal([1] + shape).reshaped(shape)
         #expect(noise.floats() == (try golden.tensor("noise").floats()))
-        let transformer = try WanTransformer(
-            config: model.config, weights: model.transformers[0].weights, compute: compute)
-        let layout = try transformer.tokenLayout(
-            frames: shape[1], height: shape[2], width: shape[3])
+        let transformer = try model.specification.transformer.load(model.transformerWeights[0], compute)
+        let layout = try model.specification.transformer.tokenLayout(LatentShape(shape), textTokens: 0)
         var generation = try Generation(
             experts: [
                 Expert(
@@ -181,7 +182,7 @@ struct SampleModelParity {
                 worst, Golden.difference(result.latents, stored.converted(to: .f32)[0]).relative)
         }
         let video = try collectFrames(
-            generation.latents, model.loadDecoder(compute), frameCount: 17)
+            generation.latents, model.specification.decoder.load(model.decoderWeights, compute), frameCount: 17)
         let frames = try VideoFrame.frames(of: video)
         let expected = try golden.tensor("frames_uint8").withBytes { Array($0) }
         let indices = try Golden.numbers(golden.tensor("frame_index")).map { Int($0) }

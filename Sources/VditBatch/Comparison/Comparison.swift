@@ -54,16 +54,14 @@ public struct Comparison {
         var variants: [ComparisonVariant] = []
         var cells: [Cell] = []
         var notices: [String] = []
+        for variant in asked {
+            let (reachable, notice) = try reachable(variant, job, model)
+            if let notice { notices.append(notice) }
+            if !variants.contains(reachable) { variants.append(reachable) }
+        }
         for prompt in job.promptEmbeddings {
             for seed in job.seeds {
                 let reference = cells.count
-                if variants.isEmpty {
-                    for variant in asked {
-                        let (reachable, notice) = try reachable(variant, job, prompt, seed, model)
-                        if let notice { notices.append(notice) }
-                        if !variants.contains(reachable) { variants.append(reachable) }
-                    }
-                }
                 for variant in variants {
                     let stem = "\(name(of: prompt))-seed\(seed)-\(fileName(variant))"
                     let renderer = try renderer(variant, job, prompt, seed, stem, model)
@@ -109,11 +107,17 @@ public struct Comparison {
 
     /// The variant at a density its method can reach in this layout.
     private static func reachable(
-        _ variant: ComparisonVariant, _ job: ComparisonJob, _ prompt: String, _ seed: Int,
-        _ model: ModelDirectory
+        _ variant: ComparisonVariant, _ job: ComparisonJob, _ model: ModelDirectory
     ) throws -> (ComparisonVariant, notice: String?) {
+        func plan(_ variant: ComparisonVariant) throws {
+            var request = job.request
+            request.seed = job.seeds.first
+            variant.apply(to: &request)
+            _ = try RenderPlan(
+                request, model: model.specification, sampler: model.scheduler, fallback: job.fallback)
+        }
         do {
-            _ = try renderer(variant, job, prompt, seed, "probe", model)
+            try plan(variant)
             return (variant, nil)
         } catch AttentionError.unreachableDensity(let density, _, let range) {
             // A bound is a measured density: the solver may need a little room to meet it again.
@@ -122,7 +126,7 @@ public struct Comparison {
             for room in [0, 0.001, 0.005] {
                 var nearest = variant
                 nearest.density = bound + inward * room
-                if (try? renderer(nearest, job, prompt, seed, "probe", model)) != nil {
+                if (try? plan(nearest)) != nil {
                     let notice = "\(variant.method) cannot reach density \(density) at this size; "
                         + "\(nearest.label) is compared instead"
                     return (nearest, notice)
@@ -147,9 +151,7 @@ public struct Comparison {
         render.negativePromptEmbedding = job.negativePromptEmbedding
         render.request = job.request
         render.request.seed = seed
-        render.request.sparse = variant.method
-        render.request.sparseOptions = variant.options
-        render.request.density = variant.density
+        variant.apply(to: &render.request)
         render.saveLatents = base + ".latents.safetensors"
         render.saveTrajectory = base + ".steps"
         render.fallback = job.fallback

@@ -81,7 +81,7 @@ public struct ComparisonResults: Sendable, Codable, Equatable {
         conventions["mean"] = "psnr and ssim of a variant are means over its clips"
         self.conventions = conventions
         model = first.model.path
-        family = first.model.defaults.name
+        family = first.plan.model.defaults.name
         kernel = "\(first.identity["instruction_set"] ?? "")"
         var settings: [String: String] = [:]
         let varied = ["seed", "sparse", "sparse_options", "density"]

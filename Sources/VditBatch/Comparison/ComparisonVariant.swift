@@ -85,3 +85,12 @@ extension ComparisonJob {
             }
     }
 }
+
+extension ComparisonVariant {
+    /// Asks a render for this method.
+    func apply(to request: inout RenderRequest) {
+        request.sparse = method
+        request.sparseOptions = options
+        request.density = density
+    }
+}

@@ -1,5 +1,6 @@
 import VditFiles
 import VditPipeline
+import VditTensor
 
 /// A path with `{placeholders}` for what distinguishes one job from another.
 struct OutputTemplate {

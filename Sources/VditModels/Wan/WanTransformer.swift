@@ -55,12 +55,6 @@ public final class WanTransformer: VideoModel {
         projection = try loader.linear("proj_out", result: .f32)
     }
 
-    public var inputChannels: Int { config.inChannels }
-    public var outputChannels: Int { config.outChannels }
-    public var layers: Int { config.layers }
-    public var heads: Int { config.heads }
-    public var headDim: Int { config.headDim }
-
     /// Bytes of packed weights.
     public var byteCount: Int {
         blocks.reduce(0) { $0 + $1.byteCount } + patchEmbedding.byteCount + timeProjection.byteCount
@@ -70,28 +64,6 @@ public final class WanTransformer: VideoModel {
 
     /// Bytes of one block's packed weights.
     public var layerByteCount: Int { blocks.first?.byteCount ?? 0 }
-
-    public func tokenLayout(frames: Int, height: Int, width: Int) throws(ModelError) -> TokenLayout {
-        var extents: [Int] = []
-        for (name, extent, patch) in [
-            ("frames", frames, config.patch[0]), ("height", height, config.patch[1]),
-            ("width", width, config.patch[2]),
-        ] {
-            guard extent > 0, extent % patch == 0 else {
-                throw .invalid(
-                    "latent \(name)", found: "\(extent)", expected: "a positive multiple of \(patch)",
-                    kind: .badData)
-            }
-            guard extent / patch <= config.ropeMaxSeqLen else {
-                throw .invalid(
-                    "latent \(name)", found: "\(extent)",
-                    expected: "at most \(config.ropeMaxSeqLen * patch), the positions of the rotary embedding",
-                    kind: .badData)
-            }
-            extents.append(extent / patch)
-        }
-        return TokenLayout(frames: extents[0], height: extents[1], width: extents[2])
-    }
 
     // MARK: conditioning
 
@@ -192,8 +164,7 @@ public final class WanTransformer: VideoModel {
                 "latents", found: "\(latents.dtype.rawValue) \(latents.shape)",
                 expected: "F32 [\(config.inChannels), frames, height, width]", kind: .badData)
         }
-        let layout = try tokenLayout(
-            frames: latents.shape[1], height: latents.shape[2], width: latents.shape[3])
+        let layout = try config.tokenLayout(LatentShape(latents.shape), textTokens: 0)
         let tokens = layout.tokens
         guard pass.timesteps.count == 1 || pass.timesteps.count == tokens else {
             throw ModelError.invalid(

@@ -137,6 +137,4 @@ public struct WanTransformerConfig: Sendable, Equatable {
         return all
     }
 
-    /// Parameters in all.
-    public var parameterCount: Int { tensors.reduce(0) { $0 + $1.shape.reduce(1, *) } }
 }

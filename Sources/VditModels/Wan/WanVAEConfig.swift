@@ -123,6 +123,4 @@ public struct WanVAEConfig: Sendable, Equatable {
         (encoderStages + decoderStages).flatMap(\.tensors)
     }
 
-    /// Parameters in all.
-    public var parameterCount: Int { tensors.reduce(0) { $0 + $1.shape.reduce(1, *) } }
 }

@@ -48,54 +48,28 @@ public struct AttentionProbe: Sendable {
     ///   weight is packed.
     public func run(stop: StopFlag = StopFlag(), onStep: (Int, Int) throws -> Void = { _, _ in }) throws -> Result {
         let model = try ModelDirectory(path: self.model)
-        let settings = try RenderSettings(request, model: model)
+        let configured =
+            trajectory == .dense ? try method.configuredWithoutWarmUp() : try method.configured()
+        let (plan, inputs) = try Renderer.plan(job, model)
+        let settings = plan.settings
         try check("step", step, below: settings.steps)
-        try check("layer", layer, below: model.config.layers)
-        let shape = model.latentShape(
-            width: settings.width, height: settings.height, numFrames: settings.numFrames)
-        let patch = model.config.patch
-        let layout = TokenLayout(
-            frames: shape[1] / patch[0], height: shape[2] / patch[1], width: shape[3] / patch[2])
-        let scheduler = try settings.scheduler.scheduler(steps: settings.steps, tokens: layout.tokens)
-        let guidance = try Renderer.guidance(settings)
-        if branch == .unconditional, !guidance[0].applies(to: scheduler.steps[step]) {
+        try check("layer", layer, below: model.specification.transformer.layers)
+        if branch == .unconditional, !plan.guidance[0].applies(to: plan.steps[step]) {
             throw PipelineError.invalid(
                 "branch", found: "unconditional", expected: "conditional: step \(step) runs without guidance",
                 kind: .usage)
         }
-        let prompts = try PromptPair(
-            path: promptEmbedding, negativePath: negativePromptEmbedding, width: model.config.textDim,
-            length: model.defaults.textLength,
-            usesGuidance: scheduler.steps.contains { guidance[0].applies(to: $0) })
-        let noise = try latents.map {
-            try LatentsFile.read($0, channels: shape[0], extents: Array(shape.dropFirst())).latents
-        }
-        let configured =
-            trajectory == .dense ? try method.configuredWithoutWarmUp() : try method.configured()
+        let layout = plan.layouts[.conditional]!
         _ = try AttentionContext(configured, layout: layout, fallback: fallback)
-        let needed = try Estimate(model: model, settings: settings).peakBytes
-        let limit = MemoryLimit.current()
-        if needed > limit.bytes {
-            throw PipelineError.tooLarge(needed: needed, available: limit.bytes, limitedBy: limit.source)
-        }
+        try plan.check(.current())
 
-        let compute = try ComputeContext(threads: settings.threads, precision: settings.precision)
+        let loaded = try LoadedModel(model, threads: settings.threads, precision: settings.precision)
         let seen = Sight()
         let enough = StopFlag(following: stop)
-        let experts = try model.transformers.enumerated().map { index, transformer in
-            Expert(
-                model: try WanTransformer(
-                    config: transformer.config, weights: transformer.weights, compute: compute),
-                guidance: guidance[min(index, guidance.count - 1)],
-                lowestTimestep: transformer.lowestTimestep,
-                attention: try observed(configured, layout, seen, enough))
+        let contexts = try model.specification.transformers.map { _ in
+            try observed(configured, layout, seen, enough)
         }
-        var random = TorchRandom(seed: UInt64(settings.seed))
-        var generation = try Generation(
-            experts: experts, scheduler: scheduler,
-            noise: noise ?? random.normal([1] + shape).reshaped(shape),
-            conditional: Conditioning(prompt: prompts.conditional),
-            unconditional: Conditioning(prompt: prompts.unconditional))
+        var generation = try plan.generation(loaded, inputs.prompts, contexts, noise: inputs.noise)
         while seen.observation == nil, !generation.isFinished {
             do {
                 _ = try generation.advance { try enough.throwIfStopping() }
@@ -108,7 +82,7 @@ public struct AttentionProbe: Sendable {
             throw PipelineError.invalid(
                 "step", found: "\(step)", expected: "a step that runs layer \(layer)", kind: .usage)
         }
-        var notices = prompts.notices
+        var notices = inputs.notices(job, plan)
         let schedule = configured.schedule
         if schedule.isDense(step: step, of: settings.steps) || schedule.isDense(layer: layer) {
             notices.append(
@@ -116,6 +90,16 @@ public struct AttentionProbe: Sendable {
                     + "--dense-steps 0 --dense-layers 0 lets it run")
         }
         return Result(observation: observation, method: configured, notices: notices)
+    }
+
+    /// The dense render whose attention is looked at.
+    private var job: RenderJob {
+        var job = RenderJob(
+            model: model, promptEmbedding: promptEmbedding, destination: VideoDestination(path: ""))
+        job.negativePromptEmbedding = negativePromptEmbedding
+        job.request = request
+        job.latents = latents
+        return job
     }
 
     private final class Sight {

@@ -6,7 +6,7 @@ extension Renderer {
     /// What is embedded in the video and in the latents file.
     var fileMetadata: [String: String] {
         var metadata = [
-            "comment": "vdit \(vditVersion), \(model.defaults.name), seed \(settings.seed), "
+            "comment": "vdit \(vditVersion), \(plan.model.defaults.name), seed \(settings.seed), "
                 + "\(settings.steps) steps, guidance \(settings.guidanceScale), "
                 + "\(settings.scheduler.kind.rawValue), flow shift \(settings.scheduler.flowShift), "
                 + "attention \(settings.sparse)"
@@ -29,12 +29,12 @@ extension Renderer {
         return RunRecord(
             command: job.command,
             model: RunRecord.Model(
-                family: model.defaults.name, path: model.path, files: model.files,
+                family: plan.model.defaults.name, path: model.path, files: model.files,
                 dtype: model.storedType),
             inputs: RunRecord.Inputs(
                 promptEmbedding: embedding(prompts.prompt),
                 negativePromptEmbedding: embedding(prompts.negative), prompt: prompts.prompt.prompt,
-                latents: job.latents, latentsSha256: noiseDigest),
+                latents: job.latents, latentsSha256: inputs.noiseDigest),
             sampling: RunRecord.Sampling(
                 width: settings.width, height: settings.height, numFrames: settings.numFrames,
                 steps: settings.steps, guidanceScale: settings.guidanceScale,
@@ -45,7 +45,7 @@ extension Renderer {
                 sigmaSpacing: settings.scheduler.spacing.rawValue, seed: settings.seed,
                 rng: "torch-cpu", precision: settings.precision.rawValue, threads: settings.threads),
             attention: RunRecord.Attention(
-                method: method, contexts: attention, headDim: model.config.headDim,
+                method: plan.method, contexts: attention, headDim: plan.model.transformer.headDim,
                 predictedStateBytes: estimate.methodBytes, instructionSet: instructionSet),
             output: output, timing: timing, latentsSha256: latents.withBytes { Digest.sha256($0) },
             resumedSteps: resumed?.completed, warnings: notices)

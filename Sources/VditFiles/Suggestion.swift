@@ -1,6 +1,3 @@
-import VditFiles
-import VditTensor
-
 /// The candidate closest in spelling to `word`, if any is close enough to be a slip.
 public func nearestName(to word: String, among candidates: [String]) -> String? {
     // A word from a file may be of any length; nothing that long is a slip.
@@ -13,7 +10,7 @@ public func nearestName(to word: String, among candidates: [String]) -> String? 
 }
 
 /// The list of accepted names, with the nearest one pointed out.
-func expectedNames(_ candidates: [String], insteadOf word: String) -> String {
+public func expectedNames(_ candidates: [String], insteadOf word: String) -> String {
     let list = "one of " + candidates.joined(separator: ", ")
     return nearestName(to: word, among: candidates).map { "\(list) (did you mean \($0)?)" } ?? list
 }

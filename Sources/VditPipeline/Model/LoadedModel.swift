@@ -7,7 +7,7 @@ import VditTensor
 public final class LoadedModel {
     public let model: ModelDirectory
     let compute: ComputeContext
-    private var transformers: [Int: WanTransformer] = [:]
+    private var transformers: [Int: any VideoModel] = [:]
     private var packedDecoder: (any VideoDecoder)?
 
     /// Loads nothing yet.
@@ -24,21 +24,23 @@ public final class LoadedModel {
     /// What the loaded parts take, about.
     public var heldBytes: Int {
         let operand = compute.precision.dtype.byteCount
-        return transformers.keys.reduce(0) { $0 + model.transformers[$1].config.parameterCount * operand }
-            + (packedDecoder == nil ? 0 : model.vae.parameterCount * 4)
+        let parts = model.specification.transformers
+        return transformers.keys.reduce(0) { $0 + parts[$1].specification.parameterCount * operand }
+            + (packedDecoder == nil ? 0 : model.specification.decoder.parameterCount * 4)
     }
 
-    func transformer(_ index: Int) throws -> WanTransformer {
+    func transformer(_ index: Int) throws -> any VideoModel {
         if let loaded = transformers[index] { return loaded }
-        let part = model.transformers[index]
-        let loaded = try WanTransformer(config: part.config, weights: part.weights, compute: compute)
+        let weights = model.transformerWeights[index]
+        let loaded = try model.specification.transformers[index].specification.load(weights, compute)
+        try weights.verifyUnchanged()
         transformers[index] = loaded
         return loaded
     }
 
     func decoder() throws -> any VideoDecoder {
         if let packedDecoder { return packedDecoder }
-        let loaded = try model.loadDecoder(compute)
+        let loaded = try model.specification.decoder.load(model.decoderWeights, compute)
         packedDecoder = loaded
         return loaded
     }

@@ -1,7 +1,7 @@
 import VDiT
 
 /// What a render would do, as a dry run shows it.
-struct RenderPlan: Encodable {
+struct RenderPlanDescription: Encodable {
     struct Setting: Encodable {
         let name: String
         let value: String
@@ -35,7 +35,7 @@ struct RenderPlan: Encodable {
     init(_ renderer: Renderer, expectedSeconds: Double? = nil) {
         self.expectedSeconds = expectedSeconds
         let estimate = renderer.estimate
-        model = "\(renderer.model.path) (\(renderer.model.defaults.name))"
+        model = "\(renderer.model.path) (\(renderer.plan.model.defaults.name))"
         prompt = renderer.prompts.prompt.prompt
         settings = renderer.settings.table.map {
             Setting(name: $0.name, value: $0.value, origin: $0.origin.rawValue)

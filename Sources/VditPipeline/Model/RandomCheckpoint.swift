@@ -3,20 +3,19 @@ import VditFiles
 import VditModels
 import VditTensor
 
-/// A Wan checkpoint of random weights in diffusers' layout, in real sizes: for measuring memory and time where
+/// A checkpoint of random weights in diffusers' layout, in a published size: for measuring memory and time where
 /// no real checkpoint is at hand. What it renders is noise.
 public struct RandomCheckpoint: Sendable {
-    public var transformer: WanTransformerConfig
-    public var vae: WanVAEConfig
+    public var model: PublishedModel
     public var promptTokens: Int
     public var seed: UInt64
     /// Most bytes of weights in a shard.
     public var shardBytes = 1 << 30
 
-    public init(transformer: WanTransformerConfig, vae: WanVAEConfig, promptTokens: Int = 512, seed: UInt64 = 0) {
-        self.transformer = transformer
-        self.vae = vae
-        self.promptTokens = promptTokens
+    /// - Parameter promptTokens: of the prompt that is written beside it; the model's own length if nil.
+    public init(_ model: PublishedModel, promptTokens: Int? = nil, seed: UInt64 = 0) {
+        self.model = model
+        self.promptTokens = promptTokens ?? model.specification.defaults.textLength ?? 512
         self.seed = seed
     }
 
@@ -27,7 +26,12 @@ public struct RandomCheckpoint: Sendable {
         if FileManager.default.fileExists(atPath: folder) {
             throw FileError.inaccessible(path: folder, reason: "exists already", kind: .cannotCreate)
         }
-        for part in ["transformer", "vae", "scheduler"] {
+        let specification = model.specification
+        var components = specification.transformers.map {
+            ($0.component, $0.specification.configuration, $0.specification.tensors)
+        }
+        components.append(("vae", specification.decoder.configuration, specification.decoder.tensors))
+        for part in components.map(\.0) + ["scheduler"] {
             do {
                 try FileManager.default.createDirectory(
                     atPath: "\(folder)/\(part)", withIntermediateDirectories: true)
@@ -36,42 +40,21 @@ public struct RandomCheckpoint: Sendable {
                     path: folder, reason: error.localizedDescription, kind: .cannotCreate)
             }
         }
-        try json(
-            [
-                "_class_name": "WanPipeline", "transformer": ["diffusers", "WanTransformer3DModel"],
-                "vae": ["diffusers", "AutoencoderKLWan"],
-                "scheduler": ["diffusers", "UniPCMultistepScheduler"],
-            ], "\(folder)/model_index.json")
-        try json(
-            [
-                "_class_name": "UniPCMultistepScheduler", "flow_shift": 3.0, "use_flow_sigmas": true,
-                "prediction_type": "flow_prediction", "num_train_timesteps": 1000,
-            ], "\(folder)/scheduler/scheduler_config.json")
-        try json(
-            [
-                "_class_name": "WanTransformer3DModel", "num_layers": transformer.layers,
-                "num_attention_heads": transformer.heads, "attention_head_dim": transformer.headDim,
-                "in_channels": transformer.inChannels, "out_channels": transformer.outChannels,
-                "text_dim": transformer.textDim, "freq_dim": transformer.freqDim,
-                "ffn_dim": transformer.ffnDim, "eps": transformer.epsilon, "patch_size": transformer.patch,
-                "cross_attn_norm": transformer.crossAttentionNorm, "qk_norm": "rms_norm_across_heads",
-                "rope_max_seq_len": transformer.ropeMaxSeqLen,
-            ], "\(folder)/transformer/config.json")
-        try json(
-            [
-                "_class_name": "AutoencoderKLWan", "base_dim": vae.baseDim, "z_dim": vae.zDim,
-                "dim_mult": vae.dimMult, "num_res_blocks": vae.numResBlocks,
-                "temperal_downsample": vae.temporalDownsample, "is_residual": vae.isResidual,
-                "in_channels": vae.inChannels, "out_channels": vae.outChannels,
-                "latents_mean": vae.latentsMean, "latents_std": vae.latentsStd,
-            ], "\(folder)/vae/config.json")
-        try weights(transformer.tensors, "\(folder)/transformer")
-        try weights(vae.tensors, "\(folder)/vae")
-        let prompt = try RandomWeights([("prompt", [promptTokens, transformer.textDim])], seed: seed)
+        try json(model.index, "\(folder)/model_index.json")
+        try json(model.scheduler, "\(folder)/scheduler/scheduler_config.json")
+        for (component, configuration, tensors) in components {
+            try json(configuration, "\(folder)/\(component)/config.json")
+            try weights(tensors, "\(folder)/\(component)")
+        }
+        let prompt = try RandomWeights([("prompt", [promptTokens, specification.transformer.conditioning.promptWidth])], seed: seed)
             .tensor("prompt")
         try SafetensorsWriter.write(
             ["prompt_embeds": prompt], metadata: ["prompt": "random numbers"],
             to: "\(folder)/prompt.safetensors", existing: .refuse)
+    }
+
+    private func json(_ object: [String: ConfigurationValue], _ path: String) throws {
+        try json(object.mapValues(\.any), path)
     }
 
     private func json(_ object: [String: Any], _ path: String) throws {
@@ -105,5 +88,18 @@ public struct RandomCheckpoint: Sendable {
             try SafetensorsWriter.write(shard, metadata: [:], to: "\(folder)/\(file)", existing: .refuse)
         }
         try json(["weight_map": map], "\(folder)/diffusion_pytorch_model.safetensors.index.json")
+    }
+}
+
+extension ConfigurationValue {
+    /// As `JSONSerialization` takes it.
+    fileprivate var any: Any {
+        switch self {
+        case .text(let value): value
+        case .integer(let value): value
+        case .number(let value): value
+        case .flag(let value): value
+        case .list(let values): values.map(\.any)
+        }
     }
 }

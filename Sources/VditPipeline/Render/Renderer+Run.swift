@@ -33,7 +33,7 @@ extension Renderer {
         try LatentsFile.write(
             latents,
             metadata: fileMetadata.merging(["fps": "\(settings.frameRate)", "model": model.path]) { $1 },
-            to: latentsPath, existing: job.saveLatents == nil ? .replace : existingLatentsFile)
+            to: latentsPath, existing: job.saveLatents == nil ? .replace : outputs.existingLatents)
         try onEvent(.latents(latentsPath))
 
         let decoding = ContinuousClock.now
@@ -67,41 +67,26 @@ extension Renderer {
         _ loaded: LoadedModel, _ stop: StopFlag, _ timing: inout RunRecord.Timing,
         _ start: ContinuousClock.Instant, _ onEvent: (RenderEvent) throws -> Void
     ) throws -> (Tensor, [AttentionContext]) {
-        let contexts = try model.transformers.map { _ in
-            try AttentionContext(method, layout: layout, fallback: job.fallback)
-        }
-        if let resumed, resumed.completed == scheduler.steps.count {
+        let contexts = try plan.attentionContexts()
+        let steps = plan.steps.count
+        if let resumed, resumed.completed == steps {
             try resumed.restore(contexts)
-            try onEvent(.resumed(step: resumed.completed, steps: scheduler.steps.count))
+            try onEvent(.resumed(step: resumed.completed, steps: steps))
             return (resumed.latents, contexts)
         }
-        let guidance = try Self.guidance(settings)
-        var experts: [Expert] = []
-        for (index, transformer) in model.transformers.enumerated() {
-            try onEvent(.loading(index == 0 ? "transformer" : "transformer_2"))
-            experts.append(
-                Expert(
-                    model: try loaded.transformer(index),
-                    guidance: guidance[min(index, guidance.count - 1)],
-                    lowestTimestep: transformer.lowestTimestep, attention: contexts[index]))
-            try transformer.weights.verifyUnchanged()
-        }
+        var generation = try plan.generation(
+            loaded, prompts, contexts, noise: inputs.noise, nonFinite: job.nonFinite,
+            onLoad: { try onEvent(.loading($0)) })
         let previewDecoder = job.preview == nil ? nil : try loaded.decoder()
-        var random = TorchRandom(seed: UInt64(settings.seed))
-        let noise = self.noise ?? random.normal([1] + latentShape).reshaped(latentShape)
-        var generation = try Generation(
-            experts: experts, scheduler: scheduler, noise: noise,
-            conditional: Conditioning(prompt: prompts.conditional),
-            unconditional: Conditioning(prompt: prompts.unconditional), nonFinite: job.nonFinite)
         if let resumed {
             try generation.restore(resumed)
-            try onEvent(.resumed(step: resumed.completed, steps: scheduler.steps.count))
+            try onEvent(.resumed(step: resumed.completed, steps: steps))
         }
         let trajectory = try job.saveTrajectory.map {
             // A step that was written and then lost with its process is computed again.
             try TrajectoryWriter(directory: $0, existing: resumed == nil ? job.destination.existing : .replace)
         }
-        if resumed == nil { try trajectory?.write(noise: noise) }
+        if resumed == nil { try trajectory?.write(noise: generation.latents) }
         timing.load += start.secondsUntilNow
         try onEvent(.loaded(seconds: start.secondsUntilNow))
 

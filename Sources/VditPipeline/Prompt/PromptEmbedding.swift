@@ -1,13 +1,19 @@
 import VditFiles
 import VditMedia
+import VditModels
 import VditTensor
 
 /// What a text encoder made of a prompt, read from a file.
 public struct PromptEmbedding: Sendable {
     /// `[tokens, width]` f32.
     public let tokens: Tensor
+    /// Which tokens are valid, where the model takes a mask.
+    public let mask: [Bool]?
+    /// `[width]` f32 of a second text encoder, where the model takes it.
+    public let pooled: Tensor?
     public let path: String
-    /// SHA-256 of the values as stored, and how they were stored.
+    /// SHA-256 of the values as stored, mask and pooled vector included where the model takes them, and how the
+    /// tokens were stored.
     public let digest: String
     public let storedShape: [Int]
     public let storedType: DType
@@ -22,15 +28,15 @@ public struct PromptEmbedding: Sendable {
 
     /// Reads the prompt of a `.safetensors` or `.npy` file, and its negative prompt where it has one.
     ///
-    /// - Parameter width: what the model expects per token.
-    /// - Throws: `FileError` for a file that is no such file; `PipelineError.invalid` (65) naming file and
+    /// - Parameter needs: what the model takes.
+    /// - Throws: `TensorError` for a file that is no such file; `PipelineError.invalid` (65) naming file and
     ///   field for a wrong rank, width, type, length, or for NaN and infinities.
     public static func read(
-        _ path: String, width: Int
+        _ path: String, needs: ConditioningNeeds
     ) throws -> (prompt: PromptEmbedding, negative: PromptEmbedding?) {
         if path.hasSuffix(".npy") {
             let tensor = try Npy.read(path)
-            return (try PromptEmbedding(tensor, name: "array", path, width, [:]), nil)
+            return (try PromptEmbedding(tensor, name: "array", path, needs, Extras(path: path), [:]), nil)
         }
         for (suffix, name) in [(".pt", "PyTorch"), (".pth", "PyTorch"), (".pkl", "pickle")]
         where path.hasSuffix(suffix) {
@@ -45,12 +51,13 @@ public struct PromptEmbedding: Sendable {
             throw PipelineError.invalid(
                 "\(path): tensor prompt_embeds",
                 found: "only " + file.names.prefix(5).joined(separator: ", "),
-                expected: "prompt_embeds [tokens, \(width)]", kind: .badData)
+                expected: "prompt_embeds [tokens, \(needs.promptWidth)]", kind: .badData)
         }
-        let prompt = try PromptEmbedding(file.tensor(name), name: name, path, width, file.metadata)
+        let prompt = try PromptEmbedding(
+            file.tensor(name), name: name, path, needs, Extras(file, prefix: ""), file.metadata)
         let negative = try find(negativeKeys, in: file, prefixes: false).map {
             try PromptEmbedding(
-                file.tensor($0), name: $0, path, width,
+                file.tensor($0), name: $0, path, needs, Extras(file, prefix: "negative_"),
                 ["prompt": file.metadata["negative_prompt"]].compactMapValues { $0 })
         }
         return (prompt, negative)
@@ -67,14 +74,17 @@ public struct PromptEmbedding: Sendable {
     /// The all-zero embedding that stands for "no negative prompt".
     public static func zeros(like other: PromptEmbedding) -> PromptEmbedding {
         PromptEmbedding(
-            tokens: Tensor(.f32, other.tokens.shape), path: "", digest: "zeros",
+            tokens: Tensor(.f32, other.tokens.shape), mask: other.mask,
+            pooled: other.pooled.map { Tensor(.f32, $0.shape) }, path: "", digest: "zeros",
             storedShape: other.tokens.shape, storedType: .f32, prompt: nil,
             maxSequenceLength: nil)
     }
 
     private init(
-        _ stored: Tensor, name: String, _ path: String, _ width: Int, _ metadata: [String: String]
-    ) throws(PipelineError) {
+        _ stored: Tensor, name: String, _ path: String, _ needs: ConditioningNeeds, _ extras: Extras,
+        _ metadata: [String: String]
+    ) throws {
+        let width = needs.promptWidth
         func refuse(_ field: String, _ found: String, _ expected: String) -> PipelineError {
             .invalid("\(path): \(name): \(field)", found: found, expected: expected, kind: .badData)
         }
@@ -102,18 +112,27 @@ public struct PromptEmbedding: Sendable {
         guard values.isFinite else {
             throw refuse("values", "NaN or infinity", "finite numbers")
         }
+        let mask = needs.takesMask ? try extras.mask(tokens: shape[0]) : nil
+        let pooled = try needs.pooledWidth.map { try extras.pooled(width: $0) }
+        var digest = stored.withBytes { Digest.sha256($0) }
+        if mask != nil || pooled != nil {
+            let parts = [digest, mask.map { "\($0)" }, pooled?.withBytes { Digest.sha256($0) }].compactMap { $0 }
+            digest = Digest.sha256(Array(parts.joined(separator: "\n").utf8))
+        }
         self.init(
-            tokens: values, path: path, digest: stored.withBytes { Digest.sha256($0) },
+            tokens: values, mask: mask, pooled: pooled, path: path, digest: digest,
             storedShape: stored.shape, storedType: stored.dtype, prompt: metadata["prompt"],
             maxSequenceLength: metadata["max_sequence_length"].flatMap { Int($0) }
                 .flatMap { (1...4096).contains($0) ? $0 : nil })
     }
 
     private init(
-        tokens: Tensor, path: String, digest: String, storedShape: [Int], storedType: DType,
-        prompt: String?, maxSequenceLength: Int?
+        tokens: Tensor, mask: [Bool]?, pooled: Tensor?, path: String, digest: String, storedShape: [Int],
+        storedType: DType, prompt: String?, maxSequenceLength: Int?
     ) {
         self.tokens = tokens
+        self.mask = mask
+        self.pooled = pooled
         self.path = path
         self.digest = digest
         self.storedShape = storedShape
@@ -145,49 +164,55 @@ public struct PromptEmbedding: Sendable {
     }
 }
 
-/// The two embeddings of a run, at one length.
-public struct PromptPair: Sendable {
-    /// `[tokens, width]` f32 each.
-    public let conditional: Tensor
-    public let unconditional: Tensor
-    public let prompt: PromptEmbedding
-    public let negative: PromptEmbedding
-    /// What was done to make them fit, in sentences.
-    public let notices: [String]
+/// What a prompt's file holds beside the tokens, for models that take it.
+private struct Extras {
+    private let path: String
+    private let file: SafetensorsReader?
+    private let prefix: String
 
-    /// Reads both and makes them fit.
-    ///
-    /// - Parameters:
-    ///   - negativePath: overrides a negative prompt in the file at `path`.
-    ///   - width: what the model expects per token.
-    ///   - length: the length the model was trained with, if known. Otherwise a length the file names, or
-    ///     the longer of the two as they are.
-    public init(
-        path: String, negativePath: String?, width: Int, length: Int?, usesGuidance: Bool
-    ) throws {
-        let file = try PromptEmbedding.read(path, width: width)
-        prompt = file.prompt
-        var notices: [String] = []
-        if let negativePath {
-            negative = try PromptEmbedding.read(negativePath, width: width).prompt
-        } else if let inFile = file.negative {
-            negative = inFile
-        } else {
-            negative = .zeros(like: file.prompt)
-            if usesGuidance {
-                notices.append(
-                    "no negative prompt embedding given: guidance uses an all-zero one")
-            }
+    /// Of a file that can hold one tensor only.
+    init(path: String) {
+        (self.path, file, prefix) = (path, nil, "")
+    }
+
+    /// - Parameter prefix: of the tensors' names.
+    init(_ file: SafetensorsReader, prefix: String) {
+        (path, self.file, self.prefix) = (file.path, file, prefix)
+    }
+
+    private func tensor(_ name: String, _ expected: String) throws -> Tensor {
+        guard let file, file.info(prefix + name) != nil else {
+            throw PipelineError.invalid(
+                "\(path): tensor \(prefix)\(name)", found: "nothing", expected: "\(expected), which this model takes",
+                kind: .badData)
         }
-        let length =
-            length ?? file.prompt.maxSequenceLength
-            ?? max(prompt.tokens.shape[0], negative.tokens.shape[0])
-        let (conditional, first) = prompt.fitted(to: length)
-        let (unconditional, second) = negative.fitted(to: length)
-        self.conditional = conditional
-        self.unconditional = unconditional
-        if let first { notices.append(first) }
-        if let second, !negative.path.isEmpty { notices.append(second) }
-        self.notices = notices
+        return try file.tensor(prefix + name)
+    }
+
+    func mask(tokens: Int) throws -> [Bool] {
+        let name = "prompt_attention_mask"
+        let expected = "[\(tokens)] or [1, \(tokens)] of 0 and 1, at least one of them 1"
+        let stored = try tensor(name, expected)
+        let values = stored.wholeNumbers
+        guard stored.count == tokens, stored.shape.last == tokens, let values,
+            values.allSatisfy({ $0 == 0 || $0 == 1 }), values.contains(1)
+        else {
+            throw PipelineError.invalid(
+                "\(path): \(prefix)\(name)", found: "\(stored.dtype.rawValue) \(stored.shape)", expected: expected,
+                kind: .badData)
+        }
+        return values.map { $0 == 1 }
+    }
+
+    func pooled(width: Int) throws -> Tensor {
+        let name = "pooled_prompt_embeds"
+        let expected = "finite floating point [\(width)] or [1, \(width)]"
+        let stored = try tensor(name, expected)
+        guard stored.dtype.isFloatingPoint, stored.count == width, stored.shape.last == width, stored.isFinite else {
+            throw PipelineError.invalid(
+                "\(path): \(prefix)\(name)", found: "\(stored.dtype.rawValue) \(stored.shape)", expected: expected,
+                kind: .badData)
+        }
+        return stored.converted(to: .f32).reshaped([width])
     }
 }

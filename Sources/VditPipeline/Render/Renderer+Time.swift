@@ -8,8 +8,10 @@ extension Renderer {
     /// machine makes it larger.
     public func expectedDenoisingSeconds() throws -> Double {
         let compute = try ComputeContext(threads: settings.threads, precision: settings.precision)
-        let config = model.config
-        let linear = try LinearBenchmark(rows: 512, inputs: config.inner, outputs: config.ffnDim)
+        let config = plan.model.transformer
+        let matrices = config.tensors.map(\.shape).filter { $0.count == 2 }
+        let largest = matrices.max { $0[0] * $0[1] < $1[0] * $1[1] } ?? [1024, 1024]
+        let linear = try LinearBenchmark(rows: 512, inputs: largest[1], outputs: largest[0])
             .run(repeats: 2, chunk: 128, compute)
         let attention = AttentionBenchmark(
             heads: config.heads, tokens: min(estimate.tokens, 1024), headDim: config.headDim,

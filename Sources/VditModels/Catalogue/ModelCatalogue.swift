@@ -1,0 +1,162 @@
+import Synchronization
+import VditFiles
+import VditTensor
+
+/// A model that was published: its configuration, for recognising it and for making one of random weights.
+public struct PublishedModel: Sendable {
+    public let specification: ModelSpecification
+    /// What its `model_index.json` and `scheduler_config.json` say.
+    public let index: [String: ConfigurationValue]
+    public let scheduler: [String: ConfigurationValue]
+
+    public init(
+        _ specification: ModelSpecification, index: [String: ConfigurationValue],
+        scheduler: [String: ConfigurationValue]
+    ) {
+        self.specification = specification
+        self.index = index
+        self.scheduler = scheduler
+    }
+
+    public var name: String { specification.defaults.name }
+}
+
+/// A row of the catalogue: how a family's checkpoints are recognised, and how their configuration is read.
+public struct ModelFamily: Sendable {
+    public let name: String
+    /// `_class_name`s of `model_index.json` it serves.
+    public let pipelines: [String]
+    /// `_class_name`s of the components' `config.json`.
+    public let transformerClass: String
+    public let decoderClass: String
+    /// Frames per second of videos whose latents are decoded without their model.
+    public let frameRate: Int
+    /// Models of random weights that can be made, by name.
+    public let published: @Sendable () throws(ModelError) -> [PublishedModel]
+    let transformer: @Sendable (ConfigFile) throws(FileError) -> any TransformerSpecification
+    let decoder: @Sendable (ConfigFile) throws(FileError) -> any DecoderSpecification
+    let defaults: @Sendable ([any TransformerSpecification]) -> ModelDefaults
+
+    /// - Parameters:
+    ///   - transformer: reads a transformer's `config.json`; throws naming the key that cannot be served.
+    ///   - decoder: the same of the VAE.
+    ///   - defaults: what is recommended for a model of these transformers.
+    public init(
+        name: String, pipelines: [String], transformerClass: String, decoderClass: String, frameRate: Int,
+        transformer: @escaping @Sendable (ConfigFile) throws(FileError) -> any TransformerSpecification,
+        decoder: @escaping @Sendable (ConfigFile) throws(FileError) -> any DecoderSpecification,
+        defaults: @escaping @Sendable ([any TransformerSpecification]) -> ModelDefaults,
+        published: @escaping @Sendable () throws(ModelError) -> [PublishedModel] = { () throws(ModelError) in [] }
+    ) {
+        self.name = name
+        self.pipelines = pipelines
+        self.transformerClass = transformerClass
+        self.decoderClass = decoderClass
+        self.frameRate = frameRate
+        self.transformer = transformer
+        self.decoder = decoder
+        self.defaults = defaults
+        self.published = published
+    }
+}
+
+/// Every model family. A new one is a folder and a row here.
+public enum ModelCatalogue {
+    /// Rows a program that uses the library has added; only ever grows.
+    private static let added = Mutex<[ModelFamily]>([])
+    private static let own: [ModelFamily] = [wan]
+
+    public static var families: [ModelFamily] { own + added.withLock { $0 } }
+
+    /// Makes a family known to this process: everything that opens models serves it from then on. A family of the
+    /// same name as another is ignored.
+    public static func add(_ family: ModelFamily) {
+        added.withLock { all in
+            if !(own + all).contains(where: { $0.name == family.name }) { all.append(family) }
+        }
+    }
+
+    /// - Throws: `ModelError.unknownClass` (69) for a class no family has.
+    static func family(
+        _ file: ConfigFile, of classes: (ModelFamily) -> [String]
+    ) throws -> ModelFamily {
+        let found = try file.stringIfPresent("_class_name") ?? "nothing"
+        guard let family = families.first(where: { classes($0).contains(found) }) else {
+            throw ModelError.unknownClass(path: file.path, found: found, known: families.flatMap(classes))
+        }
+        return family
+    }
+
+    /// The family of a pipeline, by its `model_index.json`.
+    ///
+    /// - Throws: `ModelError.unknownClass` (69).
+    public static func family(pipeline file: ConfigFile) throws -> ModelFamily {
+        try family(file, of: \.pipelines)
+    }
+
+    /// The family of this name.
+    public static func family(named name: String) -> ModelFamily? { families.first { $0.name == name } }
+
+    /// Reads a transformer's `config.json`, of whichever family it is.
+    ///
+    /// - Throws: `ModelError.unknownClass`, or `FileError` naming the key that cannot be served.
+    public static func transformer(_ file: ConfigFile) throws -> any TransformerSpecification {
+        try family(file) { [$0.transformerClass] }.transformer(file)
+    }
+
+    /// Reads a VAE's `config.json`, of whichever family it is.
+    ///
+    /// - Throws: `ModelError.unknownClass`, or `FileError` naming the key that cannot be served.
+    public static func decoder(_ file: ConfigFile) throws -> (specification: any DecoderSpecification, family: ModelFamily) {
+        let family = try family(file) { [$0.decoderClass] }
+        return (try family.decoder(file), family)
+    }
+
+    /// What a component's `config.json` tells of it; nil for a class no family has.
+    ///
+    /// - Throws: `FileError` naming the key that cannot be served.
+    public static func component(
+        _ file: ConfigFile
+    ) throws -> (tensors: [(name: String, shape: [Int])], summary: String)? {
+        let found = try file.stringIfPresent("_class_name")
+        for family in families {
+            if family.transformerClass == found {
+                let read = try family.transformer(file)
+                return (read.tensors, read.summary)
+            }
+            if family.decoderClass == found {
+                let read = try family.decoder(file)
+                return (read.tensors, read.summary)
+            }
+        }
+        return nil
+    }
+
+    /// Models of random weights that can be made.
+    public static func published() throws(ModelError) -> [PublishedModel] {
+        var all: [PublishedModel] = []
+        for family in families { all += try family.published() }
+        return all
+    }
+}
+
+extension ModelFamily {
+    /// Puts components together.
+    ///
+    /// - Parameters:
+    ///   - transformers: the folder of each within the model, its configuration, and where it begins to serve.
+    /// - Throws: `TensorError` or `ModelError` naming what cannot be served.
+    public func specification(
+        transformers: [(component: String, file: ConfigFile, boundary: Double)], decoder file: ConfigFile
+    ) throws -> ModelSpecification {
+        var read: [ModelSpecification.Transformer] = []
+        for (component, file, boundary) in transformers {
+            read.append(
+                ModelSpecification.Transformer(
+                    component: component, specification: try transformer(file), boundary: boundary))
+        }
+        return try ModelSpecification(
+            family: name, transformers: read, decoder: decoder(file),
+            defaults: defaults(read.map(\.specification)))
+    }
+}

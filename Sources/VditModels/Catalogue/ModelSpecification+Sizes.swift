@@ -1,0 +1,49 @@
+import VditFiles
+import VditTensor
+
+/// What becomes of a number of frames the model cannot make.
+public enum FrameRounding: String, Sendable, CaseIterable {
+    /// It is an error that names both neighbours.
+    case error
+    case down, up
+}
+
+/// Sizes of videos a model can make.
+extension ModelSpecification {
+    private static let largestSide = 1 << 14
+    private static let mostFrames = 1 << 16
+
+    /// - Throws: `ModelError.invalid` (64) naming what cannot be and the nearest that can, on both sides.
+    public func check(width: Int, height: Int, numFrames: Int) throws(ModelError) {
+        try check("width", width)
+        try check("height", height)
+        let compression = decoder.temporalCompression
+        if (1...Self.mostFrames).contains(numFrames), (numFrames - 1) % compression == 0 { return }
+        let rule = compression == 1 ? "at least 1" : "\(compression)k+1"
+        var expected = "\(rule), from 1 to \(Self.mostFrames + 1 - compression)"
+        if (1...Self.mostFrames).contains(numFrames) {
+            let below = (numFrames - 1) / compression * compression + 1
+            expected = "\(rule); use \(below) or \(below + compression)"
+        }
+        throw .invalid("num_frames", found: "\(numFrames)", expected: expected, kind: .usage)
+    }
+
+    private func check(_ name: String, _ value: Int) throws(ModelError) {
+        let multiple = pixelMultiple
+        if (multiple...Self.largestSide).contains(value), value % multiple == 0 { return }
+        var expected = "a multiple of \(multiple) from \(multiple) to \(Self.largestSide)"
+        if (multiple...Self.largestSide).contains(value) {
+            let below = value / multiple * multiple
+            expected = "a multiple of \(multiple); use \(below) or \(below + multiple)"
+        }
+        throw .invalid(name, found: "\(value)", expected: expected, kind: .usage)
+    }
+
+    /// The neighbour that can be made; numbers out of range stay as they are.
+    public func rounded(frames: Int, _ rounding: FrameRounding) -> Int {
+        guard (1...Self.mostFrames).contains(frames), rounding != .error else { return frames }
+        let compression = decoder.temporalCompression
+        let excess = (frames - 1) % compression
+        return excess == 0 ? frames : rounding == .down ? frames - excess : frames - excess + compression
+    }
+}

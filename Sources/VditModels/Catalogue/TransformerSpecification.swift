@@ -1,0 +1,122 @@
+import VditAttention
+import VditFiles
+import VditTensor
+
+/// Extents of latents, `[channels, frames, height, width]`.
+public struct LatentShape: Sendable, Hashable {
+    public var channels: Int
+    public var frames: Int
+    public var height: Int
+    public var width: Int
+
+    public init(channels: Int, frames: Int, height: Int, width: Int) {
+        self.channels = channels
+        self.frames = frames
+        self.height = height
+        self.width = width
+    }
+
+    /// - Parameter shape: four extents, as a tensor of latents has them.
+    public init(_ shape: [Int]) {
+        precondition(shape.count == 4)
+        self.init(channels: shape[0], frames: shape[1], height: shape[2], width: shape[3])
+    }
+
+    public var extents: [Int] { [channels, frames, height, width] }
+    public var count: Int { channels * frames * height * width }
+}
+
+/// What a transformer is conditioned on, beside the latents and the time.
+public struct ConditioningNeeds: Sendable, Equatable {
+    /// Width of a prompt embedding's tokens.
+    public var promptWidth: Int
+    /// Whether padding tokens of the prompt are marked by a mask.
+    public var takesMask: Bool
+    /// Width of the vector a second text encoder pools, where the model takes one.
+    public var pooledWidth: Int?
+    /// Width of an image encoder's tokens, where the model takes them.
+    public var imageWidth: Int?
+    /// Whether the time may differ from token to token.
+    public var takesTimePerToken: Bool
+    /// Whether the model is told the frame rate.
+    public var takesFrameRate: Bool
+
+    public init(
+        promptWidth: Int, takesMask: Bool = false, pooledWidth: Int? = nil, imageWidth: Int? = nil,
+        takesTimePerToken: Bool = false, takesFrameRate: Bool = false
+    ) {
+        self.promptWidth = promptWidth
+        self.takesMask = takesMask
+        self.pooledWidth = pooledWidth
+        self.imageWidth = imageWidth
+        self.takesTimePerToken = takesTimePerToken
+        self.takesFrameRate = takesFrameRate
+    }
+}
+
+/// Operations of a transformer, a multiply-add being two, self-attention dense.
+public struct TransformerWork: Sendable, Equatable {
+    /// Of one call: scores and values of all layers' self-attention.
+    public var selfAttention: Double
+    /// Of one call: everything else.
+    public var other: Double
+    /// Of one prompt, once per video: what `VideoModel.prepare` does.
+    public var prompt: Double
+
+    public init(selfAttention: Double, other: Double, prompt: Double) {
+        self.selfAttention = selfAttention
+        self.other = other
+        self.prompt = prompt
+    }
+}
+
+/// A transformer as its configuration states it: everything that is known before any weight is read.
+public protocol TransformerSpecification: Sendable {
+    /// Transformer blocks with self-attention.
+    var layers: Int { get }
+    /// Self-attention heads and the size of each.
+    var heads: Int { get }
+    var headDim: Int { get }
+    /// Channels of the latents it takes and of those it predicts.
+    var inputChannels: Int { get }
+    var outputChannels: Int { get }
+    var conditioning: ConditioningNeeds { get }
+    /// Every tensor of the checkpoint and its shape.
+    var tensors: [(name: String, shape: [Int])] { get }
+    /// The shape in words, for a person.
+    var summary: String { get }
+    /// What its `config.json` says.
+    var configuration: [String: ConfigurationValue] { get }
+
+    /// Latent pixels that frames, height and width must be multiples of.
+    var patchExtents: (frames: Int, height: Int, width: Int) { get }
+
+    /// How the tokens of latents lie in self-attention.
+    ///
+    /// - Parameter textTokens: of the branch's prompt, as far as they are valid; not all models have them in
+    ///   self-attention.
+    /// - Throws: `ModelError` when the extents do not divide by the patch or exceed the positions.
+    func tokenLayout(_ latents: LatentShape, textTokens: Int) throws(ModelError) -> TokenLayout
+
+    /// - Parameter textTokens: of a prompt embedding.
+    func work(_ layout: TokenLayout, textTokens: Int) -> TransformerWork
+
+    /// Memory a call needs beside the weights: the residual stream, queries, keys, values and their packed copies.
+    func activationBytes(_ layout: TokenLayout, operand: DType) -> Int
+
+    /// Memory a prepared prompt holds.
+    func promptBytes(textTokens: Int, operand: DType) -> Int
+
+    /// The same with fewer or more blocks: for timing one of them.
+    func withLayers(_ count: Int) -> Self
+
+    /// Packs the weights. Shapes must have been checked against `tensors`.
+    ///
+    /// - Throws: `TensorError` if a tensor is missing or a library refuses a shape.
+    func load(_ weights: any WeightSource, _ compute: ComputeContext) throws -> any VideoModel
+}
+
+extension TransformerSpecification {
+    /// Parameters in all.
+    public var parameterCount: Int { tensors.reduce(0) { $0 + $1.shape.reduce(1, *) } }
+}

@@ -1,0 +1,164 @@
+import Foundation
+import Synchronization
+import VditFiles
+import VditMedia
+import VditModels
+import VditTensor
+
+/// A model on disk in diffusers' layout: opened, checked and described, but not loaded.
+///
+/// Every tensor of every component has been checked for presence, shape and type when this exists.
+public struct ModelDirectory: Sendable {
+    public let path: String
+    public let specification: ModelSpecification
+    public let scheduler: SchedulerConfiguration
+    /// Of the transformers, in the specification's order.
+    public let transformerWeights: [WeightStore]
+    public let decoderWeights: WeightStore
+    private let identity = Identity()
+
+    /// Where the parts of a model lie.
+    public struct Components: Sendable {
+        /// Folders: one, or two of which the second serves below `boundary`.
+        public var transformers: [String]
+        /// Fraction of the training timesteps.
+        public var boundary: Double
+        public var decoder: String
+        /// The configuration file.
+        public var scheduler: String
+
+        public init(transformers: [String], boundary: Double = 0, decoder: String, scheduler: String) {
+            self.transformers = transformers
+            self.boundary = boundary
+            self.decoder = decoder
+            self.scheduler = scheduler
+        }
+    }
+
+    /// Opens a pipeline folder: `model_index.json`, `transformer/`, `vae/`, `scheduler/`, for models of two
+    /// transformers also `transformer_2/`.
+    ///
+    /// - Throws: `FileError` naming the file that is missing or malformed, `TensorError` with all tensors that do not
+    ///   fit, `ModelError` (69) for pipelines of other families or other tasks.
+    public init(path: String) throws {
+        let path = path.count > 1 && path.hasSuffix("/") ? String(path.dropLast()) : path
+        let index = "\(path)/model_index.json"
+        if FileManager.default.fileExists(atPath: "\(path)/config.json"),
+            !FileManager.default.fileExists(atPath: index)
+        {
+            throw PipelineError.invalid(
+                path, found: "one component of a model",
+                expected: "the folder above it, with model_index.json", kind: .badData)
+        }
+        let file = try ConfigFile(path: index)
+        let family = try ModelCatalogue.family(pipeline: file)
+        let boundary = try file.numberIfPresent("boundary_ratio", 0...1)
+        let hasSecond = try file.stringsIfPresent("transformer_2")?.count == 2
+        if hasSecond, boundary == nil {
+            throw FileError.malformed(
+                path: index, field: "boundary_ratio", found: "nothing",
+                expected: "a number from 0 to 1, as there is a transformer_2")
+        }
+        try self.init(
+            path: path, family: family,
+            Components(
+                transformers: ["\(path)/transformer"] + (hasSecond ? ["\(path)/transformer_2"] : []),
+                boundary: boundary ?? 0, decoder: "\(path)/vae",
+                scheduler: "\(path)/scheduler/scheduler_config.json"))
+    }
+
+    /// Opens components from anywhere.
+    ///
+    /// - Parameter path: what to call the whole.
+    /// - Throws: as `init(path:)`.
+    public init(path: String, family: ModelFamily, _ components: Components) throws {
+        self.path = path
+        scheduler = try SchedulerConfiguration(ConfigFile(path: components.scheduler))
+        let last = components.transformers.count - 1
+        specification = try family.specification(
+            transformers: components.transformers.enumerated().map { index, folder in
+                (
+                    component: index == 0 ? "transformer" : "transformer_\(index + 1)",
+                    file: try ConfigFile(path: "\(folder)/config.json"),
+                    boundary: index == last ? 0 : components.boundary
+                )
+            }, decoder: ConfigFile(path: "\(components.decoder)/config.json"))
+        var weights: [WeightStore] = []
+        for (part, folder) in zip(specification.transformers, components.transformers) {
+            weights.append(try WeightStore(folder))
+            try weights[weights.count - 1].check(part.specification.tensors)
+        }
+        transformerWeights = weights
+        decoderWeights = try WeightStore(components.decoder)
+        try decoderWeights.check(specification.decoder.tensors)
+    }
+
+    /// The stored element type of the first transformer's largest weights.
+    public var storedType: String {
+        let largest = specification.transformer.tensors.max { $0.shape.reduce(1, *) < $1.shape.reduce(1, *) }
+        return largest.flatMap { transformerWeights[0].info($0.name)?.dtypeName } ?? "unknown"
+    }
+
+    /// Serves times from here up, on the sampler's scale.
+    public func lowestTimestep(ofTransformer index: Int) -> Float {
+        Float(specification.transformers[index].boundary * Double(scheduler.trainTimesteps))
+    }
+
+    /// What identifies the files, for run records.
+    public var files: [RunRecord.ModelFile] {
+        (transformerWeights + [decoderWeights]).flatMap(RunRecord.ModelFile.of)
+    }
+
+    /// - Throws: `FileError` when a file is not the one that was opened.
+    public func verifyUnchanged() throws(FileError) {
+        for store in transformerWeights + [decoderWeights] { try store.verifyUnchanged() }
+    }
+
+    /// A digest of the transformers: their headers, and 64 bytes at five places of every tensor. Made once.
+    ///
+    /// What a checkpoint must agree on. Reading all weights would take minutes; weights of another training, a merged
+    /// adapter, another type or a file whose end was lost differ here. Not noticed: a change of single values between
+    /// those places, such as a flipped bit, and any change of the VAE, which the latents do not depend on.
+    public func fingerprint() throws(TensorError) -> String {
+        try identity.digest { () throws(TensorError) in
+            var lines: [String] = []
+            for store in transformerWeights {
+                for file in store.files {
+                    lines.append("\(file.name) \(file.byteCount) \(Digest.sha256(file.header))")
+                }
+                for name in store.names {
+                    var values: [UInt8] = []
+                    try store.tensor(name).withBytes { bytes in
+                        for quarter in 0..<4 { values += bytes.dropFirst(bytes.count / 4 * quarter).prefix(64) }
+                        values += bytes.suffix(64)
+                    }
+                    store.release(name)
+                    lines.append("\(name) \(Digest.sha256(values))")
+                }
+            }
+            return Digest.sha256(Array(lines.joined(separator: "\n").utf8))
+        }
+    }
+
+    /// The digest, once it is known, shared by all copies.
+    private final class Identity: Sendable {
+        private let known = Mutex<String?>(nil)
+
+        func digest(_ make: () throws(TensorError) -> String) throws(TensorError) -> String {
+            if let digest = known.withLock({ $0 }) { return digest }
+            let digest = try make()
+            known.withLock { $0 = digest }
+            return digest
+        }
+    }
+}
+
+extension RunRecord.ModelFile {
+    static func of(_ store: WeightStore) -> [RunRecord.ModelFile] {
+        store.files.map {
+            RunRecord.ModelFile(
+                name: "\((store.path as NSString).lastPathComponent)/\($0.name)",
+                bytes: $0.byteCount, headerSha256: Digest.sha256($0.header))
+        }
+    }
+}

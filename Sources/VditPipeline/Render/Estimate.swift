@@ -1,0 +1,85 @@
+import VditAttention
+import VditModels
+import VditTensor
+
+/// What a run will cost, before it starts.
+public struct Estimate: Sendable, Equatable {
+    /// Video tokens of the transformer.
+    public let tokens: Int
+    /// Multiply-adds count as 2; dense attention. Of one transformer call.
+    public let selfAttentionFLOPs: Double
+    public let otherFLOPs: Double
+    /// Of the prompts, once per video.
+    public let promptFLOPs: Double
+    /// Transformer calls of every step: 2 where guidance is on.
+    public let callsPerStep: [Int]
+    /// Transformer calls of the whole run.
+    public var calls: Int { callsPerStep.reduce(0, +) }
+    /// What of the self-attention the sparse method computes.
+    public let attention: PredictedWork
+    /// Of decoding the latents.
+    public let decodeFLOPs: Double
+    /// Of the whole run: what the method leaves out is not counted, as far as that is known.
+    public var totalFLOPs: Double { totalFLOPs(attentionWork: attention.share) }
+
+    /// Of a run that computed this share of dense attention's token pairs.
+    public func totalFLOPs(attentionWork share: Double) -> Double {
+        (selfAttentionFLOPs * share + otherFLOPs) * Double(calls) + promptFLOPs + decodeFLOPs
+    }
+
+    public let parameters: Int
+    /// Packed weights of all transformers.
+    public let weightBytes: Int
+    /// Residual stream, queries, keys, values and what the layers keep of the prompts.
+    public let activationBytes: Int
+    /// Weights and frames of the decoder, which runs after the transformers are gone.
+    public let decoderBytes: Int
+    /// Latents, scheduler history, guidance.
+    public let samplerBytes: Int
+    /// What the method learns. While a step runs, what it replaces is kept too: an interrupted step is undone.
+    public let methodBytes: Int
+    /// The larger of sampling and decoding, with the process itself.
+    public var peakBytes: Int {
+        Self.processBytes + samplerBytes
+            + max(weightBytes + activationBytes + 2 * methodBytes, decoderBytes)
+    }
+
+    /// With transformers and decoder loaded at the same time, as a process that makes several videos has them.
+    public var residentBytes: Int {
+        Self.processBytes + samplerBytes + weightBytes + activationBytes + 2 * methodBytes + decoderBytes
+    }
+
+    /// Code, libraries and the threads' scratch.
+    private static let processBytes = 192 << 20
+
+    /// - Parameters:
+    ///   - layout: of the conditional branch's tokens.
+    ///   - textTokens: of a prompt embedding.
+    ///   - calls: transformer calls of every step: 2 where guidance is on.
+    ///   - decoderActivationBytes: what the decoder holds beside its weights.
+    ///   - methodBytes: what the sparse method keeps.
+    init(
+        model: ModelSpecification, latents: LatentShape, layout: TokenLayout, textTokens: Int, calls: [Int],
+        precision: Precision, decoderActivationBytes: Int, attention: PredictedWork = .dense, methodBytes: Int = 0
+    ) {
+        let transformer = model.transformer
+        let work = transformer.work(layout, textTokens: textTokens)
+        tokens = layout.videoTokens
+        selfAttentionFLOPs = work.selfAttention
+        otherFLOPs = work.other
+        let branches = calls.max() ?? 1
+        promptFLOPs = work.prompt * Double(branches * model.transformers.count)
+        callsPerStep = calls
+        self.attention = attention
+        let size = model.decoder.videoSize(of: latents)
+        decodeFLOPs = model.decoder.decodeFLOPs(height: size.height, width: size.width, frames: latents.frames)
+        parameters = model.parameterCount
+        weightBytes = parameters * precision.dtype.byteCount
+        activationBytes =
+            transformer.activationBytes(layout, operand: precision.dtype)
+            + branches * transformer.promptBytes(textTokens: textTokens, operand: precision.dtype)
+        decoderBytes = model.decoder.parameterCount * 4 + decoderActivationBytes
+        samplerBytes = latents.count * 4 * 10
+        self.methodBytes = methodBytes
+    }
+}

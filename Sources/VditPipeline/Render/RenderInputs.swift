@@ -1,0 +1,39 @@
+import VditFiles
+import VditMedia
+import VditModels
+import VditTensor
+
+/// The files a render reads beside the model.
+public struct RenderInputs: Sendable {
+    public let prompts: PromptPair
+    /// `[channels, frames, height, width]` f32 to start from instead of the seed's noise, and its digest.
+    let noise: Tensor?
+    let noiseDigest: String?
+
+    /// - Throws: `TensorError` or `PipelineError` naming file, field, what was found and what was expected.
+    init(_ job: RenderJob, settings: RenderSettings, model: ModelSpecification) throws {
+        let conditioning = model.transformer.conditioning
+        prompts = try PromptPair(
+            path: job.promptEmbedding, negativePath: job.negativePromptEmbedding, needs: conditioning,
+            length: model.defaults.textLength)
+        let latents = model.decoder.latentShape(
+            width: settings.width, height: settings.height, numFrames: settings.numFrames)
+        noise = try job.latents.map {
+            try LatentsFile.read(
+                $0, channels: latents.channels, extents: [latents.frames, latents.height, latents.width]
+            ).latents
+        }
+        noiseDigest = noise?.withBytes { Digest.sha256($0) }
+    }
+
+    func notices(_ job: RenderJob, _ plan: RenderPlan) -> [String] {
+        var notices = prompts.notices
+        if plan.isGuided, prompts.lacksNegative {
+            notices.append("no negative prompt embedding given: guidance uses an all-zero one")
+        }
+        if let path = job.latents, job.request.seed != nil {
+            notices.append("the seed has no effect: the run starts from \(path)")
+        }
+        return notices
+    }
+}

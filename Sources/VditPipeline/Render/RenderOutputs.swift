@@ -1,0 +1,96 @@
+import Foundation
+import VditFiles
+import VditMedia
+import VditModels
+import VditTensor
+
+/// The files a render writes, checked before anything is computed.
+struct RenderOutputs {
+    /// How the video will be written.
+    let video: VideoPlan
+    /// What to do with a file where the latents are to stay.
+    let existingLatents: ExistingFile
+
+    /// Whether folders that are not there are an error.
+    enum Folders {
+        case mustExist
+        /// Whoever runs the job makes them.
+        case willBeMade
+    }
+
+    /// Checks every output; creates nothing.
+    ///
+    /// - Parameter resumed: the state the run goes on from, whose own latents may lie there already.
+    /// - Throws: `MediaError`, `TensorError` or `PipelineError` naming the path and the reason.
+    init(
+        _ job: RenderJob, _ plan: RenderPlan, resumed: Checkpoint? = nil, folders: Folders = .mustExist
+    ) throws {
+        var destination = job.destination
+        var latents = job.saveLatents
+        if folders == .willBeMade {
+            destination.path = Self.inExistingFolder(destination.path)
+            destination.contactSheet = destination.contactSheet.map(Self.inExistingFolder)
+            latents = latents.map(Self.inExistingFolder)
+        }
+        let settings = plan.settings
+        video = try destination.validate(
+            width: settings.width, height: settings.height, frameCount: settings.numFrames,
+            frameRate: settings.frameRate)
+        try Self.checkThatPathsDiffer(job)
+        var existing = job.destination.existing
+        if let latents {
+            if let resumed, resumed.completed == plan.steps.count,
+                let (kept, _) = try? LatentsFile.read(latents, channels: plan.latents.channels),
+                kept.floats() == resumed.latents.floats()
+            {
+                // Its own, written before the decoding that was interrupted.
+                existing = .replace
+            }
+            try AtomicFile.check(latents, existing: existing)
+        }
+        existingLatents = existing
+        for (name, every) in [
+            ("preview interval", job.preview?.every), ("checkpoint interval", job.checkpointEverySteps),
+        ] {
+            guard let every, every < 1 else { continue }
+            throw PipelineError.invalid(name, found: "\(every)", expected: "at least 1 step", kind: .usage)
+        }
+    }
+
+    /// A checkpoint holds the latents, up to three histories of them and what the method learned; while one is
+    /// written the one before still lies there.
+    ///
+    /// - Throws: `PipelineError.invalid` (74) where the disk has no room for that.
+    static func checkSpace(_ job: RenderJob, _ plan: RenderPlan) throws(PipelineError) {
+        let path = job.destination.path
+        let needed = 2 * (plan.latents.count * 4 * 5 + plan.estimate.methodBytes)
+        let folder = path.lastIndex(of: "/").map { String(path[...$0]) } ?? "."
+        var status = statvfs()
+        guard statvfs(folder, &status) == 0 else { return }
+        let (free, overflow) = Int(status.f_bavail).multipliedReportingOverflow(by: Int(status.f_frsize))
+        if !overflow, free < needed {
+            throw .invalid(
+                "free space in \(folder)", found: mebibytes(free),
+                expected: "at least \(mebibytes(needed)) for latents and checkpoints", kind: .ioError)
+        }
+    }
+
+    private static func checkThatPathsDiffer(_ job: RenderJob) throws(PipelineError) {
+        let paths = [
+            job.saveLatents, job.preview?.path, job.destination.contactSheet, job.destination.path,
+        ].compactMap { $0 }
+        let inputs = [job.promptEmbedding, job.negativePromptEmbedding, job.latents].compactMap { $0 }
+        if let twice = paths.first(where: { path in
+            paths.count { $0 == path } > 1 || inputs.contains(path)
+        }) {
+            throw .invalid(
+                "output \(twice)", found: "the same path for another file of this run",
+                expected: "a path of its own", kind: .usage)
+        }
+    }
+
+    /// The file's name in the nearest folder that exists.
+    private static func inExistingFolder(_ path: String) -> String {
+        FilePath.existingFolder(FilePath.folder(of: path)) + "/" + FilePath.name(of: path)
+    }
+}

@@ -1,0 +1,182 @@
+import VditAttention
+import VditFiles
+import VditModels
+import VditTensor
+
+/// What a render will do, decided from the model's specification and what was asked, before a file of weights, a
+/// prompt or an output is touched.
+///
+/// Settings are decided and in range, the latents' shape, the sampler's steps, the layout of tokens and the sparse
+/// method that serves it are known, and what it all will cost. A dry run, a batch, a comparison, a probe and the
+/// renderer ask the same plan.
+public struct RenderPlan: Sendable {
+    public let model: ModelSpecification
+    public let settings: RenderSettings
+    public let latents: LatentShape
+    let scheduler: any Scheduler
+    /// Of each transformer.
+    let guidance: [Guidance]
+    public let method: ConfiguredMethod
+    public let fallback: AttentionContext.Fallback
+    public let layouts: [AttentionSite.Branch: TokenLayout]
+    public let estimate: Estimate
+    /// What a person should know before the run.
+    public let notices: [String]
+
+    /// Tokens of the prompts that the model sees, by branch.
+    public struct TextTokens: Sendable, Equatable {
+        public var conditional: Int
+        public var unconditional: Int
+
+        public init(conditional: Int, unconditional: Int) {
+            self.conditional = conditional
+            self.unconditional = unconditional
+        }
+
+        /// Prompts of the model's own length.
+        public static func typical(of model: ModelSpecification) -> TextTokens {
+            let length = model.defaults.textLength ?? 512
+            return TextTokens(conditional: length, unconditional: length)
+        }
+    }
+
+    /// - Parameters:
+    ///   - sampler: what the model's scheduler configuration says.
+    ///   - text: of the prompts; nil where they are not known yet.
+    /// - Throws: `PipelineError` (64) naming the setting, what was asked and what is possible; `ModelError` for sizes
+    ///   beyond the model's positions; `AttentionError` for what the sparse method cannot do.
+    public init(
+        _ request: RenderRequest, model: ModelSpecification, sampler: SchedulerConfiguration,
+        text: TextTokens? = nil, fallback: AttentionContext.Fallback = .refuse
+    ) throws {
+        try self.init(
+            RenderSettings(request, model: model, sampler: sampler), model: model, text: text, fallback: fallback)
+    }
+
+    /// The same of settings that are decided.
+    public init(
+        _ settings: RenderSettings, model: ModelSpecification, text: TextTokens? = nil,
+        fallback: AttentionContext.Fallback = .refuse
+    ) throws {
+        self.model = model
+        self.settings = settings
+        self.fallback = fallback
+        let text = text ?? .typical(of: model)
+        let transformer = model.transformer
+        let latents = model.decoder.latentShape(
+            width: settings.width, height: settings.height, numFrames: settings.numFrames)
+        self.latents = latents
+        let layouts: [AttentionSite.Branch: TokenLayout] = [
+            .conditional: try Self.layout(transformer, latents, text.conditional),
+            .unconditional: try Self.layout(transformer, latents, text.unconditional),
+        ]
+        self.layouts = layouts
+        let layout = layouts[.conditional]!
+        scheduler = try settings.scheduler.scheduler(steps: settings.steps, tokens: layout.videoTokens)
+        let guidance = try settings.guidance()
+        self.guidance = guidance
+        let calls = scheduler.steps.map { guidance[0].applies(to: $0) ? 2 : 1 }
+        method = try settings.method(forModel: model)
+        // Throws where the method cannot serve the layout.
+        let attention = try AttentionContext(method, layout: layout, fallback: fallback)
+        estimate = Estimate(
+            model: model, latents: latents, layout: layout, textTokens: text.conditional, calls: calls,
+            precision: settings.precision,
+            decoderActivationBytes: model.decoder.decodeBytes(
+                height: settings.height, width: settings.width,
+                operandBytes: settings.precision.dtype.byteCount),
+            attention: attention.predictedWork(calls: calls, layers: transformer.layers),
+            methodBytes: model.transformers.count
+                * method.predictedStateBytes(
+                    layout: layout, heads: transformer.heads, headDim: transformer.headDim,
+                    layers: transformer.layers, branches: calls.max() ?? 1))
+        notices = Self.notices(settings, method, layers: transformer.layers)
+    }
+
+    /// Whether any step runs the unconditional branch.
+    public var isGuided: Bool { estimate.callsPerStep.contains(2) }
+
+    public var steps: [Step] { scheduler.steps }
+
+    private static func layout(
+        _ transformer: any TransformerSpecification, _ latents: LatentShape, _ textTokens: Int
+    ) throws -> TokenLayout {
+        do {
+            return try transformer.tokenLayout(latents, textTokens: textTokens)
+        } catch {
+            guard case .invalid(let what, let found, let expected, _) = error else { throw error }
+            // The extents follow from what was asked.
+            let setting = ["latent frames": "num_frames", "latent height": "height", "latent width": "width"][what]
+            throw PipelineError.invalid(
+                setting ?? what, found: "\(found) in the latents", expected: expected, kind: .usage)
+        }
+    }
+
+    private static func notices(
+        _ settings: RenderSettings, _ method: ConfiguredMethod, layers: Int
+    ) -> [String] {
+        var notices: [String] = []
+        if let asked = settings.unroundedFrames {
+            notices.append("num_frames: \(asked) rounded to \(settings.numFrames)")
+        }
+        if method.name != Dense.name {
+            let dense = method.schedule.denseSteps(of: settings.steps)
+            if dense >= settings.steps || method.schedule.layers >= layers {
+                notices.append(
+                    "every call of this run is dense: \(method.name) leaves the first \(dense) of "
+                        + "\(settings.steps) steps and the first \(method.schedule.layers) layers dense "
+                        + "(--dense-steps, --dense-layers)")
+            }
+        }
+        return notices
+    }
+
+    /// Fresh state of the attention of every transformer.
+    func attentionContexts() throws(AttentionError) -> [AttentionContext] {
+        var contexts: [AttentionContext] = []
+        for _ in model.transformers {
+            contexts.append(try AttentionContext(method, layout: layouts[.conditional]!, fallback: fallback))
+        }
+        return contexts
+    }
+
+    /// Refuses a run that needs more than there is.
+    ///
+    /// - Throws: `PipelineError.tooLarge`.
+    func check(_ limit: MemoryLimit) throws(PipelineError) {
+        guard estimate.peakBytes > limit.bytes else { return }
+        let state = estimate.methodBytes > 0
+            ? "; \(mebibytes(2 * estimate.methodBytes)) of the need are what \(method.name) learns" : ""
+        throw .tooLarge(
+            needed: estimate.peakBytes, available: limit.bytes, limitedBy: limit.source + state)
+    }
+
+    /// The loop, ready to run.
+    ///
+    /// - Parameters:
+    ///   - loaded: the model this is a plan for.
+    ///   - contexts: one for every transformer.
+    ///   - noise: `[channels, frames, height, width]` f32; nil draws the seed's.
+    ///   - onLoad: called before a transformer is loaded, with its component's name.
+    func generation(
+        _ loaded: LoadedModel, _ prompts: PromptPair, _ contexts: [AttentionContext], noise: Tensor?,
+        nonFinite: Generation.NonFinite = .refuse, onLoad: (String) throws -> Void = { _ in }
+    ) throws -> Generation {
+        var experts: [Expert] = []
+        for (index, part) in model.transformers.enumerated() {
+            try onLoad(part.component)
+            experts.append(
+                Expert(
+                    model: try loaded.transformer(index), guidance: guidance[min(index, guidance.count - 1)],
+                    lowestTimestep: loaded.model.lowestTimestep(ofTransformer: index),
+                    attention: contexts[index]))
+        }
+        var random = TorchRandom(seed: UInt64(settings.seed))
+        let shape = latents.extents
+        let rate = model.transformer.conditioning.takesFrameRate ? settings.frameRate.framesPerSecond : nil
+        return try Generation(
+            experts: experts, scheduler: scheduler, noise: noise ?? random.normal([1] + shape).reshaped(shape),
+            conditional: prompts.conditioning(.conditional, frameRate: rate),
+            unconditional: prompts.conditioning(.unconditional, frameRate: rate), nonFinite: nonFinite)
+    }
+}
