@@ -18,7 +18,7 @@ public final class FFmpegReader {
     private var converter: PixelConverter?
 
     private enum Source {
-        case video(VideoDecoder)
+        case video(VideoReader)
         case sequence(SequenceReader)
     }
 
@@ -39,7 +39,7 @@ public final class FFmpegReader {
         } else if type != S_IFREG {
             throw .inaccessible(path: path, reason: "is not a regular file", kind: .badData)
         } else {
-            source = .video(try VideoDecoder(path))
+            source = .video(try VideoReader(path))
         }
         info =
             switch source {
@@ -103,7 +103,7 @@ public final class FFmpegReader {
     private func makeConverter(_ picture: UnsafePointer<AVFrame>) throws(MediaError) -> PixelConverter {
         let format = AVPixelFormat(rawValue: picture.pointee.format)
         let tagged = picture.pointee.colorspace
-        let matrix = tagged == AVCOL_SPC_UNSPECIFIED ? VideoDecoder.assumedMatrix(info.height) : tagged
+        let matrix = tagged == AVCOL_SPC_UNSPECIFIED ? VideoReader.assumedMatrix(info.height) : tagged
         let known = [
             AVCOL_SPC_BT709, AVCOL_SPC_FCC, AVCOL_SPC_BT470BG, AVCOL_SPC_SMPTE170M, AVCOL_SPC_SMPTE240M,
             AVCOL_SPC_BT2020_NCL,

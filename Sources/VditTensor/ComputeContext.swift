@@ -1,12 +1,12 @@
-import COneDNN
-
 /// What computations run with: the threads, the instruction set, and the operand type of matrix products.
 public struct ComputeContext: Sendable {
     public let pool: WorkPool
     public let instructionSet: InstructionSet
     public let precision: Precision
 
+    /// The kernels of `instructionSet`, which may be another than the process's.
     public init(pool: WorkPool, instructionSet: InstructionSet, precision: Precision) {
+        limitNumericLibraries()
         self.pool = pool
         self.instructionSet = instructionSet
         self.precision = precision
@@ -14,9 +14,8 @@ public struct ComputeContext: Sendable {
 
     /// Threads and the best instruction set of this machine, or the one `VDIT_ISA` names.
     public init(threads: Int, precision: Precision) throws(TensorError) {
-        let set = try InstructionSet.chosen()
-        vdit_dnnl_limit(Int32(set.rawValue))
-        self.init(pool: WorkPool(threads: threads), instructionSet: set, precision: precision)
+        self.init(
+            pool: WorkPool(threads: threads), instructionSet: try .chosen(), precision: precision)
     }
 
     /// The type operands are stored in. Where the CPU multiplies no bf16, bf16 weights are rounded to bf16

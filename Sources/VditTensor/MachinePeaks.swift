@@ -5,15 +5,14 @@ extension MachinePeaks {
     /// Measures for about a second, keeping the best of several rounds: a peak is what the machine can do.
     public static func measure(pool: WorkPool, instructionSet: InstructionSet) -> MachinePeaks {
         func teraflops(_ type: vdit_float_type) -> Double? {
-            let isa = instructionSet.isa
-            guard vdit_peak_multiply_add(isa, type, 1) > 0 else { return nil }
+            guard let loop = vdit_peak_multiply_add(instructionSet.isa, type) else { return nil }
             // Calibrated to rounds of some 30 ms.
-            let probe = ContinuousClock().measure { _ = vdit_peak_multiply_add(isa, type, 100_000) }
+            let probe = ContinuousClock().measure { _ = loop(100_000) }
             let rounds = Int64(max(1, 3_000 / max(probe / .seconds(1), 1e-6)))
             return best(of: 5) {
                 let operations = Mutex(0.0)
                 pool.run(pool.threads) { _, _ in
-                    let done = vdit_peak_multiply_add(isa, type, rounds)
+                    let done = loop(rounds)
                     operations.withLock { $0 += done }
                 }
                 return operations.withLock { $0 }

@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "../isa.h"
-#include "vdit_vae_rows.h"
+#include "../kernels.h"
 
 // The helpers that take and return vectors are always inlined: no call has an ABI to change.
 #pragma clang diagnostic ignored "-Wpsabi"
@@ -30,18 +30,5 @@ VDIT_ISA_BEGIN(VDIT_TARGET_AVX512)
 #include "vae_rows.inc"
 #undef NAME
 VDIT_ISA_END
-
-const vdit_vae_rows *vdit_vae_rows_for(vdit_isa isa) {
-    if (isa >= VDIT_ISA_AVX512) return &table_avx512;
-    if (isa >= VDIT_ISA_AVX2) return &table_avx2;
-    return &table_scalar;
-}
-
-#else
-
-const vdit_vae_rows *vdit_vae_rows_for(vdit_isa isa) {
-    (void)isa;
-    return &table_scalar;
-}
 
 #endif

@@ -1,6 +1,5 @@
-#include "vdit_peak.h"
-
 #include "../isa.h"
+#include "../kernels.h"
 
 uint64_t vdit_peak_read(const void *data, int64_t bytes) {
     // Eight chains, so that the sums do not wait for each other.
@@ -26,7 +25,7 @@ enum { CHAINS = 12 };  // latency 4 at two a cycle wants 8
     }
 
 VDIT_ISA_BEGIN(VDIT_TARGET_AVX2)
-static double f32_avx2(int64_t rounds) {
+double vdit_peak_f32_avx2(int64_t rounds) {
     __m256 x[CHAINS], half = _mm256_set1_ps(0.5f), one = _mm256_set1_ps(1.0f);
     CHAIN_LOOP(for (int c = 0; c < CHAINS; c++) x[c] = _mm256_set1_ps((float)c),
                x[c] = _mm256_fmadd_ps(x[c], half, one); __asm__ volatile("" : "+x"(x[c])))
@@ -35,7 +34,7 @@ static double f32_avx2(int64_t rounds) {
 VDIT_ISA_END
 
 VDIT_ISA_BEGIN(VDIT_TARGET_AVX512)
-static double f32_avx512(int64_t rounds) {
+double vdit_peak_f32_avx512(int64_t rounds) {
     __m512 x[CHAINS], half = _mm512_set1_ps(0.5f), one = _mm512_set1_ps(1.0f);
     CHAIN_LOOP(for (int c = 0; c < CHAINS; c++) x[c] = _mm512_set1_ps((float)c),
                x[c] = _mm512_fmadd_ps(x[c], half, one); __asm__ volatile("" : "+v"(x[c])))
@@ -44,7 +43,7 @@ static double f32_avx512(int64_t rounds) {
 VDIT_ISA_END
 
 VDIT_ISA_BEGIN(VDIT_TARGET_AVX512_BF16)
-static double bf16_avx512(int64_t rounds) {
+double vdit_peak_bf16_avx512(int64_t rounds) {
     __m512 x[CHAINS];
     __m512bh zero = (__m512bh)_mm512_setzero_si512();
     CHAIN_LOOP(for (int c = 0; c < CHAINS; c++) x[c] = _mm512_set1_ps((float)c),
@@ -54,7 +53,7 @@ static double bf16_avx512(int64_t rounds) {
 VDIT_ISA_END
 
 VDIT_ISA_BEGIN(VDIT_TARGET_AMX)
-static double bf16_amx(int64_t rounds) {
+double vdit_peak_bf16_amx(int64_t rounds) {
     struct {
         uint8_t palette, start, reserved[14];
         uint16_t columns[16];
@@ -83,23 +82,5 @@ static double bf16_amx(int64_t rounds) {
     return 4.0 * (2.0 * 16 * 16 * 32) * (double)rounds;
 }
 VDIT_ISA_END
-
-double vdit_peak_multiply_add(vdit_isa isa, vdit_float_type type, int64_t rounds) {
-    if (type == VDIT_F32) {
-        if (isa >= VDIT_ISA_AVX512) return f32_avx512(rounds);
-        return isa >= VDIT_ISA_AVX2 ? f32_avx2(rounds) : 0;
-    }
-    if (isa >= VDIT_ISA_AMX) return bf16_amx(rounds);
-    return isa >= VDIT_ISA_AVX512_BF16 ? bf16_avx512(rounds) : 0;
-}
-
-#else
-
-double vdit_peak_multiply_add(vdit_isa isa, vdit_float_type type, int64_t rounds) {
-    (void)isa;
-    (void)type;
-    (void)rounds;
-    return 0;
-}
 
 #endif

@@ -1,13 +1,12 @@
-#include "vdit_planning.h"
-
 #include <math.h>
 
 #include "../convert/bf16.h"
 #include "../isa.h"
+#include "../kernels.h"
 
 enum { LANES = 16 };
 
-#define NAME(x) x##_plain
+#define NAME(x) x##_scalar
 #include "planning_impl.h"
 #undef NAME
 
@@ -26,12 +25,3 @@ VDIT_ISA_BEGIN(VDIT_TARGET_AVX512)
 VDIT_ISA_END
 
 #endif
-
-const vdit_planning_kernels *vdit_planning_kernels_for(vdit_isa isa) {
-#if defined(__x86_64__)
-    if (isa >= VDIT_ISA_AVX512) return &planning_kernels_avx512;
-    if (isa >= VDIT_ISA_AVX2) return &planning_kernels_avx2;
-#endif
-    (void)isa;
-    return &planning_kernels_plain;
-}

@@ -110,5 +110,5 @@ static void NAME(rescale)(float *values, const float *ratio, const void *residua
         }
 }
 
-static const vdit_planning_kernels NAME(planning_kernels) = {
+const vdit_planning_kernels NAME(vdit_planning) = {
     NAME(block_means), NAME(cluster_sums), NAME(row_argmax), NAME(softmax_rows), NAME(residual), NAME(rescale)};

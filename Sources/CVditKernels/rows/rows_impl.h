@@ -92,4 +92,4 @@ static void NAME(split_heads)(const float *x, int64_t x_stride, int64_t rows, in
     }
 }
 
-static const vdit_row_kernels NAME(row_kernels) = {NAME(layer_norm), NAME(gated_add), NAME(split_heads)};
+const vdit_row_kernels NAME(vdit_rows) = {NAME(layer_norm), NAME(gated_add), NAME(split_heads)};

@@ -52,14 +52,14 @@ private struct CausalConvolution {
     }
 
     mutating func callAsFunction(
-        _ frames: [Tensor], into sinks: [FrameSink], adding addends: [ConvolutionProgram.Addend] = []
+        _ frames: [Tensor], into targets: [FrameTarget], adding addends: [ConvolutionProgram.Addend] = []
     ) throws(TensorError) {
         let all = past + frames
         var programs: [ConvolutionProgram] = []
         if times == 3, frames.count == 2, reach > 0 {
-            programs = [fast(all, sinks, addends)]
+            programs = [fast(all, targets, addends)]
         } else {
-            for (index, sink) in sinks.enumerated() {
+            for (index, target) in targets.enumerated() {
                 let window = times == 3 ? Array(all[index...index + 2]) : [frames[index]]
                 let taps = window.indices.filter { window[$0] != nil }
                 programs.append(
@@ -69,7 +69,7 @@ private struct CausalConvolution {
                         outputs: [
                             .init(
                                 terms: Array(taps.indices), bias: bias,
-                                addend: addends.isEmpty ? .none : addends[index], sink: sink)
+                                addend: addends.isEmpty ? .none : addends[index], target: target)
                         ]))
             }
         }
@@ -78,7 +78,7 @@ private struct CausalConvolution {
     }
 
     private func fast(
-        _ frames: [Tensor?], _ sinks: [FrameSink], _ addends: [ConvolutionProgram.Addend]
+        _ frames: [Tensor?], _ targets: [FrameTarget], _ addends: [ConvolutionProgram.Addend]
     ) -> ConvolutionProgram {
         func input(_ first: Int, _ sign: Float, _ second: Int) -> ConvolutionProgram.Input {
             .init(frames[first], plus: frames[second], sign: sign, top: -reach, left: -reach)
@@ -86,7 +86,7 @@ private struct CausalConvolution {
         func output(_ index: Int, _ terms: [Int], _ sign: Float) -> ConvolutionProgram.Output {
             .init(
                 terms: terms, sign: sign, bias: bias, addend: addends.isEmpty ? .none : addends[index],
-                sink: sinks[index])
+                target: targets[index])
         }
         return ConvolutionProgram(
             inputs: [input(0, -1, 2), input(1, 1, 2), input(2, -1, 1), input(1, -1, 3)],
@@ -125,9 +125,9 @@ private final class CausalLayer: WanVAELayer {
         _ group: WanVAEGroup, for next: WanVAEDemand, _ session: WanVAESession,
         emit: (WanVAEGroup) throws -> Void
     ) throws {
-        let sinks = group.frames.map { _ in session.sink(size.height, size.width, size.channels, for: next) }
-        try convolution(group.frames.compactMap(\.operand), into: sinks)
-        try emit(WanVAEGroup(frames: sinks.map(\.frame), isFirst: group.isFirst))
+        let targets = group.frames.map { _ in session.target(size.height, size.width, size.channels, for: next) }
+        try convolution(group.frames.compactMap(\.operand), into: targets)
+        try emit(WanVAEGroup(frames: targets.map(\.frame), isFirst: group.isFirst))
     }
 }
 
@@ -164,19 +164,19 @@ private final class ResidualLayer: WanVAELayer {
     ) throws {
         let between = WanVAEDemand(
             stream: false, operand: operand, preparation: .activated(gamma: gammas[1]))
-        let middle = group.frames.map { _ in session.sink(size.height, size.width, size.channels, for: between) }
+        let middle = group.frames.map { _ in session.target(size.height, size.width, size.channels, for: between) }
         try first(group.frames.compactMap(\.operand), into: middle)
         let streams = group.frames.compactMap(\.stream)
-        let sinks = streams.map {
-            session.sink(
+        let targets = streams.map {
+            session.target(
                 size.height, size.width, size.channels, for: next,
                 reusing: hasShortcut || !group.remembered.isEmpty ? nil : $0)
         }
         try second(
-            middle.compactMap(\.operand), into: sinks,
+            middle.compactMap(\.operand), into: targets,
             adding: streams.map { hasShortcut ? .shortcut($0) : .frame($0) })
         try emit(
-            WanVAEGroup(frames: sinks.map(\.frame), remembered: group.remembered, isFirst: group.isFirst))
+            WanVAEGroup(frames: targets.map(\.frame), remembered: group.remembered, isFirst: group.isFirst))
     }
 }
 
@@ -219,25 +219,25 @@ private final class AttentionLayer: WanVAELayer {
         for frame in group.frames {
             guard let stream = frame.stream else { preconditionFailure("attention needs the stream") }
             let plain = WanVAEDemand(stream: false, operand: operand)
-            let parts = biases.map { _ in session.sink(height, width, channels, for: plain) }
+            let parts = biases.map { _ in session.target(height, width, channels, for: plain) }
             try qkv.run([
                 ConvolutionProgram(
                     inputs: [.init(frame.operand, top: 0, left: 0)],
                     products: parts.indices.map { .init(input: 0, panel: $0) },
-                    outputs: parts.indices.map { .init(terms: [$0], bias: biases[$0], sink: parts[$0]) })
+                    outputs: parts.indices.map { .init(terms: [$0], bias: biases[$0], target: parts[$0]) })
             ])
             let rows = parts.compactMap { $0.operand?.reshaped([height * width, channels]) }
             let out = session.tensors.tensor(operand, [height, width, channels])
             try attention.attend(
                 q: rows[0], k: rows[1], v: rows[2], into: out.reshaped([height * width, channels]))
-            let sink = session.sink(
+            let target = session.target(
                 height, width, channels, for: next, reusing: group.remembered.isEmpty ? stream : nil)
             try projection.run([
                 ConvolutionProgram(
                     inputs: [.init(out, top: 0, left: 0)], products: [.init(input: 0, panel: 0)],
-                    outputs: [.init(terms: [0], bias: projectionBias, addend: .frame(stream), sink: sink)])
+                    outputs: [.init(terms: [0], bias: projectionBias, addend: .frame(stream), target: target)])
             ])
-            frames.append(sink.frame)
+            frames.append(target.frame)
         }
         try emit(WanVAEGroup(frames: frames, remembered: group.remembered, isFirst: group.isFirst))
     }

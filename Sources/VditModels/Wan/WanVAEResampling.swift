@@ -34,17 +34,17 @@ final class SplitTimeLayer: WanVAELayer {
         for (index, frame) in group.frames.enumerated() {
             let window = past + [frame.operand]
             let taps = window.indices.filter { window[$0] != nil }
-            let sinks = biases.map { _ in session.sink(size.height, size.width, size.channels, for: next) }
+            let targets = biases.map { _ in session.target(size.height, size.width, size.channels, for: next) }
             try tiled.run([
                 ConvolutionProgram(
                     inputs: taps.map { .init(window[$0], top: 0, left: 0) },
-                    products: sinks.indices.flatMap { half in
+                    products: targets.indices.flatMap { half in
                         taps.enumerated().map { .init(input: $0.offset, panel: half * 3 + $0.element) }
                     },
-                    outputs: sinks.indices.map { half in
+                    outputs: targets.indices.map { half in
                         .init(
                             terms: taps.indices.map { half * taps.count + $0 }, bias: biases[half],
-                            sink: sinks[half])
+                            target: targets[half])
                     })
             ])
             past = window.suffix(2)
@@ -52,7 +52,7 @@ final class SplitTimeLayer: WanVAELayer {
                 group.remembered.isEmpty
                 ? []
                 : [0, 1].map { WanVAEGroup.Remembered(stream: group.remembered[index].stream, part: $0) }
-            try emit(WanVAEGroup(frames: sinks.map(\.frame), remembered: remembered, isFirst: false))
+            try emit(WanVAEGroup(frames: targets.map(\.frame), remembered: remembered, isFirst: false))
         }
     }
 }
@@ -81,21 +81,21 @@ final class MergeTimeLayer: WanVAELayer {
         _ group: WanVAEGroup, for next: WanVAEDemand, _ session: WanVAESession,
         emit: (WanVAEGroup) throws -> Void
     ) throws {
-        let sink = session.sink(size.height, size.width, size.channels, for: next)
+        let target = session.target(size.height, size.width, size.channels, for: next)
         let window = [last] + group.frames.map(\.operand)
         if group.isFirst, let stream = group.frames[0].stream {
-            finishFrame(stream, to: sink, compute: session.compute)
+            finishFrame(stream, to: target, compute: session.compute)
         } else {
             precondition(window.count == 3, "time is merged two frames at a time")
             try tiled.run([
                 ConvolutionProgram(
                     inputs: window.map { .init($0, top: 0, left: 0) },
                     products: window.indices.map { .init(input: $0, panel: $0) },
-                    outputs: [.init(terms: [0, 1, 2], bias: bias, sink: sink)])
+                    outputs: [.init(terms: [0, 1, 2], bias: bias, target: target)])
             ])
         }
         last = window[window.count - 1]
-        try emit(WanVAEGroup(frames: [sink.frame], remembered: group.remembered, isFirst: group.isFirst))
+        try emit(WanVAEGroup(frames: [target.frame], remembered: group.remembered, isFirst: group.isFirst))
     }
 }
 
@@ -136,7 +136,7 @@ final class EnlargeLayer: WanVAELayer {
         _ group: WanVAEGroup, for next: WanVAEDemand, _ session: WanVAESession,
         emit: (WanVAEGroup) throws -> Void
     ) throws {
-        let sinks = group.frames.map { _ in session.sink(size.height, size.width, size.channels, for: next) }
+        let targets = group.frames.map { _ in session.target(size.height, size.width, size.channels, for: next) }
         let programs = group.frames.indices.map { index in
             ConvolutionProgram(
                 inputs: (0..<4).map {
@@ -146,11 +146,11 @@ final class EnlargeLayer: WanVAELayer {
                 outputs: (0..<4).map {
                     .init(
                         terms: [$0], bias: bias, addend: shortcut(of: group, index, phase: $0),
-                        sink: sinks[index], scale: 2, row: $0 / 2, column: $0 % 2)
+                        target: targets[index], scale: 2, row: $0 / 2, column: $0 % 2)
                 })
         }
         try tiled.run(programs)
-        try emit(WanVAEGroup(frames: sinks.map(\.frame), isFirst: group.isFirst))
+        try emit(WanVAEGroup(frames: targets.map(\.frame), isFirst: group.isFirst))
     }
 
     private func shortcut(of group: WanVAEGroup, _ index: Int, phase: Int) -> ConvolutionProgram.Addend {
@@ -183,16 +183,16 @@ final class ShrinkLayer: WanVAELayer {
         _ group: WanVAEGroup, for next: WanVAEDemand, _ session: WanVAESession,
         emit: (WanVAEGroup) throws -> Void
     ) throws {
-        let sinks = group.frames.map { _ in session.sink(size.height, size.width, size.channels, for: next) }
+        let targets = group.frames.map { _ in session.target(size.height, size.width, size.channels, for: next) }
         try tiled.run(
             group.frames.indices.map { index in
                 ConvolutionProgram(
                     inputs: [.init(group.frames[index].operand, top: 0, left: 0)],
                     products: [.init(input: 0, panel: 0)],
-                    outputs: [.init(terms: [0], bias: bias, sink: sinks[index])])
+                    outputs: [.init(terms: [0], bias: bias, target: targets[index])])
             })
         try emit(
-            WanVAEGroup(frames: sinks.map(\.frame), remembered: group.remembered, isFirst: group.isFirst))
+            WanVAEGroup(frames: targets.map(\.frame), remembered: group.remembered, isFirst: group.isFirst))
     }
 }
 
@@ -236,7 +236,7 @@ final class AverageLayer: WanVAELayer {
         // Missing frames are zeros in front.
         let padded = Array(repeating: Tensor?.none, count: group.frames.count * frames - remembered.count)
             + remembered
-        var sinks: [FrameSink] = []
+        var targets: [FrameTarget] = []
         for (index, frame) in group.frames.enumerated() {
             guard let stream = frame.stream else { preconditionFailure("the average needs the stream") }
             let (height, width) = (stream.shape[0], stream.shape[1])
@@ -244,11 +244,11 @@ final class AverageLayer: WanVAELayer {
             averageFold(
                 Array(padded[index * frames..<(index + 1) * frames]), factor: factor, into: mean,
                 compute: session.compute)
-            let sink = session.sink(height, width, channels, for: next)
-            finishFrame(stream, adding: mean, to: sink, compute: session.compute)
-            sinks.append(sink)
+            let target = session.target(height, width, channels, for: next)
+            finishFrame(stream, adding: mean, to: target, compute: session.compute)
+            targets.append(target)
         }
-        try emit(WanVAEGroup(frames: sinks.map(\.frame), isFirst: group.isFirst))
+        try emit(WanVAEGroup(frames: targets.map(\.frame), isFirst: group.isFirst))
     }
 }
 

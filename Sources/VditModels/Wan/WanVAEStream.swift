@@ -25,7 +25,7 @@ struct WanVAEGroup {
 struct WanVAEDemand {
     var stream: Bool
     var operand: DType?
-    var preparation: FrameSink.Preparation = .plain
+    var preparation: FrameTarget.Preparation = .plain
 }
 
 /// What the stages of one encode or decode share.
@@ -40,17 +40,17 @@ final class WanVAESession {
     }
 
     /// New tensors for one frame in the forms that are wanted. `reusing`: a stream that may be overwritten.
-    func sink(
+    func target(
         _ height: Int, _ width: Int, _ channels: Int, for demand: WanVAEDemand, reusing: Tensor? = nil
-    ) -> FrameSink {
+    ) -> FrameTarget {
         let shape = [height, width, channels]
-        return FrameSink(
+        return FrameTarget(
             stream: demand.stream ? reusing ?? tensors.tensor(.f32, shape) : nil,
             operand: demand.operand.map { tensors.tensor($0, shape) }, preparation: demand.preparation)
     }
 }
 
-extension FrameSink {
+extension FrameTarget {
     var frame: WanVAEGroup.Frame { WanVAEGroup.Frame(stream: stream, operand: operand) }
 }
 

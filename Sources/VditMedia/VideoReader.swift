@@ -3,7 +3,7 @@ import Glibc
 import VditTensor
 
 /// Decodes the first video stream of a file, and insists that the file is whole.
-final class VideoDecoder {
+final class VideoReader {
     let info: VideoInfo
     private let path: String
     private var container: UnsafeMutablePointer<AVFormatContext>?
@@ -131,7 +131,7 @@ final class VideoDecoder {
     }
 }
 
-extension VideoDecoder {
+extension VideoReader {
     private struct Opened {
         var container: UnsafeMutablePointer<AVFormatContext>
         var context: UnsafeMutablePointer<AVCodecContext>

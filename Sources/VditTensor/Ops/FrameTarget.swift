@@ -4,7 +4,7 @@ import CVditKernels
 ///
 /// Frames are `[height, width, channels]`. A value can be kept in fp32 (`stream`, what residual additions
 /// read) and prepared for the convolution that comes next (`operand`).
-public struct FrameSink: Sendable {
+public struct FrameTarget: Sendable {
     /// What is done to a pixel's channels on the way into `operand`.
     public enum Preparation: Sendable {
         case plain
@@ -25,7 +25,7 @@ public struct FrameSink: Sendable {
         self.preparation = preparation
     }
 
-    /// Fills in the fields of `finish` that concern this sink, starting at element `offset` of the frame.
+    /// Fills in the fields of `finish` that concern this target, starting at element `offset` of the frame.
     func fill(_ finish: inout vdit_vae_finish, at offset: Int) {
         finish.stream = stream.map { $0.pointer(as: Float.self) + offset }
         if let operand {
@@ -54,10 +54,10 @@ struct FrameRows: @unchecked Sendable {  // a constant table of C functions
     init(_ set: InstructionSet) { table = vdit_vae_rows_for(set.isa) }
 }
 
-/// `value + addend`, pixel by pixel, into a sink. Frames are `[height, width, channels]` f32; `value` is
-/// overwritten when it is the sink's stream.
+/// `value + addend`, pixel by pixel, into a target. Frames are `[height, width, channels]` f32; `value` is
+/// overwritten when it is the target's stream.
 public func finishFrame(
-    _ value: Tensor, adding addend: Tensor? = nil, to sink: FrameSink, compute: ComputeContext
+    _ value: Tensor, adding addend: Tensor? = nil, to target: FrameTarget, compute: ComputeContext
 ) {
     let (height, width, channels) = (value.shape[0], value.shape[1], value.shape[2])
     let rows = FrameRows(compute.instructionSet)
@@ -69,7 +69,7 @@ public func finishFrame(
         finish.residual = addend.map { UnsafePointer($0.pointer(as: Float.self) + offset) }
         finish.value = scratch.tensor(.f32, [width, channels]).pointer(as: Float.self)
         finish.pixel_stride = Int64(channels)
-        sink.fill(&finish, at: offset)
+        target.fill(&finish, at: offset)
         rows.table.pointee.finish(&finish, Int64(width), Int64(channels))
     }
 }
