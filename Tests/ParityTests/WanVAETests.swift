@@ -40,10 +40,10 @@ import VDiT
     }
 
     @Test(arguments: [
-        ("wan21-base6", WanVAETiling(tileHeight: 32, tileWidth: 40, strideHeight: 24, strideWidth: 24)),
-        ("wan22-residual-base4-4", WanVAETiling(tileHeight: 48, tileWidth: 48, strideHeight: 32, strideWidth: 32)),
+        ("wan21-base6", VAETiling(tileHeight: 32, tileWidth: 40, strideHeight: 24, strideWidth: 24)),
+        ("wan22-residual-base4-4", VAETiling(tileHeight: 48, tileWidth: 48, strideHeight: 32, strideWidth: 32)),
     ])
-    func tiledDecodeBlendsLikeTheReference(_ name: String, _ tiling: WanVAETiling) throws {
+    func tiledDecodeBlendsLikeTheReference(_ name: String, _ tiling: VAETiling) throws {
         let vae = try Self.vae(name, ComputeContext(threads: 2, precision: .fp32))
         let io = try Self.io(name)
         let latents = try io.tensor("tiled_decode.input.denormalized_latents")[0].copy()

@@ -9,9 +9,9 @@ import VditTensor
 /// - Source: AutoencoderKLWan, diffusers 0.42.1.
 public final class WanVAE: VideoDecoder {
     public let config: WanVAEConfig
-    let compute: ComputeContext
-    private let decoder: [WanVAEWeights]
-    private let encoder: [WanVAEWeights]
+    private let compute: ComputeContext
+    private let decoder: LoadedVAEStages?
+    private let encoder: LoadedVAEStages?
 
     /// What a VAE is loaded for.
     public enum Use: Sendable {
@@ -26,15 +26,11 @@ public final class WanVAE: VideoDecoder {
     ) throws(TensorError) {
         self.config = config
         self.compute = compute
-        func load(_ stages: [WanVAEStage]) throws(TensorError) -> [WanVAEWeights] {
-            var loaded: [WanVAEWeights] = []
-            for stage in stages {
-                loaded.append(try WanVAEWeights(stage, from: weights, operand: compute.operandType))
-            }
-            return loaded
+        func load(_ stages: [any VAEStage]) throws(TensorError) -> LoadedVAEStages {
+            try LoadedVAEStages(stages, from: weights, operand: compute.operandType)
         }
-        decoder = use == .encoding ? [] : try load(config.decoderStages)
-        encoder = use == .decoding ? [] : try load(config.encoderStages)
+        decoder = use == .encoding ? nil : try load(config.decoderStages)
+        encoder = use == .decoding ? nil : try load(config.encoderStages)
     }
 
     /// Reads `config.json` and the weights of a diffusers `vae` directory, checking every tensor first.
@@ -54,7 +50,7 @@ public final class WanVAE: VideoDecoder {
     public var spatialCompression: Int { config.spatialCompression }
     public var temporalCompression: Int { config.temporalCompression }
     /// Bytes of the packed weights.
-    public var weightBytes: Int { (decoder + encoder).reduce(0) { $0 + $1.byteCount } }
+    public var weightBytes: Int { (decoder?.weightBytes ?? 0) + (encoder?.weightBytes ?? 0) }
 
     public func estimatedPeakBytes(height: Int, width: Int) -> Int {
         let tiles = compute.pool.threads * (8 << 20)
@@ -75,7 +71,27 @@ public final class WanVAE: VideoDecoder {
         }
     }
 
-    func check(_ latents: Tensor) throws(ModelError) {
+    /// Decodes as `decode` does, tile by tile; untiled when the latents fit into one tile.
+    ///
+    /// - Throws: `ModelError` too when a stride is smaller than a latent pixel or larger than its tile.
+    public func decode(
+        _ latents: Tensor, tiling: VAETiling, onFrames: (Tensor) throws -> Void
+    ) throws {
+        try tiling.check(compression: spatialCompression)
+        try check(latents)
+        if tiling.holds(latents, compression: spatialCompression) {
+            return try decode(latents, onFrames: onFrames)
+        }
+        let frames = try tiling.frames(
+            of: latents, compression: spatialCompression, patch: config.patchSize
+        ) { latents, deliver in try decodeFrames(latents, trace: nil, deliver: deliver) }
+        for frame in frames {
+            try onFrames(
+                planarVideo([frame], patch: config.patchSize, limitedTo: -1...1, compute: compute))
+        }
+    }
+
+    private func check(_ latents: Tensor) throws(ModelError) {
         guard latents.rank == 4, latents.shape[0] == config.zDim, latents.dtype == .f32, latents.count > 0
         else {
             throw ModelError.invalid(
@@ -85,12 +101,11 @@ public final class WanVAE: VideoDecoder {
     }
 
     /// Decodes into channels-last frames before patches are unfolded and values limited.
-    func decodeFrames(_ latents: Tensor, trace: Trace?, deliver: ([Tensor]) throws -> Void) throws {
+    private func decodeFrames(_ latents: Tensor, trace: Trace?, deliver: ([Tensor]) throws -> Void) throws {
         try check(latents)
-        guard !decoder.isEmpty else { preconditionFailure("the VAE was loaded for encoding only") }
-        let session = WanVAESession(compute: compute, trace: trace)
-        let chain = try WanVAEChain(
-            config.decoderStages, decoder, height: latents.shape[2], width: latents.shape[3], session: session)
+        guard let decoder else { preconditionFailure("the VAE was loaded for encoding only") }
+        let session = VAESession(compute: compute, trace: trace)
+        let chain = try decoder.start(height: latents.shape[2], width: latents.shape[3], session: session)
         for frame in 0..<latents.shape[1] {
             let input = latents.channelsLastFrame(
                 frame, scale: config.latentsStd, shift: config.latentsMean)
@@ -113,12 +128,11 @@ public final class WanVAE: VideoDecoder {
                 expected: "F32 [3, \(time)k + 1, a multiple of \(space), a multiple of \(space)]",
                 kind: .badData)
         }
-        guard !encoder.isEmpty else { preconditionFailure("the VAE was loaded for decoding only") }
+        guard let encoder else { preconditionFailure("the VAE was loaded for decoding only") }
         let (frames, height, width) = (video.shape[1], video.shape[2], video.shape[3])
-        let session = WanVAESession(compute: compute, trace: trace)
-        let chain = try WanVAEChain(
-            config.encoderStages, encoder, height: height / config.patchSize,
-            width: width / config.patchSize, session: session)
+        let session = VAESession(compute: compute, trace: trace)
+        let chain = try encoder.start(
+            height: height / config.patchSize, width: width / config.patchSize, session: session)
         let latents = Tensor(
             .f32, [config.zDim, 1 + (frames - 1) / time, height / space, width / space])
         let scale = config.latentsStd.map { 1 / $0 }

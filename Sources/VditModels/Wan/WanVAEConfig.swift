@@ -120,7 +120,26 @@ public struct WanVAEConfig: Sendable, Equatable {
 
     /// Every tensor of the checkpoint and its shape.
     public var tensors: [(name: String, shape: [Int])] {
-        (encoderStages + decoderStages).flatMap(\.tensors)
+        encoderStages.tensors + decoderStages.tensors
     }
 
+
+    /// Multiply-adds of a decode, each counted as 2: convolutions and the attention within frames.
+    ///
+    /// - Parameters:
+    ///   - height: pixels, as is `width`.
+    ///   - frames: latent frames.
+    public func decodeFLOPs(height: Int, width: Int, frames: Int) -> Double {
+        decoderStages.flops(
+            VAEClip(
+                frames: frames, height: height / spatialCompression, width: width / spatialCompression))
+    }
+
+    /// What a decode of frames of this many pixels holds at most beside the weights.
+    public func decodeBytes(height: Int, width: Int, operandBytes: Int) -> Int {
+        let latent = VAEClip(
+            frames: 1, height: height / spatialCompression, width: width / spatialCompression)
+        let video = 2 * 3 * height * width * 4
+        return decoderStages.bytes(latent, operandBytes: operandBytes) + video
+    }
 }

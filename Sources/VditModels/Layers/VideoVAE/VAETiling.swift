@@ -3,9 +3,9 @@ import VditTensor
 /// Decoding in overlapping tiles, each over all frames, blended where they overlap. In pixels.
 ///
 /// Needs the memory of one tile's decode, but holds the clip as floats until the last tile is done. The
-/// result differs from an untiled decode: attention and the zeros at the border act in each tile.
+/// result differs from an untiled decode: attention and the edges of the picture act in each tile.
 /// - Source: `tiled_decode` of AutoencoderKLWan, diffusers, and its defaults.
-public struct WanVAETiling: Sendable, Equatable {
+public struct VAETiling: Sendable, Equatable {
     public var tileHeight: Int
     public var tileWidth: Int
     /// From one tile's top to the next one's; tiles overlap by the rest.
@@ -20,49 +20,54 @@ public struct WanVAETiling: Sendable, Equatable {
         self.strideHeight = strideHeight
         self.strideWidth = strideWidth
     }
-}
 
-extension WanVAE {
-    /// Decodes as `decode` does, tile by tile; untiled when the latents fit into one tile.
-    ///
-    /// - Throws: `ModelError` too when a stride is smaller than a latent pixel or larger than its tile.
-    public func decode(
-        _ latents: Tensor, tiling: WanVAETiling, onFrames: (Tensor) throws -> Void
-    ) throws {
-        let space = spatialCompression
-        for (tile, stride) in [
-            (tiling.tileHeight, tiling.strideHeight), (tiling.tileWidth, tiling.strideWidth),
-        ] where stride < space || stride > tile {
+    /// - Parameter compression: pixels per latent pixel.
+    /// - Throws: `ModelError` when a stride is smaller than a latent pixel or larger than its tile.
+    func check(compression: Int) throws(ModelError) {
+        for (tile, stride) in [(tileHeight, strideHeight), (tileWidth, strideWidth)]
+        where stride < compression || stride > tile {
             throw ModelError.invalid(
-                "VAE tile stride", found: "\(stride)", expected: "\(space) to the tile's size, \(tile)",
+                "VAE tile stride", found: "\(stride)", expected: "\(compression) to the tile's size, \(tile)",
                 kind: .usage)
         }
-        try check(latents)
-        let (frames, height, width) = (latents.shape[1], latents.shape[2], latents.shape[3])
-        let tile = (height: tiling.tileHeight / space, width: tiling.tileWidth / space)
-        let stride = (height: tiling.strideHeight / space, width: tiling.strideWidth / space)
-        if height <= tile.height && width <= tile.width { return try decode(latents, onFrames: onFrames) }
+    }
 
-        // Everything below is in the decoder's own pixels, before patches are unfolded.
-        let patch = config.patchSize
-        let scale = space / patch
-        let step = (height: tiling.strideHeight / patch, width: tiling.strideWidth / patch)
-        let blend = (
-            height: tiling.tileHeight / patch - step.height, width: tiling.tileWidth / patch - step.width
-        )
-        let canvas = (0..<frameCount(latentFrames: frames)).map { _ in
-            Tensor(.f32, [height * scale, width * scale, config.outChannels])
-        }
+    /// Whether latents `[channels, frames, height, width]` fit into one tile.
+    func holds(_ latents: Tensor, compression: Int) -> Bool {
+        latents.shape[2] <= tileHeight / compression && latents.shape[3] <= tileWidth / compression
+    }
+
+    /// The frames of a clip, decoded tile by tile.
+    ///
+    /// - Parameters:
+    ///   - latents: `[channels, frames, height, width]` f32.
+    ///   - compression: pixels per latent pixel.
+    ///   - patch: pixels per row, and per column, of the frames that `decode` delivers.
+    ///   - decode: decodes a tile's latents into frames `[height, width, channels]` f32, in order.
+    func frames(
+        of latents: Tensor, compression: Int, patch: Int,
+        decode: (Tensor, ([Tensor]) throws -> Void) throws -> Void
+    ) throws -> [Tensor] {
+        let (height, width) = (latents.shape[2], latents.shape[3])
+        let tile = (height: tileHeight / compression, width: tileWidth / compression)
+        let stride = (height: strideHeight / compression, width: strideWidth / compression)
+        // From here on in rows and columns of the decoder's frames.
+        let scale = compression / patch
+        let step = (height: strideHeight / patch, width: strideWidth / patch)
+        let blend = (height: tileHeight / patch - step.height, width: tileWidth / patch - step.width)
+        var canvas: [Tensor] = []
         var above: [[Tensor]] = []
         for (row, top) in Swift.stride(from: 0, to: height, by: stride.height).enumerated() {
             var current: [[Tensor]] = []
             for (column, left) in Swift.stride(from: 0, to: width, by: stride.width).enumerated() {
                 var made: [Tensor] = []
-                try decodeFrames(
+                try decode(
                     latents.window(
-                        top..<min(top + tile.height, height), left..<min(left + tile.width, width)),
-                    trace: nil
+                        top..<min(top + tile.height, height), left..<min(left + tile.width, width))
                 ) { made += $0.map { $0.copy() } }
+                if canvas.isEmpty {
+                    canvas = made.map { Tensor(.f32, [height * scale, width * scale, $0.shape[2]]) }
+                }
                 for (frame, pixels) in made.enumerated() {
                     if row > 0 { blendDown(above[column][frame], into: pixels, extent: blend.height) }
                     if column > 0 { blendRight(current[column - 1][frame], into: pixels, extent: blend.width) }
@@ -72,9 +77,7 @@ extension WanVAE {
             }
             above = current
         }
-        for frame in canvas {
-            try onFrames(planarVideo([frame], patch: patch, limitedTo: -1...1, compute: compute))
-        }
+        return canvas
     }
 }
 

@@ -1,0 +1,167 @@
+import VditTensor
+
+/// Nearest doubling of height and width and a 3×3 convolution, as four 2×2 convolutions of the undoubled
+/// frame, one for each parity of the output's rows and columns.
+struct EnlargeStage: VAEStage {
+    /// 3×3.
+    let convolution: VAEConvolution
+    /// Adds the remembered frames, their channels duplicated to fill the new pixels.
+    let shortcut: DuplicatingShortcut?
+
+    var name: String { convolution.name }
+    var tensors: [(name: String, shape: [Int])] { convolution.tensors }
+
+    func output(of clip: VAEClip) -> VAEClip {
+        VAEClip(frames: clip.frames, height: 2 * clip.height, width: 2 * clip.width)
+    }
+
+    func flops(_ clip: VAEClip) -> Double { output(of: clip).flops(perPixel: convolution.weightCount) }
+
+    func memory(_ clip: VAEClip, operandBytes: Int) -> VAEMemory {
+        VAEMemory(passing: 8 * clip.area * convolution.to * (4 + operandBytes))
+    }
+
+    func load(_ loader: VAEWeightLoader) throws(TensorError) -> VAELayerMaker {
+        let packed = PackedVAEConvolution(
+            weights: try loader.pack(phases(of: try loader.planes(convolution)[0])),
+            bias: try loader.bias(convolution))
+        let tables = shortcut?.tables(outChannels: convolution.to) ?? []
+        return { height, width, compute throws(TensorError) in
+            try EnlargeLayer(packed, tables, height, width, compute)
+        }
+    }
+}
+
+/// A 3×3 kernel after nearest doubling is, for output pixels of each parity, a 2×2 kernel on the undoubled
+/// frame: rows (and columns) 1 and 2, or 0 and 1, fall on the same pixel.
+///
+/// - Returns: for (even, even), (even, odd), (odd, even), (odd, odd) rows and columns: `[out, in, 2, 2]`.
+private func phases(of kernel: Tensor) -> [Tensor] {
+    let pairs = kernel.shape[0] * kernel.shape[1]
+    let place = [[0, 1, 1], [0, 0, 1]]
+    return [(0, 0), (0, 1), (1, 0), (1, 1)].map { row, column in
+        let phase = Tensor(.f32, [kernel.shape[0], kernel.shape[1], 2, 2])
+        phase.withMutableFloats { phase in
+            kernel.withFloats { kernel in
+                for pair in 0..<pairs {
+                    for y in 0..<3 {
+                        for x in 0..<3 {
+                            phase[pair * 4 + place[row][y] * 2 + place[column][x]] += kernel[pair * 9 + y * 3 + x]
+                        }
+                    }
+                }
+            }
+        }
+        return phase
+    }
+}
+
+private final class EnlargeLayer: VAELayer {
+    private let tiled: TiledConvolution
+    private let bias: Tensor
+    private let operand: DType
+    private let size: (height: Int, width: Int, channels: Int)
+    /// Of the shortcut: the source channel of every output channel, by time part, row and column.
+    private let tables: [[Int32]]
+
+    init(
+        _ packed: PackedVAEConvolution, _ tables: [[Int32]], _ height: Int, _ width: Int,
+        _ compute: ComputeContext
+    ) throws(TensorError) {
+        tiled = try TiledConvolution(packed.weights, height: height, width: width, compute: compute)
+        bias = packed.bias
+        operand = packed.operand
+        size = (height * 2, width * 2, packed.outChannels)
+        self.tables = tables
+    }
+
+    func demand(before next: VAEDemand) -> VAEDemand { VAEDemand(stream: false, operand: operand) }
+
+    func step(
+        _ group: VAEGroup, for next: VAEDemand, _ session: VAESession, emit: (VAEGroup) throws -> Void
+    ) throws {
+        let targets = group.frames.map { _ in session.target(size.height, size.width, size.channels, for: next) }
+        let programs = group.frames.indices.map { index in
+            ConvolutionProgram(
+                inputs: (0..<4).map {
+                    .init(group.frames[index].operand, top: $0 / 2 - 1, left: $0 % 2 - 1)
+                },
+                products: (0..<4).map { .init(input: $0, panel: $0) },
+                outputs: (0..<4).map {
+                    .init(
+                        terms: [$0], bias: bias, addend: shortcut(of: group, index, phase: $0),
+                        target: targets[index], scale: 2, row: $0 / 2, column: $0 % 2)
+                })
+        }
+        try tiled.run(programs)
+        try emit(VAEGroup(frames: targets.map(\.frame), isFirst: group.isFirst))
+    }
+
+    private func shortcut(of group: VAEGroup, _ index: Int, phase: Int) -> ConvolutionProgram.Addend {
+        if tables.isEmpty { return .none }
+        let remembered = group.remembered[index]
+        return .channels(remembered.stream, table: tables[remembered.part * 4 + phase])
+    }
+}
+
+/// A 3×3 convolution with stride 2, padded by one pixel at the right and the bottom: halves height and width.
+struct ShrinkStage: VAEStage {
+    /// 3×3.
+    let convolution: VAEConvolution
+
+    var name: String { convolution.name }
+    var tensors: [(name: String, shape: [Int])] { convolution.tensors }
+
+    func output(of clip: VAEClip) -> VAEClip {
+        VAEClip(frames: clip.frames, height: clip.height / 2, width: clip.width / 2)
+    }
+
+    func flops(_ clip: VAEClip) -> Double { output(of: clip).flops(perPixel: convolution.weightCount) }
+
+    func memory(_ clip: VAEClip, operandBytes: Int) -> VAEMemory {
+        VAEMemory(
+            passing: 2 * clip.area * convolution.from * operandBytes
+                + 2 * output(of: clip).area * convolution.to * (4 + operandBytes))
+    }
+
+    func load(_ loader: VAEWeightLoader) throws(TensorError) -> VAELayerMaker {
+        let packed = try loader.convolution(convolution, stride: 2)
+        return { height, width, compute throws(TensorError) in
+            try ShrinkLayer(packed, height / 2, width / 2, compute)
+        }
+    }
+}
+
+private final class ShrinkLayer: VAELayer {
+    private let tiled: TiledConvolution
+    private let bias: Tensor
+    private let operand: DType
+    private let size: (height: Int, width: Int, channels: Int)
+
+    /// - Parameter height: rows of its output.
+    init(
+        _ packed: PackedVAEConvolution, _ height: Int, _ width: Int, _ compute: ComputeContext
+    ) throws(TensorError) {
+        tiled = try TiledConvolution(packed.weights, height: height, width: width, compute: compute)
+        bias = packed.bias
+        operand = packed.operand
+        size = (height, width, packed.outChannels)
+    }
+
+    func demand(before next: VAEDemand) -> VAEDemand { VAEDemand(stream: false, operand: operand) }
+
+    func step(
+        _ group: VAEGroup, for next: VAEDemand, _ session: VAESession, emit: (VAEGroup) throws -> Void
+    ) throws {
+        let targets = group.frames.map { _ in session.target(size.height, size.width, size.channels, for: next) }
+        try tiled.run(
+            group.frames.indices.map { index in
+                ConvolutionProgram(
+                    inputs: [.init(group.frames[index].operand, top: 0, left: 0)],
+                    products: [.init(input: 0, panel: 0)],
+                    outputs: [.init(terms: [0], bias: bias, target: targets[index])])
+            })
+        try emit(
+            VAEGroup(frames: targets.map(\.frame), remembered: group.remembered, isFirst: group.isFirst))
+    }
+}

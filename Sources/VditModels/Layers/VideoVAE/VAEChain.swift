@@ -1,0 +1,86 @@
+import VditTensor
+
+/// A list of stages with their weights packed, for clips of any size.
+struct LoadedVAEStages: Sendable {
+    private let stages: [any VAEStage]
+    private let makers: [VAELayerMaker]
+    /// Bytes of the packed weights.
+    let weightBytes: Int
+
+    /// - Parameter operand: type of the operands of convolutions, f32 or bf16.
+    /// - Throws: `TensorError` if a tensor is missing or oneDNN refuses a shape.
+    init(
+        _ stages: [any VAEStage], from source: any WeightSource, operand: DType
+    ) throws(TensorError) {
+        let loader = VAEWeightLoader(source: source, operand: operand)
+        var makers: [VAELayerMaker] = []
+        for stage in stages { makers.append(try stage.load(loader)) }
+        self.stages = stages
+        self.makers = makers
+        weightBytes = loader.packedBytes
+    }
+
+    /// The stages at the start of a clip.
+    ///
+    /// - Parameter height: rows of the frames that come in.
+    func start(height: Int, width: Int, session: VAESession) throws(TensorError) -> VAEChain {
+        var clip = VAEClip(frames: 1, height: height, width: width)
+        var layers: [any VAELayer] = []
+        for (stage, make) in zip(stages, makers) {
+            layers.append(try make(clip.height, clip.width, session.compute))
+            clip = stage.output(of: clip)
+        }
+        return VAEChain(layers, names: stages.map(\.name), session: session)
+    }
+}
+
+/// The stages in a row. A group of frames runs through all of them before the next group starts, so that
+/// only a few frames exist at a time.
+struct VAEChain {
+    private let layers: [any VAELayer]
+    private let names: [String]
+    private let session: VAESession
+    private var demands: [VAEDemand] = []
+
+    fileprivate init(_ layers: [any VAELayer], names: [String], session: VAESession) {
+        self.layers = layers
+        self.names = names
+        self.session = session
+        var next = VAEDemand(stream: true, operand: nil)
+        for layer in layers.reversed() {
+            if session.trace != nil { next.stream = true }
+            demands.append(next)
+            next = layer.demand(before: next)
+        }
+        demands.reverse()
+    }
+
+    /// Sends frames through; `deliver` gets the streams of whatever comes out.
+    func push(_ frames: [Tensor], isFirst: Bool, deliver: ([Tensor]) throws -> Void) throws {
+        let wanted = layers[0].demand(before: demands[0])
+        let group = VAEGroup(
+            frames: frames.map { frame in
+                VAEGroup.Frame(
+                    stream: wanted.stream ? frame : nil, operand: wanted.operand.map { frame.converted(to: $0) })
+            }, isFirst: isFirst)
+        try flow(group, 0, deliver)
+    }
+
+    private func flow(_ group: VAEGroup, _ index: Int, _ deliver: ([Tensor]) throws -> Void) throws {
+        if index == layers.count { return try deliver(group.frames.compactMap(\.stream)) }
+        try layers[index].step(group, for: demands[index], session) { group in
+            session.trace?.append(group, names[index])
+            try flow(group, index + 1, deliver)
+        }
+    }
+}
+
+extension Trace {
+    /// Records frames under `name/number`, numbered from 0; `[height, width, channels]`.
+    fileprivate func append(_ group: VAEGroup, _ name: String) {
+        for frame in group.frames {
+            guard let values = frame.stream else { continue }
+            record("\(name)/\(recorded.keys.count { $0.hasPrefix(name + "/") })", values)
+        }
+    }
+}

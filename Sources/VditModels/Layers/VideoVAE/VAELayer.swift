@@ -1,0 +1,66 @@
+import VditTensor
+
+/// A stage at work: its weights fitted to one frame size, and the frames it must remember.
+protocol VAELayer: AnyObject {
+    /// What it wants of its input, given what the stage after it wants.
+    func demand(before next: VAEDemand) -> VAEDemand
+
+    /// Takes the next frames and emits none, one or two groups.
+    func step(
+        _ group: VAEGroup, for next: VAEDemand, _ session: VAESession, emit: (VAEGroup) throws -> Void
+    ) throws
+}
+
+/// One or two consecutive frames on their way through the stages.
+struct VAEGroup {
+    struct Frame {
+        /// `[height, width, channels]` f32, where the next stage asked for it.
+        var stream: Tensor?
+        /// The same, prepared for the next convolution, where it asked for that.
+        var operand: Tensor?
+    }
+
+    /// A frame kept for a shortcut, and which of the frames made of it this one is.
+    struct Remembered {
+        var stream: Tensor
+        var part: Int
+    }
+
+    var frames: [Frame]
+    var remembered: [Remembered] = []
+    /// Whether this is the clip's first frame, which time is neither split nor merged for.
+    var isFirst: Bool
+}
+
+/// The forms a stage wants its input frames in.
+struct VAEDemand {
+    var stream: Bool
+    var operand: DType?
+    var preparation: FrameTarget.Preparation = .plain
+}
+
+/// What the stages of one encode or decode share.
+final class VAESession {
+    let compute: ComputeContext
+    let tensors = TensorPool()
+    let trace: Trace?
+
+    init(compute: ComputeContext, trace: Trace?) {
+        self.compute = compute
+        self.trace = trace
+    }
+
+    /// New tensors for one frame in the forms that are wanted. `reusing`: a stream that may be overwritten.
+    func target(
+        _ height: Int, _ width: Int, _ channels: Int, for demand: VAEDemand, reusing: Tensor? = nil
+    ) -> FrameTarget {
+        let shape = [height, width, channels]
+        return FrameTarget(
+            stream: demand.stream ? reusing ?? tensors.tensor(.f32, shape) : nil,
+            operand: demand.operand.map { tensors.tensor($0, shape) }, preparation: demand.preparation)
+    }
+}
+
+extension FrameTarget {
+    var frame: VAEGroup.Frame { VAEGroup.Frame(stream: stream, operand: operand) }
+}

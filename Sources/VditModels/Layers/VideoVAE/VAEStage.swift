@@ -1,0 +1,85 @@
+import VditTensor
+
+/// One step of a video VAE's encoder or decoder, as it is known before there are weights: its tensors, its
+/// work, what it keeps in memory and what it makes of the frames. A VAE is two lists of stages.
+///
+/// A family that needs something new adds a stage, or a case of what stages are made of: `VAENorm` (a group
+/// norm, one that is conditioned on time or latents), `VAEConvolution` (replicated edges, copies of the
+/// first frame in place of its missing past), `ShortcutStages` (space to depth and back).
+protocol VAEStage: Sendable {
+    /// The name intermediates are recorded under, and the first part of the names of its tensors.
+    var name: String { get }
+    var tensors: [(name: String, shape: [Int])] { get }
+
+    /// The clip that leaves when this one enters.
+    func output(of clip: VAEClip) -> VAEClip
+
+    /// Multiply-adds, each counted as 2, of a whole clip that enters.
+    func flops(_ clip: VAEClip) -> Double
+
+    /// Bytes for frames of the size of those that enter.
+    func memory(_ clip: VAEClip, operandBytes: Int) -> VAEMemory
+
+    /// Packs the weights.
+    func load(_ loader: VAEWeightLoader) throws(TensorError) -> VAELayerMaker
+}
+
+/// A stage with its weights packed: makes the layer that runs it on frames of `height` × `width`.
+typealias VAELayerMaker =
+    @Sendable (_ height: Int, _ width: Int, _ compute: ComputeContext) throws(TensorError) -> any VAELayer
+
+/// The extents of a clip somewhere between the stages.
+struct VAEClip {
+    var frames: Int
+    var height: Int
+    var width: Int
+
+    /// Pixels of a frame.
+    var area: Int { height * width }
+
+    /// Operations of so many multiply-adds for each pixel of each frame.
+    func flops(perPixel: Int) -> Double { 2 * Double(frames) * Double(area) * Double(perPixel) }
+}
+
+/// Bytes a stage needs.
+struct VAEMemory {
+    /// From one group of frames to the next: the past of convolutions over time.
+    var kept = 0
+    /// While the widest group of frames passes: what enters, what leaves, and what is between.
+    var passing = 0
+}
+
+extension VAEStage {
+    var tensors: [(name: String, shape: [Int])] { [] }
+    func output(of clip: VAEClip) -> VAEClip { clip }
+    func flops(_ clip: VAEClip) -> Double { 0 }
+    func memory(_ clip: VAEClip, operandBytes: Int) -> VAEMemory { VAEMemory() }
+}
+
+extension [any VAEStage] {
+    var tensors: [(name: String, shape: [Int])] { flatMap(\.tensors) }
+
+    /// Multiply-adds, each counted as 2, of a clip that enters the first stage.
+    func flops(_ clip: VAEClip) -> Double {
+        var clip = clip
+        return reduce(0) { total, stage in
+            defer { clip = stage.output(of: clip) }
+            return total + stage.flops(clip)
+        }
+    }
+
+    /// Bytes held at most beside the weights: what every stage keeps, and at every resolution the widest
+    /// stage's passing frames, since a group at one resolution waits for those made of it at the next.
+    func bytes(_ clip: VAEClip, operandBytes: Int) -> Int {
+        var clip = clip
+        var kept = 0
+        var passing: [Int: Int] = [:]
+        for stage in self {
+            let memory = stage.memory(clip, operandBytes: operandBytes)
+            clip = stage.output(of: clip)
+            kept += memory.kept
+            passing[clip.height] = Swift.max(passing[clip.height] ?? 0, memory.passing)
+        }
+        return kept + passing.values.reduce(0, +)
+    }
+}
