@@ -29,7 +29,7 @@ public struct DecodeBenchmark: Sendable {
         var videoFrames = 0
         let timing = try Timing(repeats: repeats) {
             videoFrames = 0
-            try vae.decode(noise) { videoFrames += $0.shape[1] }
+            try vae.decode(noise) { videoFrames += $0.count }
         }
         return Result(
             videoFrames: videoFrames, threads: compute.pool.threads, timing: timing,

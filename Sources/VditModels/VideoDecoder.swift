@@ -13,10 +13,10 @@ public protocol VideoDecoder: Sendable {
 
     /// Decodes `[channels, frames, height, width]` f32 latents as the sampler leaves them (normalised).
     ///
-    /// - Parameter onFrames: gets the next frames, `[3, n, height, width]` f32 in -1...1, as soon as they
-    ///   are made; what it throws ends the decode.
+    /// - Parameter onFrames: gets the next frames, each `[height, width, 3]` f32 in -1...1, R'G'B', as soon
+    ///   as they are made; what it throws ends the decode.
     /// - Throws: `ModelError` when the latents do not have the decoder's channels, or what `onFrames` throws.
-    func decode(_ latents: Tensor, onFrames: (Tensor) throws -> Void) throws
+    func decode(_ latents: Tensor, onFrames: ([Tensor]) throws -> Void) throws
 
     /// Memory a decode of frames of this many pixels needs at most, beside the weights.
     func estimatedPeakBytes(height: Int, width: Int) -> Int

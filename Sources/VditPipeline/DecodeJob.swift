@@ -104,13 +104,13 @@ public func collectFrames(
     var video: Tensor?
     var done = 0
     try decoder.decode(latents) { frames in
-        let whole = video ?? Tensor(.f32, [3, frameCount] + frames.shape.dropFirst(2))
-        for channel in 0..<3 {
-            whole[channel].slice(done..<done + frames.shape[1]).assign(frames[channel])
+        for frame in frames {
+            let whole = video ?? Tensor(.f32, [3, frameCount, frame.shape[0], frame.shape[1]])
+            whole.setFrame(done, channelsLast: frame)
+            done += 1
+            video = whole
         }
-        done += frames.shape[1]
-        video = whole
-        try onFrames(frames.shape[1])
+        try onFrames(frames.count)
     }
     return video ?? Tensor(.f32, [3, 0, 0, 0])
 }

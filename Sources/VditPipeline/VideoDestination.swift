@@ -77,10 +77,12 @@ final class VideoOutput {
         }
     }
 
-    /// Appends frames `[3, n, height, width]` f32 in −1…1.
-    func append(_ frames: Tensor) throws {
+    /// Appends a decoder's frames, each `[height, width, 3]` f32 in −1…1.
+    func append(_ frames: [Tensor]) throws {
         let start = ContinuousClock.now
-        for frame in try VideoFrame.frames(of: frames, depth: plan.frameDepth, pool: pool) {
+        for picture in frames {
+            let frame = try VideoFrame(
+                rounding: picture, number: written, depth: plan.frameDepth, pool: pool)
             try writer?.write(frame)
             try sheet?.add(frame)
             written += 1

@@ -29,19 +29,14 @@ import VDiT
     }
 
     @Test func framesDoNotDependOnThreads() throws {
-        let values = (0..<3 * 2 * 17 * 23).map { (index: Int) -> Float in
+        let values = (0..<3 * 17 * 23).map { (index: Int) -> Float in
             Float(sin(Double(index * index % 1000))) * 1.2
         }
-        let video = Tensor(values, shape: [3, 2, 17, 23])
-        let alone = try VideoFrame.frames(of: video).map(\.bytes)
+        let picture = Tensor(values, shape: [17, 23, 3])
+        let alone = try VideoFrame(rounding: picture).bytes
         for threads in [1, 2, 3] {
             let pool = WorkPool(threads: threads)
-            #expect(try VideoFrame.frames(of: video, pool: pool).map(\.bytes) == alone)
-        }
-        for frame in 0..<2 {
-            let planes = (0..<3).map { channel in video[channel][frame].floats() }
-            let single = try VideoFrame(planes: Tensor(planes.flatMap { $0 }, shape: [3, 17, 23]))
-            #expect(single.bytes == alone[frame])
+            #expect(try VideoFrame(rounding: picture, pool: pool).bytes == alone)
         }
     }
 

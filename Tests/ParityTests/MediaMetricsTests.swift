@@ -173,7 +173,10 @@ private let pytorchWindow: [Double] = {
             Golden.path("pipelines/wan21-t2v-unipc-shift3-6steps/io.safetensors"))
         let video = try golden.tensor("video")
         let expected = try golden.tensor("frames_uint8_rounded")
-        let frames = try VideoFrame.frames(of: video[0], pool: WorkPool(threads: 2))
+        let pool = WorkPool(threads: 2)
+        let frames = try (0..<video.shape[2]).map {
+            try VideoFrame(rounding: video[0].channelsLastFrame($0), pool: pool)
+        }
         #expect(frames.count == expected.shape[0])
         for (frame, reference) in zip(frames, (0..<expected.shape[0]).map { expected[$0] }) {
             #expect(frame.bytes == reference.withBytes { Array($0) })
@@ -183,9 +186,9 @@ private let pytorchWindow: [Double] = {
     @Test func halvesRoundToEvenAndEndsAreClamped() throws {
         // (k + 1/2) / 255 * 2 - 1 lands on a half after scaling only where fp32 says so; compute the same way.
         let values: [Float] = [-1, 1, -7, 9, 0, -0.99, 0.5, 1e30, -1e30].flatMap { [$0, $0.nextUp, $0.nextDown] }
-        let planes = Tensor(values + values + values, shape: [3, 1, values.count])
-        let eight = try VideoFrame(planes: planes)
-        let sixteen = try VideoFrame(planes: planes, depth: .sixteen)
+        let picture = Tensor(values.flatMap { [$0, $0, $0] }, shape: [1, values.count, 3])
+        let eight = try VideoFrame(rounding: picture)
+        let sixteen = try VideoFrame(rounding: picture, depth: .sixteen)
         for (index, value) in values.enumerated() {
             let unit = min(max(value * 0.5 + 0.5, 0), 1)
             #expect(

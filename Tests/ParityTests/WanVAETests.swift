@@ -56,9 +56,9 @@ import VDiT
             }
         }
         let expected = try io.tensor("tiled_decode.output.video")[0]
-        var parts: [Tensor] = []
-        try vae.decode(latents, tiling: tiling) { parts.append($0) }
-        let error = Golden.difference(Tensor.joinedFrames(parts), expected)
+        var frames: [Tensor] = []
+        try vae.decode(latents, tiling: tiling) { frames += $0 }
+        let error = Golden.difference(Tensor.clip(frames), expected)
         #expect(error.relative < 5e-6)
         #expect(error.maximum < 5e-5)
     }
@@ -190,26 +190,19 @@ import VDiT
 extension WanVAE {
     /// The whole clip, `[3, frames, height, width]`.
     func decodedClip(_ latents: Tensor) throws -> Tensor {
-        var parts: [Tensor] = []
-        try decode(latents) { parts.append($0) }
-        return Tensor.joinedFrames(parts)
+        var frames: [Tensor] = []
+        try decode(latents) { frames += $0 }
+        return Tensor.clip(frames)
     }
 }
 
 extension Tensor {
-    /// Clips `[channels, n, height, width]` one after the other.
-    static func joinedFrames(_ parts: [Tensor]) -> Tensor {
-        let shape = parts[0].shape
-        let frames = parts.reduce(0) { $0 + $1.shape[1] }
-        let whole = Tensor(.f32, [shape[0], frames, shape[2], shape[3]])
-        for channel in 0..<shape[0] {
-            var frame = 0
-            for part in parts {
-                whole[channel].slice(frame..<frame + part.shape[1]).assign(part[channel])
-                frame += part.shape[1]
-            }
-        }
-        return whole
+    /// Frames `[height, width, channels]` as one clip `[channels, frames, height, width]`.
+    static func clip(_ frames: [Tensor]) -> Tensor {
+        let shape = frames[0].shape
+        let clip = Tensor(.f32, [shape[2], frames.count, shape[0], shape[1]])
+        for (number, frame) in frames.enumerated() { clip.setFrame(number, channelsLast: frame) }
+        return clip
     }
 
     /// Frame `index` of `[channels, frames, height, width]`.

@@ -57,9 +57,11 @@ public struct ComparisonClip: Sendable {
         }
         let tensor = try file.tensor(fitting[0].name)
         guard tensor.dtype == .f32 else { return tensor }
-        let frames = try VideoFrame.frames(of: tensor)
-        let result = Tensor(.u8, [frames.count] + frames[0].pixels.shape)
-        for (index, frame) in frames.enumerated() { result[index].assign(frame.pixels) }
+        let result = Tensor(.u8, Array(tensor.shape.dropFirst()) + [3])
+        for number in 0..<tensor.shape[1] {
+            let frame = try VideoFrame(rounding: tensor.channelsLastFrame(number), number: number)
+            result[number].assign(frame.pixels)
+        }
         return result
     }
 }

@@ -59,23 +59,20 @@ public final class WanVAE: VideoDecoder {
                 height: height, width: width, operandBytes: compute.operandType.byteCount)
     }
 
-    public func decode(_ latents: Tensor, onFrames: (Tensor) throws -> Void) throws {
+    public func decode(_ latents: Tensor, onFrames: ([Tensor]) throws -> Void) throws {
         try decode(latents, trace: nil, onFrames: onFrames)
     }
 
     /// Decodes; `trace` records every stage's output frames as `stage/frame`, `[height, width, channels]`.
-    public func decode(_ latents: Tensor, trace: Trace?, onFrames: (Tensor) throws -> Void) throws {
-        try decodeFrames(latents, trace: trace) { frames in
-            try onFrames(
-                planarVideo(frames, patch: config.patchSize, limitedTo: -1...1, compute: compute))
-        }
+    public func decode(_ latents: Tensor, trace: Trace?, onFrames: ([Tensor]) throws -> Void) throws {
+        try decodeFrames(latents, trace: trace) { try onFrames($0.map(picture)) }
     }
 
     /// Decodes as `decode` does, tile by tile; untiled when the latents fit into one tile.
     ///
     /// - Throws: `ModelError` too when a stride is smaller than a latent pixel or larger than its tile.
     public func decode(
-        _ latents: Tensor, tiling: VAETiling, onFrames: (Tensor) throws -> Void
+        _ latents: Tensor, tiling: VAETiling, onFrames: ([Tensor]) throws -> Void
     ) throws {
         try tiling.check(compression: spatialCompression)
         try check(latents)
@@ -85,10 +82,12 @@ public final class WanVAE: VideoDecoder {
         let frames = try tiling.frames(
             of: latents, compression: spatialCompression, patch: config.patchSize
         ) { latents, deliver in try decodeFrames(latents, trace: nil, deliver: deliver) }
-        for frame in frames {
-            try onFrames(
-                planarVideo([frame], patch: config.patchSize, limitedTo: -1...1, compute: compute))
-        }
+        for frame in frames { try onFrames([picture(frame)]) }
+    }
+
+    /// The picture a frame of the decoder is: patches unfolded, values limited.
+    private func picture(_ frame: Tensor) -> Tensor {
+        unpatchedFrame(frame, patch: config.patchSize, limitedTo: -1...1, compute: compute)
     }
 
     private func check(_ latents: Tensor) throws(ModelError) {
@@ -100,7 +99,7 @@ public final class WanVAE: VideoDecoder {
         }
     }
 
-    /// Decodes into channels-last frames before patches are unfolded and values limited.
+    /// Decodes into the decoder's own frames, `[height, width, channels]`.
     private func decodeFrames(_ latents: Tensor, trace: Trace?, deliver: ([Tensor]) throws -> Void) throws {
         try check(latents)
         guard let decoder else { preconditionFailure("the VAE was loaded for encoding only") }
@@ -108,7 +107,7 @@ public final class WanVAE: VideoDecoder {
         let chain = try decoder.start(height: latents.shape[2], width: latents.shape[3], session: session)
         for frame in 0..<latents.shape[1] {
             let input = latents.channelsLastFrame(
-                frame, scale: config.latentsStd, shift: config.latentsMean)
+                frame, (scale: config.latentsStd, shift: config.latentsMean))
             try chain.push([input], isFirst: frame == 0, deliver: deliver)
         }
     }
@@ -136,7 +135,7 @@ public final class WanVAE: VideoDecoder {
         let latents = Tensor(
             .f32, [config.zDim, 1 + (frames - 1) / time, height / space, width / space])
         let scale = config.latentsStd.map { 1 / $0 }
-        let shift = zip(config.latentsMean, scale).map { -$0 * $1 }
+        let normalization = (scale: scale, shift: zip(config.latentsMean, scale).map { -$0 * $1 })
         var made = 0
         var next = 0
         while next < frames {
@@ -146,7 +145,7 @@ public final class WanVAE: VideoDecoder {
             ) { moments in
                 // The first half of the channels is the mean, the second the log-variance.
                 for frame in moments {
-                    latents.setFrame(made, channelsLast: frame, scale: scale, shift: shift)
+                    latents.setFrame(made, channelsLast: frame, normalization)
                     made += 1
                 }
             }

@@ -123,7 +123,6 @@ public struct WanVAEConfig: Sendable, Equatable {
         encoderStages.tensors + decoderStages.tensors
     }
 
-
     /// Multiply-adds of a decode, each counted as 2: convolutions and the attention within frames.
     ///
     /// - Parameters:

@@ -158,8 +158,8 @@ extension Renderer {
             frame[channel].assign(estimate[channel].slice(middle..<middle + 1))
         }
         try decoder.decode(frame) { frames in
-            if let picture = try VideoFrame.frames(of: frames).first {
-                try PNG.write(picture.pixels, to: path, existing: .replace)
+            for picture in frames.prefix(1) {
+                try PNG.write(VideoFrame(rounding: picture).pixels, to: path, existing: .replace)
             }
         }
     }
