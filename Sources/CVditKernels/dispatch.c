@@ -40,7 +40,7 @@ static const vdit_kernels sets[VDIT_ISA_COUNT] = {
         .peak_bf16 = vdit_peak_bf16_avx512,
     },
     [VDIT_ISA_AMX] = {
-        .attention_bf16 = &vdit_attention_bf16_amx,
+        .attention_bf16 = vdit_attention_bf16_amx,
         .peak_bf16 = vdit_peak_bf16_amx,
     },
 #endif
@@ -69,10 +69,9 @@ vdit_peak_loop *vdit_peak_multiply_add(vdit_isa isa, vdit_float_type type) {
     RETURN_NEAREST(isa, peak_f32);
 }
 
-const vdit_attention *vdit_attention_amx_emulated(int interleaved) {
+const vdit_attention *vdit_attention_amx_emulated(void) {
 #if defined(__x86_64__)
-    if (vdit_isa_supported(VDIT_ISA_AVX512_BF16)) return &vdit_attention_bf16_amx_emulated[interleaved != 0];
+    if (vdit_isa_supported(VDIT_ISA_AVX512_BF16)) return vdit_attention_bf16_amx_emulated;
 #endif
-    (void)interleaved;
     return NULL;
 }

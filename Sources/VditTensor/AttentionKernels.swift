@@ -15,15 +15,17 @@ public struct AttentionKernel: @unchecked Sendable, CustomStringConvertible {
     ///   Where the set has no bf16 products they are widened. Sums are fp32 in both.
     public init(_ set: InstructionSet, operands: DType) {
         precondition(operands == .f32 || operands == .bf16)
-        table = vdit_attention_kernel(set.isa, operands == .bf16 ? VDIT_BF16 : VDIT_F32)
+        let kernel = vdit_attention_kernel(set.isa, operands == .bf16 ? VDIT_BF16 : VDIT_F32)!
+        table = kernel.pointee.alternative == nil ? kernel : Self.fasterAMX.table
     }
 
-    private init(_ table: UnsafePointer<vdit_attention>) { self.table = table }
+    init(_ table: UnsafePointer<vdit_attention>) { self.table = table }
 
     /// The AMX kernel in both of its orders of work with its tile instructions emulated, for tests; none
     /// without AVX-512 BF16.
     public static var emulatedAMX: [AttentionKernel] {
-        [0, 1].compactMap { vdit_attention_amx_emulated($0).map { AttentionKernel($0) } }
+        guard let kernel = vdit_attention_amx_emulated().map({ AttentionKernel($0) }) else { return [] }
+        return [kernel] + (kernel.alternative.map { [$0] } ?? [])
     }
 
     /// The instruction set computed with, which may be an earlier one than asked for.

@@ -88,6 +88,11 @@ struct AttentionInvariantTests {
         #expect(output.values.floats().allSatisfy { $0.isNaN }, "seed \(random.seed)")
     }
 
+    @Test func aKernelTriesBothItsOrdersOfWork() {
+        let orders = AttentionKernel.emulatedAMX
+        for kernel in orders { #expect(orders.contains { "\($0)" == "\(kernel.faster)" }) }
+    }
+
     @Test(arguments: AttentionCase.kernels)
     func oneThreadEqualsManyBitForBit(kernel: AttentionKernelCase) {
         var random = SeededRandom.fresh()

@@ -2,8 +2,6 @@
 
 #include <immintrin.h>
 #include <math.h>
-#include <stdatomic.h>
-#include <stdlib.h>
 
 #include "attention.h"
 #include "exp2.h"
@@ -44,47 +42,9 @@ static void configure_tiles(void) {
 
 VDIT_ISA_END
 
-typedef void attend_function(const vdit_attend_call *);
-
-/// Fewest cycles of a few runs over 128 queries and 2048 keys, all zeros.
-static uint64_t fewest_cycles(attend_function *attend) {
-    enum { HEAD_DIM = 128, KEYS = 2048, ROUNDS = 5 };
-    int64_t panels = KEYS / PANEL * panel_bytes(HEAD_DIM), scratch = scratch_bytes(HEAD_DIM);
-    int64_t rows = VDIT_ATTEND_ROWS * HEAD_DIM * 4;
-    char *memory = aligned_alloc(64, (size_t)((2 * panels + scratch + 2 * rows + 63) & ~63));
-    if (!memory) return 0;
-    memset(memory, 0, (size_t)(2 * panels + scratch + 2 * rows));
-    const int32_t block_panel[] = {0, KEYS / PANEL}, block_keys[] = {0, KEYS}, kept[] = {0};
-    char *q = memory + 2 * panels + scratch;
-    vdit_attend_call call = {
-        .q = {q, VDIT_BF16, HEAD_DIM, NULL, 0}, .rows = VDIT_ATTEND_ROWS, .head_dim = HEAD_DIM, .scale = 1,
-        .keys = memory, .values = memory + panels, .block_panel = block_panel, .block_keys = block_keys,
-        .kept = kept, .kept_count = 1, .out = q + rows, .out_type = VDIT_F32, .out_stride = HEAD_DIM,
-        .scratch = memory + 2 * panels};
-    uint64_t fewest = UINT64_MAX;
-    for (int round = 0; round < ROUNDS; round++) {
-        uint64_t start = __rdtsc();
-        attend(&call);
-        uint64_t cycles = __rdtsc() - start;
-        if (cycles < fewest) fewest = cycles;
-    }
-    free(memory);
-    return fewest;
-}
-
-/// In the order of work that is faster on this CPU, tried once; about a millisecond. Both give the same bits.
-static void attend(const vdit_attend_call *call) {
-    static _Atomic(attend_function *) faster;
-    attend_function *chosen = faster;
-    if (!chosen) {
-        chosen = fewest_cycles(attend_interleaved) <= fewest_cycles(attend_phased) ? attend_interleaved : attend_phased;
-        faster = chosen;
-    }
-    chosen(call);
-}
-
-const vdit_attention vdit_attention_bf16_amx = {
-    "amx", PANEL, panel_bytes, scratch_bytes, pack_keys, pack_values, attend,
+const vdit_attention vdit_attention_bf16_amx[2] = {
+    {"amx", PANEL, panel_bytes, scratch_bytes, pack_keys, pack_values, attend_interleaved, &vdit_attention_bf16_amx[1]},
+    {"amx", PANEL, panel_bytes, scratch_bytes, pack_keys, pack_values, attend_phased, NULL},
 };
 
 #endif

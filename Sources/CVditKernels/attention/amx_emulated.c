@@ -42,8 +42,9 @@ VDIT_INLINE void tile_dot(__m512 *sum, const __m512 *a, const __m512 *b) {
 VDIT_ISA_END
 
 const vdit_attention vdit_attention_bf16_amx_emulated[2] = {
-    {"amx-emulated", PANEL, panel_bytes, scratch_bytes, pack_keys, pack_values, attend_phased},
-    {"amx-emulated-interleaved", PANEL, panel_bytes, scratch_bytes, pack_keys, pack_values, attend_interleaved},
+    {"amx-emulated-interleaved", PANEL, panel_bytes, scratch_bytes, pack_keys, pack_values, attend_interleaved,
+     &vdit_attention_bf16_amx_emulated[1]},
+    {"amx-emulated", PANEL, panel_bytes, scratch_bytes, pack_keys, pack_values, attend_phased, NULL},
 };
 
 #endif
