@@ -17,7 +17,7 @@ public struct DecodeBenchmark: Sendable {
         public let threads: Int
         public let timing: Timing
         public let weightBytes: Int
-        /// What the decoder said it would need beside the weights.
+        /// What the specification said a decode would need beside the weights, and the threads' tiles.
         public let estimatedPeakBytes: Int
     }
 
@@ -34,7 +34,8 @@ public struct DecodeBenchmark: Sendable {
         return Result(
             videoFrames: videoFrames, threads: compute.pool.threads, timing: timing,
             weightBytes: vae.weightBytes,
-            estimatedPeakBytes: vae.estimatedPeakBytes(
-                height: size.height, width: size.width))
+            estimatedPeakBytes: compute.pool.threads * (8 << 20)
+                + specification.decodeBytes(
+                    height: size.height, width: size.width, operandBytes: compute.operandType.byteCount))
     }
 }

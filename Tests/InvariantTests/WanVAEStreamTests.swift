@@ -16,7 +16,7 @@ import VDiT
 
     static func latents(_ vae: WanVAE, frames: Int, height: Int, width: Int, seed: UInt64) -> Tensor {
         var random = SeededRandom(seed: seed)
-        return AttentionCase.normal([vae.latentChannels, frames, height, width], .f32, &random)
+        return AttentionCase.normal([vae.config.latentChannels, frames, height, width], .f32, &random)
     }
 
     static func frames(_ vae: WanVAE, _ latents: Tensor) throws -> [[Float]] {
@@ -38,13 +38,14 @@ import VDiT
         let vae = try Self.vae(name, precision)
         let long = Self.latents(vae, frames: 4, height: 3, width: 5, seed: 12)
         let all = try Self.frames(vae, long)
-        #expect(all.count == vae.frameCount(latentFrames: 4))
+        #expect(all.count == 1 + 3 * vae.config.temporalCompression)
         for count in 1...3 {
-            let short = Tensor(.f32, [vae.latentChannels, count, 3, 5])
-            for channel in 0..<vae.latentChannels {
+            let short = Tensor(.f32, [vae.config.latentChannels, count, 3, 5])
+            for channel in 0..<vae.config.latentChannels {
                 short[channel].assign(long[channel].slice(0..<count))
             }
-            #expect(try Self.frames(vae, short) == Array(all.prefix(vae.frameCount(latentFrames: count))))
+            let frames = 1 + (count - 1) * vae.config.temporalCompression
+            #expect(try Self.frames(vae, short) == Array(all.prefix(frames)))
         }
     }
 

@@ -47,7 +47,7 @@ import VDiT
         let vae = try Self.vae(name, ComputeContext(threads: 2, precision: .fp32))
         let io = try Self.io(name)
         let latents = try io.tensor("tiled_decode.input.denormalized_latents")[0].copy()
-        for channel in 0..<vae.latentChannels {
+        for channel in 0..<vae.config.latentChannels {
             latents[channel].withMutableFloats { values in
                 for index in values.indices {
                     values[index] =

@@ -15,6 +15,12 @@ public protocol DecoderSpecification: Sendable {
     /// What its `config.json` says.
     var configuration: [String: ConfigurationValue] { get }
 
+    /// Latents of a video of a size the decoder can make.
+    func latentShape(width: Int, height: Int, numFrames: Int) -> LatentShape
+
+    /// The video that latents give.
+    func videoSize(of latents: LatentShape) -> (width: Int, height: Int, numFrames: Int)
+
     /// Operations of a decode, a multiply-add being two.
     ///
     /// - Parameters:
@@ -35,14 +41,12 @@ extension DecoderSpecification {
     /// Parameters in all.
     public var parameterCount: Int { tensors.reduce(0) { $0 + $1.shape.reduce(1, *) } }
 
-    /// Latents of a video of a size the decoder can make.
     public func latentShape(width: Int, height: Int, numFrames: Int) -> LatentShape {
         LatentShape(
             channels: latentChannels, frames: (numFrames - 1) / temporalCompression + 1,
             height: height / spatialCompression, width: width / spatialCompression)
     }
 
-    /// The video that latents give.
     public func videoSize(of latents: LatentShape) -> (width: Int, height: Int, numFrames: Int) {
         (
             latents.width * spatialCompression, latents.height * spatialCompression,

@@ -46,18 +46,8 @@ public final class WanVAE: VideoDecoder {
         try self.init(config: config, weights: store, use: use, compute: compute)
     }
 
-    public var latentChannels: Int { config.zDim }
-    public var spatialCompression: Int { config.spatialCompression }
-    public var temporalCompression: Int { config.temporalCompression }
     /// Bytes of the packed weights.
     public var weightBytes: Int { (decoder?.weightBytes ?? 0) + (encoder?.weightBytes ?? 0) }
-
-    public func estimatedPeakBytes(height: Int, width: Int) -> Int {
-        let tiles = compute.pool.threads * (8 << 20)
-        return tiles
-            + config.decodeBytes(
-                height: height, width: width, operandBytes: compute.operandType.byteCount)
-    }
 
     public func decode(_ latents: Tensor, onFrames: ([Tensor]) throws -> Void) throws {
         try decode(latents, trace: nil, onFrames: onFrames)
@@ -74,13 +64,13 @@ public final class WanVAE: VideoDecoder {
     public func decode(
         _ latents: Tensor, tiling: VAETiling, onFrames: ([Tensor]) throws -> Void
     ) throws {
-        try tiling.check(compression: spatialCompression)
+        try tiling.check(compression: config.spatialCompression)
         try check(latents)
-        if tiling.holds(latents, compression: spatialCompression) {
+        if tiling.holds(latents, compression: config.spatialCompression) {
             return try decode(latents, onFrames: onFrames)
         }
         let frames = try tiling.frames(
-            of: latents, compression: spatialCompression, patch: config.patchSize
+            of: latents, compression: config.spatialCompression, patch: config.patchSize
         ) { latents, deliver in try decodeFrames(latents, trace: nil, deliver: deliver) }
         for frame in frames { try onFrames([picture(frame)]) }
     }
@@ -118,7 +108,7 @@ public final class WanVAE: VideoDecoder {
     /// - Throws: `ModelError` unless frames is 1 more than a multiple of the temporal compression, and
     ///   height and width are multiples of the spatial one.
     public func encode(_ video: Tensor, trace: Trace? = nil) throws -> Tensor {
-        let (space, time) = (spatialCompression, temporalCompression)
+        let (space, time) = (config.spatialCompression, config.temporalCompression)
         guard video.rank == 4, video.shape[0] == 3, video.dtype == .f32, video.count > 0,
             video.shape[1] % time == 1 % time, video.shape[2] % space == 0, video.shape[3] % space == 0
         else {
