@@ -10,7 +10,7 @@ public final class Trace: Sendable {
     /// What was recorded, as f32.
     public var recorded: [String: Tensor] { tensors.withLock { $0 } }
 
-    func record(_ name: String, _ tensor: Tensor) {
+    public func record(_ name: String, _ tensor: Tensor) {
         let copy = tensor.converted(to: .f32)
         tensors.withLock { $0[name] = copy }
     }

@@ -45,13 +45,15 @@ public struct ForwardPass {
     public var steps: Int
     /// Computes one self-attention: a run's `AttentionContext`, or dense attention.
     public var attend: (AttentionCall) throws -> AttentionOutput
-    /// Called before every layer with its index; throws to stop the pass.
+    /// Called before every layer that runs with its index; throws to stop the pass.
     public var onLayer: ((Int) throws -> Void)?
     /// Checks every layer's output and throws `ModelError.nonFinite` naming the layer. For finding the
     /// origin of a NaN: it costs a pass over the residual stream per layer.
     public var checksLayers = false
     /// Records intermediates where given.
     public var trace: Trace?
+    /// Decides which blocks run: asked at the first block, and again where its last decision ends; all run if nil.
+    public var decideBlocks: ((BlockState) throws -> BlockDecision)?
 
     public init(
         timesteps: [Float], branch: AttentionSite.Branch = .conditional, step: Int = 0, steps: Int = 1,

@@ -14,6 +14,33 @@ func timestepSinusoid(_ timestep: Float, size: Int) -> Tensor {
     return Tensor(values, shape: [1, size])
 }
 
+/// The embedding of a timestep: a sinusoid, a linear layer, SiLU, a linear layer; in fp32, as diffusers keeps it
+/// whatever the checkpoint's type.
+struct TimestepEmbedder: Sendable {
+    private let first: Linear
+    private let second: Linear
+
+    /// - Parameter name: of the pair `linear_1`, `linear_2`.
+    init(_ loader: WeightLoader, _ name: String) throws(TensorError) {
+        first = try loader.linear("\(name).linear_1", result: .f32, activation: .silu, isFP32: true)
+        second = try loader.linear("\(name).linear_2", result: .f32, isFP32: true)
+    }
+
+    var byteCount: Int { first.byteCount + second.byteCount }
+
+    /// - Returns: the sinusoid, and the embedding `[1, width]` f32.
+    func callAsFunction(
+        _ timestep: Float, _ scratch: Scratch
+    ) throws(TensorError) -> (sinusoid: Tensor, embedding: Tensor) {
+        let sinusoid = timestepSinusoid(timestep, size: first.inputs)
+        let hidden = Tensor(.f32, [1, first.outputs])
+        let embedding = Tensor(.f32, [1, second.outputs])
+        try first(sinusoid, into: hidden, scratch)
+        try second(hidden, into: embedding, scratch)
+        return (sinusoid, embedding)
+    }
+}
+
 /// Tokens that share a timestep, in token order: what modulation is computed once for.
 struct TimestepRuns: Sendable {
     /// The distinct timesteps.
@@ -41,11 +68,14 @@ struct TimestepRuns: Sendable {
         self.runs = runs
     }
 
-    /// The parts of a chunk of tokens that share a timestep.
-    func within(_ chunk: Range<Int>) -> [(tokens: Range<Int>, index: Int)] {
+    /// The parts of a chunk of tokens that share a timestep: rows counted from the chunk's first, and the index of
+    /// the timestep.
+    func within(_ chunk: Range<Int>) -> [(rows: Range<Int>, index: Int)] {
         runs.compactMap { run in
             let part = run.tokens.clamped(to: chunk)
-            return part.isEmpty ? nil : (part, run.index)
+            if part.isEmpty { return nil }
+            let first = part.lowerBound - chunk.lowerBound
+            return (first..<first + part.count, run.index)
         }
     }
 }

@@ -3,30 +3,28 @@ import VditTensor
 
 /// One transformer block of Wan: self-attention, cross-attention to the prompt (and image), feed-forward.
 ///
-/// Everything but self-attention works on rows alone, so it runs as two row-chunk functions that keep a
-/// chunk's activations in cache: `beforeAttention` ends in q, k and v, `afterAttention` starts from the
-/// attended values.
+/// These are its weights and what becomes of the conditioning; `InPass` runs it.
 struct WanBlock: Sendable {
-    private let config: WanTransformerConfig
-    private let rows: RowKernels
-    private let epsilon: Float
+    let config: WanTransformerConfig
+    let rows: RowKernels
+    let epsilon: Float
 
-    private let qkv: Linear
-    private let normQ: Tensor
-    private let normK: Tensor
-    private let attentionOut: Linear
+    let qkv: Linear
+    let normQ: Tensor
+    let normK: Tensor
+    let attentionOut: Linear
 
-    private let norm2: (scale: Tensor, shift: Tensor)?
-    private let crossQ: Linear
-    private let crossNormQ: Tensor
+    let norm2: (scale: Tensor, shift: Tensor)?
+    let crossQ: Linear
+    let crossNormQ: Tensor
     private let crossKV: Linear
     private let crossNormK: Tensor
     private let imageKV: Linear?
     private let imageNormK: Tensor?
-    private let crossOut: Linear
+    let crossOut: Linear
 
-    private let ffnIn: Linear
-    private let ffnOut: Linear
+    let ffnIn: Linear
+    let ffnOut: Linear
     /// `[6, inner]`: shift, scale and gate of self-attention, then of the feed-forward.
     private let table: Tensor
 
@@ -67,8 +65,6 @@ struct WanBlock: Sendable {
         [qkv, attentionOut, crossQ, crossKV, imageKV, crossOut, ffnIn, ffnOut]
             .reduce(0) { $0 + ($1?.byteCount ?? 0) }
     }
-
-    // MARK: what does not change from step to step
 
     /// Keys and values of cross-attention, `[heads, tokens, headDim]` of the operand type.
     struct KeysValues: Sendable {
@@ -128,130 +124,4 @@ struct WanBlock: Sendable {
         return Modulation(
             attention: (sum[0], sum[1], sum[2]), feedForward: (sum[3], sum[4], sum[5]))
     }
-
-    // MARK: one chunk of tokens
-
-    /// Tokens that share a modulation: relative to the chunk.
-    typealias Part = (rows: Range<Int>, modulation: Modulation)
-
-    /// `LN(x) · (1 + scale) + shift` of a chunk, in the operand type.
-    private func modulated(
-        _ x: Tensor, _ parts: [Part], _ which: KeyPath<Modulation, (shift: Tensor, scale: Tensor, gate: Tensor)>,
-        _ scratch: Scratch
-    ) -> Tensor {
-        let out = scratch.tensor(qkv.operandType, x.shape)
-        for part in parts {
-            let modulation = part.modulation[keyPath: which]
-            rows.layerNorm(
-                x.slice(part.rows), epsilon: epsilon, scale: modulation.scale, shift: modulation.shift,
-                into: out.slice(part.rows))
-        }
-        return out
-    }
-
-    /// Adds `gate · y` to the residual stream.
-    private func addGated(
-        _ x: Tensor, _ y: Tensor, _ parts: [Part],
-        _ which: KeyPath<Modulation, (shift: Tensor, scale: Tensor, gate: Tensor)>
-    ) {
-        for part in parts {
-            rows.gatedAdd(
-                x.slice(part.rows), y.slice(part.rows), gate: part.modulation[keyPath: which].gate)
-        }
-    }
-
-    /// Writes q, k and v of a chunk.
-    ///
-    /// - Parameters:
-    ///   - x: `[rows, inner]` f32, the residual stream.
-    ///   - first: the chunk's first token.
-    ///   - q, k, v: `[heads, tokens, headDim]`.
-    func beforeAttention(
-        _ x: Tensor, first: Int, _ parts: [Part], rotary: RotaryTable, q: Tensor, k: Tensor, v: Tensor,
-        _ scratch: Scratch, _ note: ChunkTrace?
-    ) throws(TensorError) {
-        let tokens = x.shape[0]
-        let input = modulated(x, parts, \.attention, scratch)
-        note?("attn1.in_modulated", input)
-        let all = scratch.tensor(.f32, [tokens, 3 * config.inner])
-        try qkv(input, into: all, scratch)
-        let turn = rotary.rows(first..<first + tokens)
-        for (index, (out, norm)) in [(q, normQ), (k, normK), (v, nil)].enumerated() {
-            rows.splitHeads(
-                all, column: index * config.inner, heads: config.heads, headDim: config.headDim,
-                weight: norm, epsilon: epsilon, rotary: norm == nil ? nil : turn, into: out,
-                .headMajor(firstToken: first))
-        }
-    }
-
-    /// Takes a chunk from the attended values to the block's output, in place on the residual stream.
-    ///
-    /// - Parameter attended: `[rows, heads, headDim]` of the operand type or f32.
-    func afterAttention(
-        _ x: Tensor, attended: Tensor, _ parts: [Part], context: CrossContext, _ scratch: Scratch,
-        _ note: ChunkTrace?
-    ) throws(TensorError) {
-        let tokens = x.shape[0]
-        let inner = config.inner
-        let operand = attentionOut.operandType
-        let y = scratch.tensor(.f32, [tokens, inner])
-        let input = scratch.tensor(operand, [tokens, inner])
-
-        note?("attn1.sdpa_out", attended)
-        var values = attended.reshaped([tokens, inner])
-        if values.dtype != operand {
-            input.convert(from: values)
-            values = input
-        }
-        try attentionOut(values, into: y, scratch)
-        note?("attn1.out_after_to_out", y)
-        addGated(x, y, parts, \.attention)
-        note?("after_self_attention_residual", x)
-
-        // Cross-attention has no modulation and no gate.
-        if let norm2 {
-            rows.layerNorm(x, epsilon: epsilon, scale: norm2.scale, shift: norm2.shift, into: input)
-        } else {
-            input.convert(from: x)
-        }
-        note?("norm2.out", input)
-        try crossQ(input, into: y, scratch)
-        let heads = [tokens, config.heads, config.headDim]
-        let q = scratch.tensor(operand, heads)
-        rows.splitHeads(
-            y, column: 0, heads: config.heads, headDim: config.headDim, weight: crossNormQ,
-            epsilon: epsilon, rotary: nil, into: q, .tokenMajor)
-        note?("attn2.q_after_norm", q)
-        let cross = scratch.tensor(context.image == nil ? operand : .f32, heads)
-        crossAttention(q: q, keys: context.text, into: cross, scratch: scratch)
-        note?("attn2.sdpa_out", cross)
-        var crossed = cross.reshaped([tokens, inner])
-        if let image = context.image {
-            // Two softmaxes, added before the projection.
-            let second = scratch.tensor(.f32, heads)
-            crossAttention(q: q, keys: image, into: second, scratch: scratch)
-            note?("attn2.image.sdpa_out", second)
-            rows.gatedAdd(crossed, second.reshaped([tokens, inner]), gate: nil)
-            if operand != .f32 {
-                input.convert(from: crossed)
-                crossed = input
-            }
-        }
-        try crossOut(crossed, into: y, scratch)
-        note?("attn2.out_after_to_out", y)
-        rows.gatedAdd(x, y, gate: nil)
-        note?("after_cross_attention_residual", x)
-
-        let ffnInput = modulated(x, parts, \.feedForward, scratch)
-        note?("ffn.in_modulated", ffnInput)
-        let hidden = scratch.tensor(ffnIn.resultType, [tokens, config.ffnDim])
-        try ffnIn(ffnInput, into: hidden, scratch)
-        try ffnOut(hidden, into: y, scratch)
-        note?("ffn.out", y)
-        addGated(x, y, parts, \.feedForward)
-        note?("out", x)
-    }
 }
-
-/// Records the rows of a chunk under a name.
-typealias ChunkTrace = @Sendable (String, Tensor) -> Void

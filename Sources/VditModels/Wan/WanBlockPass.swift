@@ -1,0 +1,133 @@
+import VditAttention
+import VditTensor
+
+extension WanBlock {
+    /// The block in one pass. Writing q, k and v ends in self-attention; cross-attention and the feed-forward
+    /// come after it.
+    struct InPass: TransformerBlock {
+        let block: WanBlock
+        /// One for each distinct timestep of `runs`.
+        let modulations: [Modulation]
+        let runs: TimestepRuns
+        let rotary: RotaryTable
+        let context: CrossContext
+    }
+}
+
+extension WanBlock.InPass {
+    /// Tokens that share a modulation: rows of the chunk.
+    private typealias Part = (rows: Range<Int>, modulation: WanBlock.Modulation)
+    private typealias Which = KeyPath<WanBlock.Modulation, (shift: Tensor, scale: Tensor, gate: Tensor)>
+
+    private func parts(_ chunk: RowChunk) -> [Part] {
+        runs.within(chunk.rows).map { ($0.rows, modulations[$0.index]) }
+    }
+
+    /// `LN(x) · (1 + scale) + shift` of a chunk, in the operand type.
+    private func modulated(_ chunk: RowChunk, _ parts: [Part], _ which: Which) -> Tensor {
+        let x = chunk.x
+        let out = chunk.scratch.tensor(block.qkv.operandType, x.shape)
+        for part in parts {
+            let modulation = part.modulation[keyPath: which]
+            block.rows.layerNorm(
+                x.slice(part.rows), epsilon: block.epsilon, scale: modulation.scale, shift: modulation.shift,
+                into: out.slice(part.rows))
+        }
+        return out
+    }
+
+    /// Adds `gate · y` to the residual stream.
+    private func addGated(_ chunk: RowChunk, _ y: Tensor, _ parts: [Part], _ which: Which) {
+        for part in parts {
+            block.rows.gatedAdd(
+                chunk.x.slice(part.rows), y.slice(part.rows), gate: part.modulation[keyPath: which].gate)
+        }
+    }
+
+    func beforeAttention(_ chunk: RowChunk, into operands: AttentionOperands) throws(TensorError) {
+        let config = block.config
+        let input = modulated(chunk, parts(chunk), \.attention)
+        chunk.record("attn1.in_modulated", input)
+        let all = chunk.scratch.tensor(.f32, [chunk.rows.count, 3 * config.inner])
+        try block.qkv(input, into: all, chunk.scratch)
+        let turn = rotary.rows(chunk.rows)
+        let outputs = [(operands.q, block.normQ), (operands.k, block.normK), (operands.v, nil)]
+        for (index, (out, norm)) in outputs.enumerated() {
+            block.rows.splitHeads(
+                all, column: index * config.inner, heads: config.heads, headDim: config.headDim,
+                weight: norm, epsilon: block.epsilon, rotary: norm == nil ? nil : turn, into: out,
+                .headMajor(firstToken: chunk.tokens.lowerBound))
+        }
+    }
+
+    func afterAttention(_ chunk: RowChunk, attended: Tensor) throws(TensorError) {
+        let (x, scratch, parts) = (chunk.x, chunk.scratch, parts(chunk))
+        let y = scratch.tensor(.f32, x.shape)
+        let input = scratch.tensor(block.attentionOut.operandType, x.shape)
+
+        chunk.record("attn1.sdpa_out", attended)
+        var values = attended.reshaped(x.shape)
+        if values.dtype != input.dtype {
+            input.convert(from: values)
+            values = input
+        }
+        try block.attentionOut(values, into: y, scratch)
+        chunk.record("attn1.out_after_to_out", y)
+        addGated(chunk, y, parts, \.attention)
+        chunk.record("after_self_attention_residual", x)
+
+        try crossAttend(chunk, input: input, y: y)
+
+        let ffnInput = modulated(chunk, parts, \.feedForward)
+        chunk.record("ffn.in_modulated", ffnInput)
+        let hidden = scratch.tensor(block.ffnIn.resultType, [x.shape[0], block.ffnIn.outputs])
+        try block.ffnIn(ffnInput, into: hidden, scratch)
+        try block.ffnOut(hidden, into: y, scratch)
+        chunk.record("ffn.out", y)
+        addGated(chunk, y, parts, \.feedForward)
+        chunk.record("out", x)
+    }
+
+    /// Cross-attention to the prompt and the image: no modulation and no gate.
+    ///
+    /// - Parameters:
+    ///   - input: `[rows, inner]` of the operand type, to work in.
+    ///   - y: `[rows, inner]` f32, to work in.
+    private func crossAttend(_ chunk: RowChunk, input: Tensor, y: Tensor) throws(TensorError) {
+        let config = block.config
+        let (x, scratch, operand) = (chunk.x, chunk.scratch, input.dtype)
+        if let norm2 = block.norm2 {
+            block.rows.layerNorm(
+                x, epsilon: block.epsilon, scale: norm2.scale, shift: norm2.shift, into: input)
+        } else {
+            input.convert(from: x)
+        }
+        chunk.record("norm2.out", input)
+        try block.crossQ(input, into: y, scratch)
+        let heads = [x.shape[0], config.heads, config.headDim]
+        let q = scratch.tensor(operand, heads)
+        block.rows.splitHeads(
+            y, column: 0, heads: config.heads, headDim: config.headDim, weight: block.crossNormQ,
+            epsilon: block.epsilon, rotary: nil, into: q, .tokenMajor)
+        chunk.record("attn2.q_after_norm", q)
+        let cross = scratch.tensor(context.image == nil ? operand : .f32, heads)
+        crossAttention(q: q, keys: context.text, into: cross, scratch: scratch)
+        chunk.record("attn2.sdpa_out", cross)
+        var crossed = cross.reshaped(x.shape)
+        if let image = context.image {
+            // Two softmaxes, added before the projection.
+            let second = scratch.tensor(.f32, heads)
+            crossAttention(q: q, keys: image, into: second, scratch: scratch)
+            chunk.record("attn2.image.sdpa_out", second)
+            block.rows.gatedAdd(crossed, second.reshaped(x.shape), gate: nil)
+            if operand != .f32 {
+                input.convert(from: crossed)
+                crossed = input
+            }
+        }
+        try block.crossOut(crossed, into: y, scratch)
+        chunk.record("attn2.out_after_to_out", y)
+        block.rows.gatedAdd(x, y, gate: nil)
+        chunk.record("after_cross_attention_residual", x)
+    }
+}

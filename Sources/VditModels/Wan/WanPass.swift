@@ -1,0 +1,102 @@
+import VditAttention
+import VditTensor
+
+/// One forward pass of a Wan transformer: a single stream, the video's tokens.
+struct WanPass: BlockStack {
+    /// The embedding of a timestep, and its six-fold projection.
+    typealias Time = (embedding: Tensor, projected: Tensor)
+
+    let model: WanTransformer
+    let layout: TokenLayout
+    let streams: [TokenStream]
+    /// `[channels, frames, height, width]` f32.
+    private let latents: Tensor
+    /// `[outputChannels, frames, height, width]` f32.
+    let result: Tensor
+    private let context: [WanBlock.CrossContext]
+    private let runs: TimestepRuns
+    /// One for each distinct timestep of `runs`.
+    private let times: [Time]
+    private let rotary: RotaryTable
+
+    /// - Parameters:
+    ///   - latents: of the layout's extents.
+    ///   - context: what each block's cross-attention reads.
+    init(
+        _ model: WanTransformer, latents: Tensor, layout: TokenLayout, context: [WanBlock.CrossContext],
+        timesteps: [Float], trace: Trace?
+    ) throws(TensorError) {
+        let config = model.config
+        self.model = model
+        self.layout = layout
+        self.latents = latents
+        self.context = context
+        streams = [TokenStream("video", tokens: layout.video, width: config.inner)]
+        result = Tensor(.f32, [config.outChannels] + latents.shape.dropFirst())
+        runs = TimestepRuns(timesteps, tokens: layout.tokens)
+        times = try runs.timesteps.map { timestep throws(TensorError) in try model.time(timestep, trace: trace) }
+        let side = 2 * (config.headDim / 6)
+        rotary = RotaryTable(
+            frames: layout.frames, height: layout.height, width: layout.width,
+            parts: [config.headDim - 2 * side, side, side])
+        trace?.record("rope.cosine", rotary.cosine)
+        trace?.record("rope.sine", rotary.sine)
+    }
+
+    var heads: Int { model.config.heads }
+    var headDim: Int { model.config.headDim }
+    var blockCount: Int { model.blocks.count }
+
+    private func grid(channels: Int) -> PatchGrid {
+        let patch = model.config.patch
+        return PatchGrid(
+            channels: channels, frames: latents.shape[1], height: latents.shape[2], width: latents.shape[3],
+            patch: (patch[0], patch[1], patch[2]))
+    }
+
+    func embed(_ chunk: RowChunk) throws(TensorError) {
+        let embedding = model.patchEmbedding
+        let grid = grid(channels: model.config.inChannels)
+        let patches = chunk.scratch.tensor(.f32, [chunk.rows.count, grid.tokenSize])
+        grid.gather(latents, first: chunk.rows.lowerBound, into: patches)
+        var operand = patches
+        if embedding.operandType != .f32 {
+            operand = chunk.scratch.tensor(embedding.operandType, patches.shape)
+            operand.convert(from: patches)
+        }
+        try embedding(operand, into: chunk.x, chunk.scratch)
+        chunk.record("patch_embedding.out_tokens", chunk.x)
+    }
+
+    func block(_ index: Int) -> any TransformerBlock {
+        let block = model.blocks[index]
+        return WanBlock.InPass(
+            block: block, modulations: times.map { block.modulation($0.projected) }, runs: runs,
+            rotary: rotary, context: context[index])
+    }
+
+    /// Modulation by the time embedding itself (not by its projection), shift first.
+    func head(_ chunk: RowChunk) throws(TensorError) {
+        let x = chunk.x
+        let projection = model.projection
+        let input = chunk.scratch.tensor(projection.operandType, x.shape)
+        for part in runs.within(chunk.rows) {
+            let modulation = model.table.copy()
+            for row in 0..<2 {
+                model.rows.gatedAdd(modulation[row], times[part.index].embedding, gate: nil)
+            }
+            modulation[1].withMutableFloats { values in
+                for i in values.indices { values[i] += 1 }
+            }
+            model.rows.layerNorm(
+                x.slice(part.rows), epsilon: Float(model.config.epsilon), scale: modulation[1],
+                shift: modulation[0], into: input.slice(part.rows))
+        }
+        chunk.record("proj_out.in_modulated", input)
+        let grid = grid(channels: model.config.outChannels)
+        let values = chunk.scratch.tensor(.f32, [chunk.rows.count, grid.tokenSize])
+        try projection(input, into: values, chunk.scratch)
+        chunk.record("proj_out.out_tokens_before_unpatchify", values)
+        grid.scatter(values, first: chunk.rows.lowerBound, order: .last, into: result)
+    }
+}
