@@ -18,7 +18,8 @@ public func attentionMass(
     let groups = groups(of: blocks.queryOffsets, atLeast: tile)
     try tensorWork { () throws(TensorError) in
         let product = try Linear(
-            weights: [ordered(call.k[head], blocks.keyOrder)], biases: [], operand: .f32)
+            weights: [ordered(call.k[head], blocks.keyOrder)], biases: [], operand: .f32,
+            on: call.instructionSet)
         try call.pool.run(groups.count) { (item, scratch) throws(TensorError) in
             let rows = scratch.tensor(.f32, [tile, headDim])
             let scores = scratch.tensor(.f32, [tile, tokens])

@@ -176,9 +176,9 @@ enum Trial {
         let (rows, width) = (512, 1024)
         guard let compute = try? ComputeContext(threads: threads, precision: .bf16) else { return 1e10 }
         let type = compute.operandType
-        guard let linear = try? Linear(weights: [Tensor(.f32, [width, width])], biases: [], operand: type) else {
-            return 1e10
-        }
+        let weights = [Tensor(.f32, [width, width])]
+        guard let linear = try? Linear(weights: weights, biases: [], operand: type, on: compute.instructionSet)
+        else { return 1e10 }
         let input = Tensor(type, [rows, width])
         let tasks = threads * 4
         let started = ContinuousClock.now

@@ -23,4 +23,7 @@ public struct ComputeContext: Sendable {
     public var operandType: DType {
         precision == .bf16 && instructionSet >= .avx512bf16 ? .bf16 : .f32
     }
+
+    /// How the layers keep their weights: as they are multiplied.
+    public var weightFormat: WeightFormat { WeightFormat(operandType) }
 }

@@ -1,8 +1,13 @@
-/// Where a model's weights come from.
+/// Where a model's weights come from. How a layer keeps them (`WeightFormat`) and what it multiplies (`Precision`)
+/// are no matter of the source's.
+///
+/// Sources compose: what changes tensors on their way into a model (an adapter's sum, other names, a packed format
+/// decoded) is a source that asks another one, and passes `release` on. Values that were computed come back as f32
+/// and are rounded once, by the layer that packs them; the shape is always the one the model expects.
 public protocol WeightSource {
     /// Whether a tensor of this name exists.
     func contains(_ name: String) -> Bool
-    /// A tensor as stored. Floating point, in the shape the model checked before.
+    /// A tensor of a floating-point type, as stored or as f32, in the shape the model checked before.
     func tensor(_ name: String) throws(TensorError) -> Tensor
     /// The caller has packed the tensor; its pages may go back to the system.
     func release(_ name: String)
@@ -12,7 +17,7 @@ public protocol WeightSource {
 ///
 /// Matrices have standard deviation `1 / sqrt(inputs)`, so that activations keep their size; vectors whose
 /// name ends in `weight`, and norms' `gamma`, are 1, others small. bf16.
-public struct RandomWeights: WeightSource {
+public struct RandomWeights: WeightSource, Sendable {
     private let shapes: [String: [Int]]
     private let seed: UInt64
 

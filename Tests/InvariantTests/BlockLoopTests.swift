@@ -64,7 +64,7 @@ import VDiT
             products = try weights.map { block in
                 try block.map { weights in
                     try [weights.qkv, weights.out, weights.feedForward].map {
-                        try Linear(weights: [$0], biases: [], operand: .f32)
+                        try Linear(weights: [$0], biases: [], operand: .f32, on: try .chosen())
                     }
                 }
             }

@@ -98,7 +98,7 @@ public struct DraftAttention: SparseMethod {
             kernels.blockMeans(x[head], order: order, offsets: offsets, into: means)
             return means
         }
-        let map = try pairwiseScores(means(call.q), means(call.k), scratch)
+        let map = try pairwiseScores(means(call.q), means(call.k), on: call.instructionSet, scratch)
         kernels.softmax(map, scale: call.scale)
         return map
     }

@@ -91,7 +91,8 @@ public struct SVG2: SparseMethod {
         let heads = try call.pool.map(call.heads) { (head, scratch) throws(AttentionError) in
             let queryGroups = Groups(queries, head)
             let keyGroups = Groups(keys, head)
-            let scores = try pairwiseScores(queries.centroids[head], keys.centroids[head], scratch)
+            let scores = try pairwiseScores(
+                queries.centroids[head], keys.centroids[head], on: call.instructionSet, scratch)
             kernels.softmax(scores, scale: call.scale, weights: keyGroups.sizes.map(Float.init))
             let kept = scores.withFloats { scores in
                 queryGroups.clusters.map { cluster in

@@ -14,10 +14,12 @@ package struct Clustering: Sendable {
 /// Lloyd's iterations over all heads together: assignment by one matrix product per head, means in fp32.
 package struct KMeans: Sendable {
     let pool: WorkPool
+    let instructionSet: InstructionSet
     let kernels: PlanningKernels
 
     package init(pool: WorkPool, instructionSet: InstructionSet) {
         self.pool = pool
+        self.instructionSet = instructionSet
         kernels = PlanningKernels(instructionSet)
     }
 
@@ -72,7 +74,8 @@ package struct KMeans: Sendable {
                     }
                 }
                 return try Linear(
-                    weights: [centroids[head]], biases: [bias], operand: x.dtype, result: .f32)
+                    weights: [centroids[head]], biases: [bias], operand: x.dtype, result: .f32,
+                    on: instructionSet)
             }
         }
         let tile = 256
@@ -162,10 +165,12 @@ extension Tensor {
 ///   - x: `[rows, columns]` f32.
 ///   - y: `[others, columns]` f32.
 /// - Returns: `[rows, others]` f32.
-package func pairwiseScores(_ x: Tensor, _ y: Tensor, _ scratch: Scratch) throws(AttentionError) -> Tensor {
+package func pairwiseScores(
+    _ x: Tensor, _ y: Tensor, on set: InstructionSet, _ scratch: Scratch
+) throws(AttentionError) -> Tensor {
     let scores = Tensor(.f32, [x.shape[0], y.shape[0]])
     try tensorWork { () throws(TensorError) in
-        try Linear(weights: [y], biases: [], operand: .f32)(x, into: scores, scratch)
+        try Linear(weights: [y], biases: [], operand: .f32, on: set)(x, into: scores, scratch)
     }
     return scores
 }

@@ -6,12 +6,12 @@ import VditTensor
 /// The head is split into a part per axis; part `p` of an axis turns the interleaved pair `(2i, 2i+1)` by
 /// `position · theta^(−2i / p)`. Angles are computed in fp64 and stored as fp32 cosines and sines, one per
 /// pair: `[tokens, headDim / 2]`. Source: Wan2.1 (RoPE of the video transformer).
-struct RotaryTable: Sendable {
-    let cosine: Tensor
-    let sine: Tensor
+public struct RotaryTable: Sendable {
+    public let cosine: Tensor
+    public let sine: Tensor
 
     /// - Parameter parts: even sizes for time, height and width that add up to the head's.
-    init(frames: Int, height: Int, width: Int, parts: [Int], theta: Double = 10_000) {
+    public init(frames: Int, height: Int, width: Int, parts: [Int], theta: Double = 10_000) {
         let pairs = parts.reduce(0, +) / 2
         cosine = Tensor(.f32, [frames * height * width, pairs])
         sine = Tensor(.f32, [frames * height * width, pairs])
@@ -43,7 +43,7 @@ struct RotaryTable: Sendable {
         }
     }
 
-    func rows(_ range: Range<Int>) -> (cosine: Tensor, sine: Tensor) {
+    public func rows(_ range: Range<Int>) -> (cosine: Tensor, sine: Tensor) {
         (cosine.slice(range), sine.slice(range))
     }
 }

@@ -16,20 +16,20 @@ func timestepSinusoid(_ timestep: Float, size: Int) -> Tensor {
 
 /// The embedding of a timestep: a sinusoid, a linear layer, SiLU, a linear layer; in fp32, as diffusers keeps it
 /// whatever the checkpoint's type.
-struct TimestepEmbedder: Sendable {
+public struct TimestepEmbedder: Sendable {
     private let first: Linear
     private let second: Linear
 
     /// - Parameter name: of the pair `linear_1`, `linear_2`.
-    init(_ loader: WeightLoader, _ name: String) throws(TensorError) {
+    public init(_ loader: WeightLoader, _ name: String) throws(TensorError) {
         first = try loader.linear("\(name).linear_1", result: .f32, activation: .silu, isFP32: true)
         second = try loader.linear("\(name).linear_2", result: .f32, isFP32: true)
     }
 
-    var byteCount: Int { first.byteCount + second.byteCount }
+    public var byteCount: Int { first.byteCount + second.byteCount }
 
     /// - Returns: the sinusoid, and the embedding `[1, width]` f32.
-    func callAsFunction(
+    public func callAsFunction(
         _ timestep: Float, _ scratch: Scratch
     ) throws(TensorError) -> (sinusoid: Tensor, embedding: Tensor) {
         let sinusoid = timestepSinusoid(timestep, size: first.inputs)
@@ -42,14 +42,14 @@ struct TimestepEmbedder: Sendable {
 }
 
 /// Tokens that share a timestep, in token order: what modulation is computed once for.
-struct TimestepRuns: Sendable {
+public struct TimestepRuns: Sendable {
     /// The distinct timesteps.
-    let timesteps: [Float]
+    public let timesteps: [Float]
     /// Maximal runs of tokens with one timestep: the tokens, and the index of the timestep.
-    let runs: [(tokens: Range<Int>, index: Int)]
+    public let runs: [(tokens: Range<Int>, index: Int)]
 
     /// - Parameter values: one timestep for all tokens, or one per token.
-    init(_ values: [Float], tokens: Int) {
+    public init(_ values: [Float], tokens: Int) {
         var distinct: [Float] = []
         var runs: [(tokens: Range<Int>, index: Int)] = []
         if values.count == 1 {
@@ -70,7 +70,7 @@ struct TimestepRuns: Sendable {
 
     /// The parts of a chunk of tokens that share a timestep: rows counted from the chunk's first, and the index of
     /// the timestep.
-    func within(_ chunk: Range<Int>) -> [(rows: Range<Int>, index: Int)] {
+    public func within(_ chunk: Range<Int>) -> [(rows: Range<Int>, index: Int)] {
         runs.compactMap { run in
             let part = run.tokens.clamped(to: chunk)
             if part.isEmpty { return nil }

@@ -1,0 +1,81 @@
+/// How a layer's weights are kept in memory. What they are multiplied with is another matter: a CPU without bf16
+/// products keeps bf16 values as f32, and a format smaller than both may be unpacked or multiplied as it is.
+public enum WeightFormat: String, Sendable, CaseIterable {
+    case f32
+    case bf16
+
+    /// The format that keeps values of a type as they are: f32 or bf16.
+    init(_ dtype: DType) { self = dtype == .bf16 ? .bf16 : .f32 }
+}
+
+/// A layer's product, as its implementation is chosen by.
+struct ProductShape: Sendable, Hashable, CustomStringConvertible {
+    var inputs: Int
+    var outputs: Int
+    /// Types of `x` and `y`, f32 or bf16.
+    var operand: DType
+    var result: DType
+    var weights: WeightFormat
+    var hasBias: Bool
+    var activation: Linear.Activation
+
+    var description: String {
+        "\(operand.rawValue) × \(weights.rawValue) weights → \(result.rawValue), \(inputs) → \(outputs)"
+    }
+}
+
+/// A layer's weights as its source gave them: matrices `[outputs, inputs]`, one above the other.
+struct StackedWeights {
+    let parts: [Tensor]
+    /// Values are rounded to this before they are kept, once.
+    let rounding: Precision
+
+    /// All of them as `[outputs, inputs]` of a floating-point type that holds the rounded values.
+    func joined(_ shape: ProductShape, as dtype: DType) -> Tensor {
+        let plain = Tensor(dtype, [shape.outputs, shape.inputs])
+        var row = 0
+        for weight in parts {
+            precondition(weight.count == weight.shape[0] * shape.inputs)
+            let part = plain.slice(row..<row + weight.shape[0])
+            if rounding == .bf16 && dtype == .f32 {
+                part.convert(from: weight.converted(to: .bf16))
+            } else {
+                part.convert(from: weight)
+            }
+            row += weight.shape[0]
+        }
+        return plain
+    }
+}
+
+/// Weights in the layout of one way to multiply them, and that way.
+///
+/// Multiplies on the calling thread, on many threads at once. A row's result depends on the row and the number of
+/// rows in the call, never on the thread.
+protocol PackedProduct: Sendable {
+    /// Bytes of the weights.
+    var byteCount: Int { get }
+
+    /// `y = activation(x · Wᵀ + b)`; `x` and `y` are `rows` rows of the shape's types, and overlap nothing.
+    func multiply(_ x: Tensor, rows: Int, into y: Tensor, _ scratch: Scratch) throws(TensorError)
+}
+
+/// The ways to multiply, best first: a layer takes the first row that serves it.
+///
+/// A row here is all that another library, a kernel of our own or a weight format needs to be used by every layer.
+struct ProductRow: Sendable {
+    let name: String
+    /// Whether it computes this product with this instruction set, and well.
+    let serves: @Sendable (ProductShape, InstructionSet) -> Bool
+    /// - Parameter bias: `[outputs]` f32.
+    let pack: @Sendable (ProductShape, StackedWeights, _ bias: Tensor?) throws(TensorError) -> any PackedProduct
+
+    static let all = [
+        ProductRow(
+            name: "oneDNN bf16", serves: { shape, _ in shape.operand == .bf16 && shape.weights == .bf16 },
+            pack: { shape, weights, bias throws(TensorError) in try DNNLProduct(shape, weights, bias) }),
+        ProductRow(
+            name: "oneDNN f32", serves: { shape, _ in shape.operand == .f32 && shape.weights == .f32 },
+            pack: { shape, weights, bias throws(TensorError) in try DNNLProduct(shape, weights, bias) }),
+    ]
+}
