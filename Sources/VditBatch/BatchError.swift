@@ -1,7 +1,7 @@
 import VditFiles
 import VditTensor
 
-/// A place in a pipeline file. Line 0 is the command line (`--set`).
+/// A place in a pipeline file. Line 0 is what was set beside the file.
 public struct SourceMark: Sendable, Hashable, Comparable {
     public let line: Int
     public let column: Int
@@ -53,7 +53,7 @@ public enum BatchError: Failure, Equatable {
         case .pipeline(let path, let problems, _):
             problems.map { problem in
                 problem.mark.line == 0
-                    ? "\(path): --set: \(problem.text)"
+                    ? "\(path): set: \(problem.text)"
                     : "\(path):\(problem.mark.line):\(problem.mark.column): \(problem.text)"
             }.joined(separator: "\n")
         case .invalid(let what, let found, let expected, _):

@@ -120,7 +120,7 @@ extension AtomicFile {
             if let kind = InputFile.specialKind(status.st_mode) {
                 throw refuse("is a \(kind), expected a file name")
             }
-            if existing == .refuse { throw refuse("exists already; use --overwrite to replace it") }
+            if existing == .refuse { throw refuse("exists already; 'overwrite' replaces it") }
         } else if errno != ENOENT {
             throw .writing(path, errno)
         }

@@ -71,7 +71,7 @@ struct SequencePattern {
         if let first = old.first, plan.options.existing == .refuse {
             throw .inaccessible(
                 path: FilePath.joined(directory, first),
-                reason: "exists already (\(old.count) frames of this pattern); use --overwrite to replace them",
+                reason: "exists already (\(old.count) frames of this pattern); 'overwrite' replaces them",
                 kind: .cannotCreate)
         }
         return old

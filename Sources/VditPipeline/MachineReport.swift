@@ -87,13 +87,13 @@ public struct MachineReport: Sendable, Codable {
         }
         if set < .avx2 { warnings.append("no AVX2: rendering will be slow") }
         if set < .avx512bf16 {
-            warnings.append("no bf16 arithmetic: --precision bf16 saves no time or memory here")
+            warnings.append("no bf16 arithmetic: precision bf16 saves no time or memory here")
         }
         if limit.bytes < 2 << 30 {
             warnings.append("little memory is free: even small models need about 1 GiB")
         }
         for codec in codecs where codec.encoders.isEmpty && codec.name == "h264" {
-            warnings.append("FFmpeg has no H.264 encoder: name outputs .webm, or use another --codec")
+            warnings.append("FFmpeg has no H.264 encoder: name outputs .webm, or use another codec")
         }
         self.warnings = warnings
     }

@@ -43,7 +43,7 @@ public enum PipelineError: Failure, Equatable {
             return "this run needs about \(mebibytes(needed)) of memory, \(mebibytes(available)) are "
                 + "available (\(limitedBy)); use a smaller size or fewer frames"
         case .cancelled(let step, let steps, let checkpoint):
-            let saved = checkpoint.map { "; state saved in \($0), continue with --resume" } ?? ""
+            let saved = checkpoint.map { "; state saved in \($0)" } ?? ""
             let place = steps == 0 ? "while decoding" : "after step \(step) of \(steps)"
             return "stopped \(place)\(saved)"
         }

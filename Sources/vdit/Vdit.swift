@@ -43,8 +43,9 @@ struct Vdit: ParsableCommand {
     ///
     /// - Returns: the exit status.
     private static func report(_ error: any Error) -> Int32 {
-        if case PipelineError.cancelled = error, let signal = Signals.received {
-            Console.message("vdit: \("\(error)".onOneLine)")
+        if case PipelineError.cancelled(_, _, let checkpoint) = error, let signal = Signals.received {
+            let hint = checkpoint == nil ? "" : ", continue with --resume"
+            Console.message("vdit: \("\(error)".onOneLine)\(hint)")
             return 128 + signal
         }
         // Said already what there is to say.

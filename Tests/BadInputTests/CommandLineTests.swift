@@ -92,7 +92,7 @@ struct CommandLineTests {
         Mistake("-o", "FOLDER/", says: "FOLDER/"),
         Mistake("-o", "-", says: "extension"),
         Mistake("-o", "FOLDER/folder.mp4", status: 73, says: "is a directory"),
-        Mistake("-o", "FOLDER/exists.mp4", status: 73, says: "--overwrite"),
+        Mistake("-o", "FOLDER/exists.mp4", status: 73, says: "'overwrite'"),
         Mistake("-o", "FOLDER/a.mov", "--codec", "vp9", says: "codec"),
         Mistake("-o", "FOLDER/a.gif", "--crf", "20", says: "crf"),
         Mistake("--codec", "divx", says: "'divx'"),
@@ -103,7 +103,7 @@ struct CommandLineTests {
         Mistake("-o", "FOLDER/a.png", "--png-depth", "12", says: "'12'"),
         Mistake("--save-latents", "FOLDER/out.mp4", says: "same path"),
         Mistake("--save-latents", "FOLDER/missing/l.safetensors", status: 73, says: "does not exist"),
-        Mistake("--contact-sheet", "FOLDER/exists.mp4", status: 73, says: "--overwrite"),
+        Mistake("--contact-sheet", "FOLDER/exists.mp4", status: 73, says: "'overwrite'"),
     ]
 
     static let inputs = [

@@ -47,7 +47,7 @@ import VDiT
         let (long, short) = (try clip("a.mkv"), try clip("b.mkv", frames: 4))
         let found = message(long, short)
         #expect(found.text.contains("b.mkv: frames: found 4, expected 6"))
-        #expect(found.text.contains("--align compares the first 4"))
+        #expect(found.text.contains("'align' compares the first 4"))
         let cut = try FileComparison(reference: long, candidates: [short], length: .cutToShorter)
         #expect(cut.candidates[0].quality.frames == 4 && cut.candidates[0].quality.psnr == nil)
         #expect(cut.candidates[0].warnings.contains { $0.hasPrefix("only the first 4 frames") })

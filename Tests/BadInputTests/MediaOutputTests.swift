@@ -126,7 +126,7 @@ private func says(_ error: MediaError?, _ kind: FailureKind, _ words: [String]) 
         let directory = refusal(folder, folder.path("d-" + name), try Clips.options { $0.existing = .replace })
         #expect(says(directory, .cannotCreate, ["directory"]))
         try folder.write("mine", name)
-        #expect(says(refusal(folder, folder.path(name), try Clips.options()), .cannotCreate, ["--overwrite"]))
+        #expect(says(refusal(folder, folder.path(name), try Clips.options()), .cannotCreate, ["'overwrite'"]))
         #expect(try String(contentsOfFile: folder.path(name), encoding: .utf8) == "mine")
         #expect(refusal(folder, folder.path("nul\0" + name), try Clips.options()) != nil)
     }
@@ -151,7 +151,7 @@ private func says(_ error: MediaError?, _ kind: FailureKind, _ words: [String]) 
             path: folder.path("%02d.png"), width: 8, height: 8, frameCount: 100, options: try Clips.options())
         try folder.write("old", "07.png")
         let old = refusal(folder, folder.path("%02d.png"), frames: 3, try Clips.options())
-        #expect(says(old, .cannotCreate, ["07.png", "--overwrite"]))
+        #expect(says(old, .cannotCreate, ["07.png", "'overwrite'"]))
         #expect(refusal(folder, folder.path("no/such/%02d.png"), try Clips.options())?.kind == .cannotCreate)
     }
 

@@ -66,7 +66,7 @@ struct CLIRenderTests {
         let path = try folder.write("precious", "a.y4m")
         let refused = try CommandRun.run(smallRender(path))
         #expect(refused.status == 73)
-        #expect(refused.errors.contains("--overwrite"))
+        #expect(refused.errors.contains("'overwrite'"))
         #expect(try bytes(path) == Data("precious".utf8))
         #expect(folder.contents == ["a.y4m"])
         #expect(try CommandRun.run(smallRender(path, steps: 1, "--overwrite")).status == 0)

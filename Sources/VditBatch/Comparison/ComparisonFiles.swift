@@ -150,7 +150,7 @@ public struct FileComparison: Sendable, Codable, Equatable {
             if case .refuse = length {
                 throw BatchError.invalid(
                     "\(clip.path): frames", found: "\(candidate.count)",
-                    expected: "\(expected.count) as \(reference.path); --align compares the first "
+                    expected: "\(expected.count) as \(reference.path); 'align' compares the first "
                         + "\(meter.count) of both", kind: .badData)
             }
             warnings.append(

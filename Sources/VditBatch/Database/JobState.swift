@@ -98,6 +98,4 @@ public struct JobEvent: Sendable, Codable, Equatable {
 public struct Claim: Sendable, Equatable {
     public let job: String
     public let attempt: Int
-    /// Whether an earlier attempt may have left a checkpoint.
-    public var isRepeated: Bool { attempt > 1 }
 }

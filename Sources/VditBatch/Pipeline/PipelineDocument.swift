@@ -118,7 +118,7 @@ final class PipelineDocument {
     /// - Throws: `BatchError.invalid` (64) for an override without a name or whose place does not exist.
     func applying(_ override: String, to root: Node) throws(BatchError) -> Node {
         func refuse(_ found: String, _ expected: String) -> BatchError {
-            .invalid("--set \(override)", found: found, expected: expected, kind: .usage)
+            .invalid("set \(override)", found: found, expected: expected, kind: .usage)
         }
         guard let equals = override.firstIndex(of: "="), equals != override.startIndex else {
             throw refuse("no name and value", "name.name=value")

@@ -88,7 +88,7 @@ public struct Shard: Sendable, Equatable, CustomStringConvertible {
             index < count
         else {
             throw .invalid(
-                "--shard", found: "'\(text.prefix(60))'", expected: "i/n with i from 0 to n-1, such as 0/8",
+                "shard", found: "'\(text.prefix(60))'", expected: "i/n with i from 0 to n-1, such as 0/8",
                 kind: .usage)
         }
         self.index = index

@@ -48,7 +48,7 @@ public struct MaskFile: Sendable {
         guard let plan = context.prepared.layoutPlan else {
             throw PipelineError.invalid(
                 "mask of \(method.name)", found: "no queries and keys, which decide it",
-                expected: "--model and --prompt-embedding", kind: .usage)
+                expected: "a model and a prompt embedding", kind: .usage)
         }
         return plan
     }
@@ -96,7 +96,7 @@ public struct MaskFile: Sendable {
         let shape = masks[0].shape
         guard masks.allSatisfy({ $0.shape == shape }) else {
             throw .invalid(
-                "heads of the mask", found: "different numbers of blocks", expected: "--head, or a .safetensors file",
+                "heads of the mask", found: "different numbers of blocks", expected: "one head, or a .safetensors file",
                 kind: .usage)
         }
         let all = Tensor(.bool, [masks.count] + shape)
