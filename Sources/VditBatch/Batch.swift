@@ -37,26 +37,43 @@ public struct BatchSummary: Sendable, Equatable {
 
 /// Runs the jobs of a plan one after the other, sharing them with other processes on the same database.
 public final class Batch {
-    private let plan: BatchPlan
+    private let planned: [PlannedJob]
+    private let jobs: [String: PlannedJob]
+    private let limits: PipelineFile.Limits
+    /// Files written beside those of the jobs.
+    private let others: [String]
     private let database: RunDatabase
     private let runner: any JobRunner
     private let only: Set<String>?
-    private let jobs: [String: PlannedJob]
 
     /// - Parameter only: ids to run; nil is all.
-    public init(_ plan: BatchPlan, database: RunDatabase, runner: any JobRunner, only: Set<String>? = nil) {
-        self.plan = plan
+    public convenience init(
+        _ plan: BatchPlan, database: RunDatabase, runner: any JobRunner, only: Set<String>? = nil
+    ) {
+        self.init(
+            plan.jobs, limits: plan.file.limits, others: [plan.file.table?.path].compactMap { $0 }, database: database,
+            runner: runner, only: only)
+    }
+
+    /// Jobs of any origin.
+    init(
+        _ jobs: [PlannedJob], limits: PipelineFile.Limits = .init(), others: [String] = [], database: RunDatabase,
+        runner: any JobRunner, only: Set<String>? = nil
+    ) {
+        planned = jobs
+        self.jobs = Dictionary(uniqueKeysWithValues: jobs.map { ($0.id, $0) })
+        self.limits = limits
+        self.others = others
         self.database = database
         self.runner = runner
         self.only = only
-        jobs = Dictionary(uniqueKeysWithValues: plan.jobs.map { ($0.id, $0) })
     }
 
     /// Writes the plan to the database; refuses outputs of other runs.
     ///
     /// - Throws: `BatchError.invalid` (73) naming the files that would be overwritten.
     public func prepare() throws {
-        try database.register(plan.jobs)
+        try database.register(planned)
         let taken = try foreignOutputs()
         if let first = taken.first {
             let more = taken.count == 1 ? "" : " and \(taken.count - 1) more"
@@ -64,7 +81,7 @@ public final class Batch {
                 "output \(first)\(more)", found: "a file of another run, or of other settings",
                 expected: "a new name, or 'overwrite: true'", kind: .cannotCreate)
         }
-        let written = plan.jobs.flatMap(\.files.results) + [plan.file.table?.path].compactMap { $0 }
+        let written = planned.flatMap(\.files.results) + others
         for folder in Set(written.map(FilePath.folder)) {
             do {
                 try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
@@ -96,7 +113,7 @@ public final class Batch {
     /// - Throws: `BatchError.database` when the state cannot be kept any longer. Outputs that are complete by then
     ///   are recognised by the next run.
     public func run(stop: StopFlag, onEvent: (BatchEvent) throws -> Void = { _ in }) throws -> BatchSummary {
-        var watch = LeaseWatch(seconds: plan.file.limits.lease)
+        var watch = LeaseWatch(seconds: limits.lease)
         var model = ""
         var lastWaiting = 0
         while !stop.isStopping {
@@ -143,7 +160,7 @@ public final class Batch {
         }
         try onEvent(.started(job: job.id, attempt: claim.attempt))
         let jobStop = StopFlag(following: stop)
-        let heart = Heart(database, claim, jobStop, every: min(5, plan.file.limits.lease / 6))
+        let heart = Heart(database, claim, jobStop, every: min(5, limits.lease / 6))
         var lastStep = 0
         let result = Result {
             try runner.run(job, stop: jobStop) { event in
@@ -172,7 +189,7 @@ public final class Batch {
         case .failure(let error):
             files.removeLeftovers()
             let failures = try database.status().first { $0.id == job.id }?.failures ?? 0
-            let retrying = Self.mayPass(error) && failures < plan.file.limits.retries
+            let retrying = Self.mayPass(error) && failures < limits.retries
             try end(claim, .failed("\(error)", retry: retrying))
             try onEvent(.failed(job: job.id, error: "\(error)", retrying: retrying))
         }

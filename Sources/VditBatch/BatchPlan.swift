@@ -121,12 +121,12 @@ final class Planner {
             render.command = command + [file.path, "--only", job.id]
             // Another job may make it.
             if let latents = render.latents, !FilePath.exists(latents), !job.needs.isEmpty { render.latents = nil }
-            let estimate = try Renderer.check(render, model: model).estimate
+            let plan = try Renderer.check(render, model: model)
             render.latents = job.settings["latents"]?.text
             render.fingerprint = try fingerprint(render, settings, model)
             return PlannedJob(
                 id: job.id, needs: job.needs, position: position,
-                work: .render(PlannedRender(job: render, settings: settings, estimate: estimate)),
+                work: .render(render, plan),
                 fingerprint: render.fingerprint ?? "", overwrite: job.settings["overwrite"]?.flag == true)
         } catch let error as Misplaced {
             report(error.mark, "\(error.error)")
@@ -261,7 +261,7 @@ final class Planner {
                     report(place(writer), "output: \(writer) would overwrite the input \(input)")
                 }
             }
-            if let latents = job.render?.job.latents.map(FilePath.canonical), let writer = writers[latents],
+            if let latents = job.renderJob?.latents.map(FilePath.canonical), let writer = writers[latents],
                 !job.needs.contains(writer)
             {
                 report(place(job.id), "latents: \(job.id) starts from a file that \(writer) writes; say so with needs")

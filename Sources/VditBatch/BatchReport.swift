@@ -15,7 +15,7 @@ public enum BatchReport {
         for job in plan.jobs {
             let state = states[job.id] ?? .pending
             switch job.work {
-            case .render(let render):
+            case .render(_, let render):
                 let (settings, estimate) = (render.settings, render.estimate)
                 let time = estimate.totalFLOPs / flopsPerSecond
                 if state != .done {
@@ -121,7 +121,7 @@ public enum BatchReport {
                 jobs: plan.jobs.map { job in
                     var planned = PlannedDocument.Job(id: job.id, output: job.output, needs: job.needs)
                     switch job.work {
-                    case .render(let render):
+                    case .render(_, let render):
                         planned.settings = Dictionary(
                             render.settings.table.map { ($0.name, $0.value) }, uniquingKeysWith: { _, last in last })
                         planned.peakBytes = render.estimate.peakBytes

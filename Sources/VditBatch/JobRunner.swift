@@ -25,7 +25,7 @@ public final class LocalRunner: JobRunner {
     ) throws -> JobMetrics {
         let started = ContinuousClock.now
         var metrics = switch job.work {
-        case .render(let planned): try render(job, planned, stop, onEvent)
+        case .render(let render, let plan): try self.render(job, render, plan, stop, onEvent)
         case .comparison(let planned): try compare(job, planned, stop, onEvent)
         }
         metrics.seconds = started.secondsUntilNow
@@ -46,25 +46,32 @@ public final class LocalRunner: JobRunner {
             }
             last = .now
         }
+        if let reference = planned.trajectories.first {
+            for (index, own) in planned.trajectories.dropFirst().enumerated() {
+                found.candidates[index].latents = try own.distances(to: reference)
+            }
+        }
         found.job = FileComparison.Job(name: job.id, fingerprint: job.fingerprint, sha256: digests)
         for warning in Set(found.candidates.flatMap(\.warnings)).sorted() { try onEvent(.notice(warning)) }
         if let csv = planned.csv {
             try AtomicFile.write(Array(found.frameTable.csv.utf8), to: csv, existing: .replace)
         }
         try AtomicFile.write(encodedJSON(found), to: planned.output, existing: .replace)
+        job.files.removeIntermediate()
         return JobMetrics(found, of: planned)
     }
 
     private func render(
-        _ job: PlannedJob, _ planned: PlannedRender, _ stop: StopFlag, _ onEvent: (RenderEvent) throws -> Void
+        _ job: PlannedJob, _ render: RenderJob, _ plan: RenderPlan, _ stop: StopFlag,
+        _ onEvent: (RenderEvent) throws -> Void
     ) throws -> JobMetrics {
         let model = try open(job.model)
-        var render = planned.job
+        var render = render
         let machine = MemoryLimit.current().bytes
         let (available, overflow) = machine.addingReportingOverflow(loaded?.heldBytes ?? 0)
         render.memoryLimit = [render.memoryLimit, Surroundings.memory(), overflow ? machine : available]
             .compactMap { $0 }.min()
-        let loaded = try reuse(model, planned.settings)
+        let loaded = try reuse(model, plan.settings)
         let record: RunRecord
         do {
             render.resume = .ifPossible
@@ -75,8 +82,8 @@ public final class LocalRunner: JobRunner {
             record = try Renderer(render, model: model).run(using: loaded, stop: stop, onEvent: onEvent)
         }
         var metrics = JobMetrics(record)
-        metrics.flops = planned.estimate.totalFLOPs(
-            attentionWork: record.attention?.work ?? planned.estimate.attention.share)
+        metrics.flops = plan.estimate.totalFLOPs(
+            attentionWork: record.attention?.work ?? plan.estimate.attention.share)
         return metrics
     }
 

@@ -7,7 +7,7 @@ import VditTensor
 /// A job that was checked completely: what will be done, where it goes, what it will cost.
 public struct PlannedJob: Sendable {
     public enum Work: Sendable {
-        case render(PlannedRender)
+        case render(RenderJob, RenderPlan)
         case comparison(PlannedComparison)
     }
 
@@ -19,26 +19,31 @@ public struct PlannedJob: Sendable {
     /// Digest of everything the result depends on, whatever the machine.
     public let fingerprint: String
     public let overwrite: Bool
+    /// Of a render whose latents after every step are there to be compared: the comparison. They are needed until that
+    /// is done.
+    var comparedIn: (output: String, fingerprint: String)?
 
     /// Nil for a comparison.
-    public var render: PlannedRender? { if case .render(let render) = work { render } else { nil } }
+    public var render: RenderPlan? { if case .render(_, let plan) = work { plan } else { nil } }
+    /// Nil for a comparison.
+    public var renderJob: RenderJob? { if case .render(let job, _) = work { job } else { nil } }
     /// Nil for a render.
     public var comparison: PlannedComparison? { if case .comparison(let comparison) = work { comparison } else { nil } }
 
     public var output: String {
         switch work {
-        case .render(let render): render.job.destination.path
+        case .render(let job, _): job.destination.path
         case .comparison(let comparison): comparison.output
         }
     }
 
     /// Empty for what needs none.
-    public var model: String { render?.job.model ?? "" }
+    public var model: String { renderJob?.model ?? "" }
 
     /// Of the sampler; for a comparison its candidates.
     public var steps: Int {
         switch work {
-        case .render(let render): render.settings.steps
+        case .render(_, let plan): plan.settings.steps
         case .comparison(let comparison): comparison.candidates.count
         }
     }
@@ -46,17 +51,10 @@ public struct PlannedJob: Sendable {
     /// Files it reads beside the model. A render's noise is not among them.
     var inputs: [String] {
         switch work {
-        case .render(let render): [render.job.promptEmbedding] + [render.job.negativePromptEmbedding].compactMap { $0 }
+        case .render(let job, _): [job.promptEmbedding] + [job.negativePromptEmbedding].compactMap { $0 }
         case .comparison(let comparison): comparison.clips.map(\.path)
         }
     }
-}
-
-/// A video to be made.
-public struct PlannedRender: Sendable {
-    public let job: RenderJob
-    public let settings: RenderSettings
-    public let estimate: Estimate
 }
 
 /// Clips to be measured against a reference, as `vdit compare` does.
@@ -80,6 +78,9 @@ public struct PlannedComparison: Sendable {
     /// The results as JSON, and a line per frame as CSV.
     public let output: String
     public let csv: String?
+    /// Latents after every step to be compared too: of the reference, which stay, and of the candidates, which are
+    /// removed then. None for clips alone.
+    var trajectories: [StepLatents] = []
 
     var clips: [Clip] { [reference] + candidates }
 }
@@ -89,7 +90,7 @@ extension PlannedJob {
     struct Files {
         /// What remains when it is done.
         let results: [String]
-        /// Of a render: its checkpoint, and the latents that wait for the decoder.
+        /// Of a render: its checkpoint, and the latents that wait for the decoder. Of a comparison: what only it needs.
         let intermediate: [String]
 
         var written: [String] { results + intermediate }
@@ -97,18 +98,20 @@ extension PlannedJob {
         /// Removes what a process that died left half-written under these names; for who holds the job.
         func removeLeftovers() { for path in written { PartFile.removeLeftovers(of: path, makers: .all) } }
 
-        func removeIntermediate() { for path in intermediate { unlink(path) } }
+        func removeIntermediate() { for path in intermediate { PartFile.remove(path) } }
     }
 
     var files: Files {
         switch work {
-        case .render(let render):
+        case .render(let job, _):
             Files(
                 results: [output, RunRecord.path(forOutput: output)]
-                    + [render.job.destination.contactSheet, render.job.saveLatents].compactMap { $0 },
+                    + [job.destination.contactSheet, job.saveLatents].compactMap { $0 },
                 intermediate: [Checkpoint.path(forOutput: output), companionPath(output, ".latents.safetensors")])
         case .comparison(let comparison):
-            Files(results: [output] + [comparison.csv].compactMap { $0 }, intermediate: [])
+            Files(
+                results: [output] + [comparison.csv].compactMap { $0 },
+                intermediate: comparison.trajectories.dropFirst().map(\.folder))
         }
     }
 
@@ -117,7 +120,8 @@ extension PlannedJob {
         guard files.results.allSatisfy({ FilePath.exists($0) || $0.contains("%") }) else { return nil }
         switch work {
         case .render:
-            guard let record = try? RunRecord(path: RunRecord.path(forOutput: output)), record.job == fingerprint
+            guard let record = try? RunRecord(path: RunRecord.path(forOutput: output)), record.job == fingerprint,
+                hasTrajectory
             else { return nil }
             if !output.contains("%") {
                 guard let digest = record.output.sha256, (try? Digest.sha256(file: output)) == digest else { return nil }
@@ -130,6 +134,21 @@ extension PlannedJob {
             else { return nil }
             return JobMetrics(found, of: comparison)
         }
+    }
+
+    /// The latents after every step, where a render keeps them.
+    var trajectory: StepLatents? {
+        guard case .render(let job, let plan) = work else { return nil }
+        return job.saveTrajectory.map { StepLatents(folder: $0, steps: plan.settings.steps) }
+    }
+
+    /// Whether they are there, as far as they are still needed.
+    private var hasTrajectory: Bool {
+        guard let trajectory else { return true }
+        if let comparedIn, (try? FileComparison(path: comparedIn.output))?.job?.fingerprint == comparedIn.fingerprint {
+            return true
+        }
+        return trajectory.isComplete
     }
 
     /// Whether files that lie where its results go may give way: what an earlier run of this comparison found.

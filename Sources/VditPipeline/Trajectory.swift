@@ -7,36 +7,51 @@ import VditTensor
 /// `noise_pred_uncond` and `latents` (after the step), all f32 `[1, channels, frames, height, width]`, with
 /// `timestep` and `sigma` in the metadata.
 public struct TrajectoryWriter: Sendable {
+    /// What of a step is kept.
+    public enum Content: Sendable {
+        case everything
+        /// No noise, no predictions.
+        case latents
+    }
+
     public let directory: String
+    private let content: Content
     private let existing: ExistingFile
 
     /// Creates the folder where it does not exist.
     ///
     /// - Throws: `PipelineError.invalid` (73) when that fails.
-    public init(directory: String, existing: ExistingFile) throws(PipelineError) {
+    public init(directory: String, content: Content = .everything, existing: ExistingFile) throws(PipelineError) {
         try createDirectory(directory)
         self.directory = directory
+        self.content = content
         self.existing = existing
     }
 
     public func write(noise: Tensor) throws(TensorError) {
+        guard content == .everything else { return }
         try SafetensorsWriter.write(
             ["latents": batched(noise)], to: "\(directory)/initial_noise.safetensors",
             existing: existing)
     }
 
     public func write(_ result: StepResult) throws(TensorError) {
-        var tensors = [
-            "noise_pred_cond": batched(result.conditional), "latents": batched(result.latents),
-        ]
-        tensors["noise_pred_uncond"] = result.unconditional.map(batched)
-        let digits = String(result.step.index)
-        let number = String(repeating: "0", count: max(0, 3 - digits.count)) + digits
+        var tensors = ["latents": batched(result.latents)]
+        if content == .everything {
+            tensors["noise_pred_cond"] = batched(result.conditional)
+            tensors["noise_pred_uncond"] = result.unconditional.map(batched)
+        }
         try SafetensorsWriter.write(
             tensors,
             metadata: [
-                "step": digits, "timestep": "\(result.step.timestep)", "sigma": "\(result.step.sigma)",
-            ], to: "\(directory)/step_\(number).safetensors", existing: existing)
+                "step": "\(result.step.index)", "timestep": "\(result.step.timestep)", "sigma": "\(result.step.sigma)",
+            ], to: "\(directory)/\(Self.name(ofStep: result.step.index))", existing: existing)
+    }
+
+    /// The file of a step, counted from 0.
+    package static func name(ofStep index: Int) -> String {
+        let digits = String(index)
+        return "step_" + String(repeating: "0", count: max(0, 3 - digits.count)) + digits + ".safetensors"
     }
 }
 

@@ -77,6 +77,11 @@ import VDiT
             job.directory = folder.path("report")
         }
         #expect(found.contains("found a folder with other files"))
+        let earlier = try message { job, folder in
+            try folder.write("{}", "old/clips/a-seed1-dense.row.json")
+            job.directory = folder.path("old")
+        }
+        #expect(earlier.contains("found a comparison by an earlier version"))
         let file = try message { job, folder in job.directory = try folder.write("mine", "report") }
         #expect(file.contains("cannot be created"))
     }

@@ -172,6 +172,34 @@ import VDiT
         #expect(second.clips[0].rows[1].quality == first.clips[0].rows[1].quality)
     }
 
+    @Test func whatIsLostIsMadeAgainAndNothingElse() throws {
+        let folder = try TemporaryDirectory()
+        var job = try Self.job(folder)
+        job.promptEmbeddings.removeLast()
+        job.methods = ["radial"]
+        let first = try Comparison(job).run()
+        func begun() throws -> [String] {
+            var begun: [String] = []
+            let results = try Comparison(job).run { if case .begins(let title, _, _) = $0 { begun.append(title) } }
+            #expect(results.clips == first.clips || !begun.isEmpty)
+            for (row, expected) in zip(results.clips[0].rows, first.clips[0].rows) {
+                #expect(row.clipSha256 == expected.clipSha256 && row.fingerprint == expected.fingerprint)
+                #expect(row.quality == expected.quality && row.steps == expected.steps)
+            }
+            return begun
+        }
+        let remove = { try FileManager.default.removeItem(atPath: folder.path("report/\($0 as String)")) }
+        try remove("comparison.sqlite")
+        #expect(try begun() == [])
+        // The latents it is made of are gone once it is done.
+        try remove("clips/a-seed1-radial-0.8-dense-layers0-dense-steps1.quality.json")
+        #expect(try begun() == ["a, seed 1, radial 0.8"])
+        // The variant is as far from the dense render as it was.
+        try remove("clips/a-seed1-dense.steps")
+        #expect(try begun() == ["a, seed 1, dense"])
+        #expect(try begun() == [])
+    }
+
     @Test func aDensityOutOfReachBecomesTheNearestAndIsSaid() throws {
         let folder = try TemporaryDirectory()
         var job = try Self.job(folder)

@@ -19,6 +19,8 @@ public struct FileComparison: Sendable, Codable, Equatable {
         public var planes: PlaneQuality?
         /// What makes the numbers mean less than they seem to.
         public var warnings: [String]
+        /// Of the latents after each step, where they were compared too.
+        public var latents: [LatentDistance]?
     }
 
     /// The batch job that compared, and what it compared.

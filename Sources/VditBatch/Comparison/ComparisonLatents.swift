@@ -1,4 +1,4 @@
-import Foundation
+import VditFiles
 import VditPipeline
 import VditTensor
 
@@ -38,32 +38,20 @@ public struct LatentDistance: Sendable, Codable, Equatable {
 }
 
 /// The latents after every step of a render, in a folder as `TrajectoryWriter` leaves it.
-struct StepLatents {
+struct StepLatents: Sendable {
     let folder: String
+    let steps: Int
 
-    /// The tensor after step `index`, from 0.
-    func latents(_ index: Int) throws -> Tensor { try SafetensorsReader(path(index)).tensor("latents") }
+    /// The last step's are written last.
+    var isComplete: Bool { FilePath.exists(path(steps - 1)) }
 
     /// Distance after every step.
-    func distances(to reference: StepLatents, steps: Int) throws -> [LatentDistance] {
-        try (0..<steps).map { try LatentDistance(try latents($0), to: try reference.latents($0)) }
+    func distances(to reference: StepLatents) throws -> [LatentDistance] {
+        try (0..<steps).map { try LatentDistance(latents($0), to: reference.latents($0)) }
     }
 
-    /// Drops all but the latents: what a reference is kept for.
-    func compact(steps: Int) throws {
-        for index in 0..<steps {
-            let file = try SafetensorsReader(path(index))
-            if file.names == ["latents"] { continue }
-            let latents = try file.tensor("latents").copy()
-            try SafetensorsWriter.write(
-                ["latents": latents], metadata: file.metadata, to: path(index), existing: .replace)
-        }
-        try? FileManager.default.removeItem(atPath: "\(folder)/initial_noise.safetensors")
-    }
+    /// The tensor after step `index`, from 0.
+    private func latents(_ index: Int) throws -> Tensor { try SafetensorsReader(path(index)).tensor("latents") }
 
-    func remove() { try? FileManager.default.removeItem(atPath: folder) }
-
-    private func path(_ index: Int) -> String {
-        folder + "/step_" + String(repeating: "0", count: max(0, 3 - "\(index)".count)) + "\(index).safetensors"
-    }
+    private func path(_ index: Int) -> String { folder + "/" + TrajectoryWriter.name(ofStep: index) }
 }

@@ -1,3 +1,5 @@
+import Foundation
+
 /// An optional number that files show as `null` rather than leave out.
 @propertyWrapper
 public struct Nullable<Value: Codable & Sendable & Equatable>: Codable, Sendable, Equatable {
@@ -33,4 +35,12 @@ extension Double {
 extension Collection where Element == Double {
     /// Nil for nothing.
     var mean: Double? { isEmpty ? nil : reduce(0, +) / Double(count) }
+}
+
+/// JSON in snake_case with sorted keys, ending in a line feed.
+func encodedJSON(_ value: some Encodable) throws -> [UInt8] {
+    let encoder = JSONEncoder()
+    encoder.keyEncodingStrategy = .convertToSnakeCase
+    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+    return Array(try encoder.encode(value)) + [10]
 }

@@ -93,7 +93,7 @@ public struct ComparisonResults: Sendable, Codable, Equatable {
         totalFlops = estimate.totalFLOPs
         notices = comparison.notices
         let count = comparison.variants.count
-        rendersLeft = comparison.renderCount - rows.count
+        rendersLeft = comparison.cells.count - rows.count
         let clips = stride(from: 0, to: rows.count / count * count, by: count).map { start in
             Clip(
                 prompt: rows[start].prompt, promptText: rows[start].promptText, seed: rows[start].seed,

@@ -1,5 +1,6 @@
 import Foundation
 import Glibc
+import VditFiles
 import VditPipeline
 import VditTensor
 
@@ -9,6 +10,8 @@ struct ReportFolder {
     static let pictures = "pictures"
 
     private let path: String
+    /// What is done and what is not.
+    var database: String { path + "/comparison.sqlite" }
     private let isNew: Bool
 
     /// Makes it where it does not exist.
@@ -22,6 +25,12 @@ struct ReportFolder {
             throw BatchError.invalid(
                 path, found: "a folder with other files",
                 expected: "a new or empty folder, or one of an earlier comparison", kind: .cannotCreate)
+        }
+        // Rows were files of their own once, and nothing else told what was finished.
+        if FilePath.names(in: "\(path)/\(Self.clips)")?.contains(where: { $0.hasSuffix(".row.json") }) == true {
+            throw BatchError.invalid(
+                path, found: "a comparison by an earlier version of vdit",
+                expected: "that version, or a new folder", kind: .cannotCreate)
         }
         try createDirectory("\(path)/\(Self.clips)")
     }

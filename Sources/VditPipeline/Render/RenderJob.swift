@@ -17,6 +17,7 @@ public struct RenderJob: Sendable {
     public var saveLatents: String?
     /// A folder for every step's tensors.
     public var saveTrajectory: String?
+    public var trajectoryContent = TrajectoryWriter.Content.everything
     /// A PNG of the current estimate every so many steps.
     public var preview: (every: Int, path: String)?
     /// When to write checkpoints: after so many steps, or after so many seconds (at the next step's end).

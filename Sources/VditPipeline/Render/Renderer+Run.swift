@@ -84,7 +84,9 @@ extension Renderer {
         }
         let trajectory = try job.saveTrajectory.map {
             // A step that was written and then lost with its process is computed again.
-            try TrajectoryWriter(directory: $0, existing: resumed == nil ? job.destination.existing : .replace)
+            try TrajectoryWriter(
+                directory: $0, content: job.trajectoryContent,
+                existing: resumed == nil ? job.destination.existing : .replace)
         }
         if resumed == nil { try trajectory?.write(noise: generation.latents) }
         timing.load += start.secondsUntilNow
