@@ -58,7 +58,7 @@ public struct Generation: ~Copyable {
 
     /// - Parameters:
     ///   - experts: in the order they serve the loop, at least one.
-    ///   - noise: `[channels, frames, height, width]` f32 at the scheduler's first noise level.
+    ///   - noise: `[channels, frames, height, width]` f32, standard normal; what the scheduler makes its start of.
     /// - Throws: `PipelineError.notFinite` for noise that is not finite.
     public init(
         experts: [Expert], scheduler: any Scheduler, noise: Tensor, conditional: Conditioning,
@@ -70,7 +70,7 @@ public struct Generation: ~Copyable {
         self.conditional = conditional
         self.unconditional = unconditional
         acceptsNonFinite = nonFinite == .accept
-        latents = noise
+        latents = scheduler.start(noise)
         if !acceptsNonFinite, !noise.isFinite {
             throw .notFinite(
                 tensor: "the initial latents", step: 0, steps: scheduler.steps.count, layer: nil)

@@ -146,3 +146,57 @@ struct SchedulerBadInput {
         }
     }
 }
+
+/// Lists of steps that no loop can follow.
+struct StepListBadInput {
+    @Test(arguments: [
+        [], [0], [1, 0], [1, 1], [0.5, 0.6], [1.0001], [-1], [.nan], [1, .nan], [.infinity], [1, 0.5, 0.5],
+        Array(repeating: 1, count: 1001), (0...1000).map { 1 - Double($0) / 2000 },
+    ] as [[Double]])
+    func wrongLevelsAreNamed(sigmas: [Double]) throws {
+        let error = try #require(throws: PipelineError.self) { try StepList(sigmas: sigmas) }
+        #expect(error.kind == .badData && error.description.hasPrefix("sigmas: found"))
+        let steps = sigmas.map { 1000 * $0 }
+        let other = try #require(throws: PipelineError.self) { try StepList(trainingSteps: steps, shift: 5) }
+        #expect(other.kind == .badData && other.description.hasPrefix("step list: found"))
+        #expect(throws: PipelineError.self) { try StepList(timesteps: steps, sigmas: sigmas) }
+    }
+
+    @Test func listsOfDifferentLengthAreRefused() throws {
+        #expect(throws: PipelineError.self) { try StepList(timesteps: [1000, 500], sigmas: [1]) }
+    }
+
+    @Test(arguments: [0, -1, 1001, .nan, .infinity])
+    func wrongShiftsAreRefused(shift: Double) throws {
+        let error = try #require(throws: PipelineError.self) { try StepList(trainingSteps: [1000], shift: shift) }
+        #expect(error.kind == .usage)
+    }
+
+    @Test(arguments: SchedulerConfiguration.Kind.allCases)
+    func onlyTheRulesForListsTakeOneAndOnlyOfTheRightLength(kind: SchedulerConfiguration.Kind) throws {
+        var configuration = SchedulerConfiguration(kind, flowShift: 3)
+        configuration.list = try StepList(sigmas: [1, 0.5])
+        if kind.takesList {
+            #expect(try configuration.scheduler(steps: 2).steps.map(\.sigma) == [1, 0.5])
+        } else {
+            #expect(throws: PipelineError.self) { try configuration.scheduler(steps: 2) }
+        }
+        #expect(throws: PipelineError.self) { try configuration.scheduler(steps: 3) }
+    }
+
+    @Test func anUnknownNameComesWithTheNearest() throws {
+        let error = try #require(throws: PipelineError.self) { try FewStep(named: "fastwan3") }
+        #expect(error.kind == .usage && error.description.contains("did you mean fastwan-3"))
+    }
+
+    @Test func aLatentConsistencySchedulerOfGrowingSizeIsRefused() throws {
+        let plain = #"{"_class_name": "FlowMatchLCMScheduler", "shift": 3.0, "scale_factors": null}"#
+        #expect(try SchedulerBadInput.read(plain) == SchedulerConfiguration(.renoise, flowShift: 3))
+        for extra in [#""scale_factors": [1, 2]"#, #""invert_sigmas": true"#] {
+            let error = try #require(throws: PipelineError.self) {
+                try SchedulerBadInput.read(#"{"_class_name": "FlowMatchLCMScheduler", \#(extra)}"#)
+            }
+            #expect(error.kind == .unsupported)
+        }
+    }
+}

@@ -72,7 +72,8 @@ public struct RenderPlan: Sendable {
         ]
         self.layouts = layouts
         let layout = layouts[.conditional]!
-        scheduler = try settings.scheduler.scheduler(steps: settings.steps, tokens: layout.videoTokens)
+        scheduler = try settings.scheduler.scheduler(
+            steps: settings.steps, tokens: layout.videoTokens, noise: .seed(UInt64(settings.seed)))
         let guidance = try settings.guidance()
         self.guidance = guidance
         let calls = scheduler.steps.map { guidance[0].applies(to: $0) ? 2 : 1 }

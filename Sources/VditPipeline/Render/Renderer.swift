@@ -94,7 +94,7 @@ public struct Renderer {
         identity["latents"] = inputs.noiseDigest
         identity["instruction_set"] = "\(try InstructionSet.chosen())"
         identity["vdit_version"] = vditVersion
-        if inputs.noise != nil { identity["seed"] = nil }
+        if inputs.noise != nil, !plan.settings.scheduler.kind.drawsNoise { identity["seed"] = nil }
         return identity
     }
 

@@ -59,6 +59,9 @@ public struct FlowMatchEuler: Scheduler {
         self.steps = schedule(sigmas: sigmas, timesteps: timesteps)
     }
 
+    /// Follows a list down to 0.
+    public init(_ list: StepList) { steps = list.steps }
+
     private static func finish<Real: BinaryFloatingPoint>(
         _ sigmas: [Real], _ configuration: SchedulerConfiguration, tokens: Int
     ) -> [Real] {

@@ -39,6 +39,11 @@ public protocol Scheduler: Sendable {
     /// The loop, in order.
     var steps: [Step] { get }
 
+    /// The latents to start from.
+    ///
+    /// - Parameter noise: standard normal, fp32.
+    func start(_ noise: Tensor) -> Tensor
+
     /// What must be kept to continue after a step. Setting it back continues bit for bit.
     var history: SchedulerHistory { get }
     /// - Throws: `PipelineError.invalid` when something is missing or has another shape than `latents`.
@@ -58,6 +63,8 @@ extension Scheduler {
     public mutating func restore(
         _ history: SchedulerHistory, like latents: Tensor
     ) throws(PipelineError) {}
+
+    public func start(_ noise: Tensor) -> Tensor { noise }
 
     /// Flow prediction: x0 = x − sigma · v.
     public func estimate(_ latents: Tensor, prediction: Tensor, at step: Step) -> Tensor {

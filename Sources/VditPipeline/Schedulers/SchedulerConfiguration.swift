@@ -7,6 +7,7 @@ public struct SchedulerConfiguration: Sendable, Equatable {
         case unipc
         case euler
         case dpmpp2m = "dpmpp-2m"
+        case renoise
 
         /// The diffusers class that a configuration file names.
         var className: String {
@@ -14,8 +15,15 @@ public struct SchedulerConfiguration: Sendable, Equatable {
             case .unipc: "UniPCMultistepScheduler"
             case .euler: "FlowMatchEulerDiscreteScheduler"
             case .dpmpp2m: "DPMSolverMultistepScheduler"
+            case .renoise: "FlowMatchLCMScheduler"
             }
         }
+
+        /// Whether it can follow a list of noise levels: multistep solvers weigh steps by a spacing of their own.
+        public var takesList: Bool { self == .euler || self == .renoise }
+
+        /// Whether the result depends on a seed even where the noise to start from is given.
+        public var drawsNoise: Bool { self == .renoise }
 
         /// - Throws: `PipelineError.invalid` (64) with the nearest name.
         public init(named name: String) throws(PipelineError) {
@@ -44,6 +52,8 @@ public struct SchedulerConfiguration: Sendable, Equatable {
     public var shiftTerminal: Double?
     public var dynamicShift: DynamicShift?
     public var invertSigmas = false
+    /// The steps, where they are not spaced by the scheduler.
+    public var list: StepList?
 
     public init(_ kind: Kind, flowShift: Double) {
         self.kind = kind
@@ -65,23 +75,47 @@ public struct SchedulerConfiguration: Sendable, Equatable {
     ///   - steps: length of the loop.
     ///   - tokens: video tokens, which a dynamic shift depends on.
     ///   - start: the unshifted noise levels of `FlowMatchEuler`, which the model family decides.
-    /// - Throws: `PipelineError.invalid` (64) for steps or shifts out of range.
+    ///   - noise: what `renoise` adds from step to step; of no account to a loop that is only planned.
+    /// - Throws: `PipelineError.invalid` (64) for steps or shifts out of range, and for a list that the scheduler
+    ///   cannot follow or that has another length.
     public func scheduler(
-        steps: Int, tokens: Int = 0, start: FlowMatchEuler.Start = .interpolated
+        steps: Int, tokens: Int = 0, start: FlowMatchEuler.Start = .interpolated,
+        noise: Renoise.Noise = .seed(0)
     ) throws(PipelineError) -> any Scheduler {
         guard (1...trainTimesteps).contains(steps) else {
             throw .invalid(
                 "steps", found: "\(steps)", expected: "1 to \(trainTimesteps)", kind: .usage)
         }
+        try Self.check(flowShift: flowShift)
+        if let list {
+            guard kind.takesList else {
+                throw .invalid(
+                    "scheduler", found: "\(kind.rawValue) with a list of steps", expected: "euler or renoise",
+                    kind: .usage)
+            }
+            guard steps == list.sigmas.count else {
+                throw .invalid(
+                    "steps", found: "\(steps)", expected: "\(list.sigmas.count), as many as are listed",
+                    kind: .usage)
+            }
+            return kind == .euler ? FlowMatchEuler(list) : Renoise(list, noise: noise)
+        }
+        switch kind {
+        case .unipc: return UniPCMultistep(self, steps: steps)
+        case .euler: return FlowMatchEuler(self, steps: steps, start: start, tokens: tokens)
+        case .dpmpp2m: return DPMSolverMultistep(self, steps: steps)
+        case .renoise:
+            let spaced = FlowMatchEuler(self, steps: steps, start: start, tokens: tokens)
+            return Renoise(StepList(spaced.steps), noise: noise)
+        }
+    }
+
+    /// - Throws: `PipelineError.invalid` (64).
+    static func check(flowShift: Double) throws(PipelineError) {
         guard flowShift.isFinite, flowShift > 0, flowShift <= 1000 else {
             throw .invalid(
                 "flow shift", found: "\(flowShift)", expected: "a number above 0, at most 1000",
                 kind: .usage)
-        }
-        return switch kind {
-        case .unipc: UniPCMultistep(self, steps: steps)
-        case .euler: FlowMatchEuler(self, steps: steps, start: start, tokens: tokens)
-        case .dpmpp2m: DPMSolverMultistep(self, steps: steps)
         }
     }
 }
@@ -103,12 +137,12 @@ extension SchedulerConfiguration {
                 expected: expectedNames(Kind.allCases.map(\.className), insteadOf: className))
         }
         try Self.refuseUnsupported(file, kind)
-        let shiftKey = kind == .euler ? "shift" : "flow_shift"
+        let shiftKey = kind.takesList ? "shift" : "flow_shift"
         self.init(kind, flowShift: try file.numberIfPresent(shiftKey, 1e-6...1000) ?? 1)
         trainTimesteps = try file.integerIfPresent("num_train_timesteps", 1...1_000_000) ?? 1000
         shiftTerminal = try file.numberIfPresent("shift_terminal", 0...0.999)
         if shiftTerminal == 0 { shiftTerminal = nil }
-        if kind == .euler {
+        if kind.takesList {
             invertSigmas = try file.boolIfPresent("invert_sigmas") ?? false
             if try file.boolIfPresent("use_dynamic_shifting") == true {
                 dynamicShift = try DynamicShift(file)
@@ -135,15 +169,16 @@ extension SchedulerConfiguration {
             "thresholding", "use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas",
             "use_lu_lambdas", "stochastic_sampling",
         ]
-        if kind != .euler { switches.append("use_dynamic_shifting") }
+        if !kind.takesList { switches.append("use_dynamic_shifting") }
+        if kind == .renoise { switches.append("invert_sigmas") }
         for key in switches where try file.boolIfPresent(key) == true {
             throw PipelineError.unsupported("\(file.path): \(key)", found: "true", expected: "false")
         }
-        if file.keys.contains("solver_p") {
-            throw PipelineError.unsupported(
-                "\(file.path): solver_p", found: "another solver", expected: "null")
+        for (key, found) in [("solver_p", "another solver"), ("scale_factors", "latents that grow")]
+        where file.keys.contains(key) {
+            throw PipelineError.unsupported("\(file.path): \(key)", found: found, expected: "null")
         }
-        if kind == .euler { return }
+        if kind.takesList { return }
         // Diffusers' own defaults, when the key is absent, are those of another kind of model.
         for (key, absent, expected) in [
             ("prediction_type", "epsilon", "flow_prediction"), ("final_sigmas_type", "zero", "zero"),
