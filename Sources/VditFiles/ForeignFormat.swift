@@ -2,6 +2,14 @@
 package struct ForeignFormat {
     package let found: String
     package let advice: String
+    /// Whether PyTorch wrote it in a form that can run code.
+    package var isPickle = false
+
+    /// - Throws: `FileError` for a file that cannot be read.
+    package static func of(_ path: String) throws(FileError) -> ForeignFormat? {
+        let file = try InputFile(path)
+        return recognise(try file.read(0..<min(64, file.byteCount)))
+    }
 
     package static func recognise(_ start: [UInt8]) -> ForeignFormat? {
         func begins(_ text: String) -> Bool { start.starts(with: text.utf8) }
@@ -11,10 +19,11 @@ package struct ForeignFormat {
                 found: "a Git LFS pointer, not the file itself", advice: "fetch the content with `git lfs pull`")
         }
         if begins("PK\u{3}\u{4}") {
-            return ForeignFormat(found: "a zip archive, as torch.save makes", advice: torch)
+            return ForeignFormat(found: "a zip archive, as torch.save makes", advice: torch, isPickle: true)
         }
         if start.count > 2 && start[0] == 0x80 && (2...5).contains(start[1]) && start[2] != 0 {
-            return ForeignFormat(found: "a Python pickle", advice: "pickles can run code; " + torch)
+            return ForeignFormat(
+                found: "a Python pickle", advice: "pickles can run code; " + torch, isPickle: true)
         }
         if begins("GGUF") || begins("GGML") {
             return ForeignFormat(

@@ -100,6 +100,25 @@ public struct JSONScanner {
         return value
     }
 
+    /// A finite number, rounded to the nearest double.
+    public mutating func number() throws(FileError) -> Double {
+        skipSpace()
+        let start = position
+        try skipNumber()
+        guard let value = Double(String(decoding: bytes[start..<position], as: UTF8.self)), value.isFinite else {
+            position = start
+            throw unexpected("a number that a double can hold")
+        }
+        return value
+    }
+
+    public mutating func bool() throws(FileError) -> Bool {
+        skipSpace()
+        let isTrue = peek == UInt8(ascii: "t")
+        try literal(isTrue ? "true" : "false")
+        return isTrue
+    }
+
     /// Consumes a null, if one comes next.
     public mutating func null() throws(FileError) -> Bool {
         skipSpace()

@@ -9,6 +9,8 @@ public enum ModelError: Failure, Equatable {
     case unsupported(String, found: String, expected: String)
     /// A configuration file of a class no family has.
     case unknownClass(path: String, found: String, known: [String])
+    /// An adapter file that does not fit the model, or that is none.
+    case adapter(path: String, AdapterProblems)
     /// A layer put out NaN or infinity; −1 is the patch embedding.
     case nonFinite(layer: Int)
 
@@ -16,6 +18,7 @@ public enum ModelError: Failure, Equatable {
         switch self {
         case .invalid(_, _, _, let kind): kind
         case .unsupported, .unknownClass: .unsupported
+        case .adapter(_, let problems): problems.isUnsupported ? .unsupported : .badData
         case .nonFinite: .internalError
         }
     }
@@ -28,6 +31,8 @@ public enum ModelError: Failure, Equatable {
             "\(what): \(found) is not supported; expected \(expected)"
         case .unknownClass(let path, let found, let known):
             "\(path): _class_name: \(found) is not supported; expected \(expectedNames(known, insteadOf: found))"
+        case .adapter(let path, let problems):
+            "\(path): \(problems)".onOneLine
         case .nonFinite(let layer):
             layer < 0
                 ? "the patch embedding put out NaN or infinity" : "layer \(layer) put out NaN or infinity"

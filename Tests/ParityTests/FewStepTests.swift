@@ -122,7 +122,7 @@ struct FewStepParity {
         configuration.list = try row.list()
         let draws = golden.info("renoise") == nil
             ? [] : try (0..<row.steps - 1).map { try golden.tensor("renoise")[$0].copy() }
-        let layout = try model.tokenLayout(frames: 2, height: 6, width: 10)
+        let layout = try model.config.tokenLayout(LatentShape(noise.shape), textTokens: 0)
         let prompt = Conditioning(prompt: try golden.tensor("prompt_embeds")[0])
         var generation = try Generation(
             experts: [

@@ -83,6 +83,8 @@ public protocol TransformerSpecification: Sendable {
     var conditioning: ConditioningNeeds { get }
     /// Every tensor of the checkpoint and its shape.
     var tensors: [(name: String, shape: [Int])] { get }
+    /// The names an adapter may call its modules by.
+    var adapterNames: AdapterNames { get }
     /// The shape in words, for a person.
     var summary: String { get }
     /// What its `config.json` says.
@@ -119,4 +121,7 @@ public protocol TransformerSpecification: Sendable {
 extension TransformerSpecification {
     /// Parameters in all.
     public var parameterCount: Int { tensors.reduce(0) { $0 + $1.shape.reduce(1, *) } }
+
+    /// The checkpoint's own names and no others.
+    public var adapterNames: AdapterNames { AdapterNames(tensors: tensors, aliases: []) }
 }

@@ -1,4 +1,5 @@
 import Glibc
+import VditFiles
 
 /// How a published distilled model is sampled: rule, list of steps, no guidance.
 ///

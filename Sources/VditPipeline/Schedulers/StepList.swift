@@ -1,4 +1,5 @@
 import Glibc
+import VditFiles
 
 /// An explicit loop: for each step the time the model is given, and the noise level of the latents there.
 ///
