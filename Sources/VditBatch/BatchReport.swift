@@ -25,7 +25,7 @@ public enum BatchReport {
                 rows.append([
                     job.id, state.rawValue, "\(settings.width)x\(settings.height)", "\(settings.numFrames)",
                     "\(settings.steps)", settings.sparse + (settings.density.map { " \($0)" } ?? ""),
-                    mebibytes(estimate.peakBytes), (estimate.attention.isUpperBound ? "<" : "~") + seconds(time), job.output,
+                    Bytes.text(estimate.peakBytes), (estimate.attention.isUpperBound ? "<" : "~") + seconds(time), job.output,
                 ])
             case .comparison(let comparison):
                 let against = comparison.reference.job ?? comparison.reference.path
@@ -36,7 +36,7 @@ public enum BatchReport {
         let largest = plan.jobs.compactMap(\.render?.estimate.peakBytes).max() ?? 0
         var text = table(rows)
         text += "\n\(plan.jobs.count) jobs; \(isUpperBound ? "at most" : "about") \(seconds(total)) of rendering for what is not done\n"
-        text += "largest job: \(mebibytes(largest)); available: \(mebibytes(memory.bytes)) (\(memory.source))"
+        text += "largest job: \(Bytes.text(largest)); available: \(Bytes.text(memory.bytes)) (\(memory.source))"
         if largest > memory.bytes { text += "\njobs larger than that will fail, the others will run" }
         return text
     }
@@ -163,11 +163,6 @@ public enum BatchReport {
         }
         return Trial.flopsPerSecond(threads: threads)
     }
-}
-
-/// A byte count for people.
-private func mebibytes(_ bytes: Int) -> String {
-    bytes >= 10 << 30 ? String(format: "%.1f GiB", Double(bytes) / Double(1 << 30)) : "\(bytes >> 20) MiB"
 }
 
 /// A product of matrices of a transformer's size, timed: a first guess for a machine nothing was rendered on.

@@ -40,7 +40,8 @@ public enum PipelineError: Failure, Equatable {
         case .otherRun(let path, let field, let checkpoint, let current):
             return "\(path): \(field): the checkpoint was made with \(checkpoint), this run has \(current)"
         case .tooLarge(let needed, let available, let limitedBy):
-            return "this run needs about \(mebibytes(needed)) of memory, \(mebibytes(available)) are "
+            let (need, free) = Bytes.texts(needed, available)
+            return "this run needs about \(need) of memory, \(free) are "
                 + "available (\(limitedBy)); use a smaller size or fewer frames"
         case .cancelled(let step, let steps, let checkpoint):
             let saved = checkpoint.map { "; state saved in \($0)" } ?? ""
@@ -49,6 +50,3 @@ public enum PipelineError: Failure, Equatable {
         }
     }
 }
-
-/// A byte count for people.
-func mebibytes(_ bytes: Int) -> String { "\(bytes >> 20) MiB" }

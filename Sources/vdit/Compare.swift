@@ -136,7 +136,7 @@ struct Compare: ParsableCommand {
         rows.append(["variants", comparison.variants.map(\.label).joined(separator: ", ")])
         rows.append(["renders", "\(renders.all), \(renders.finished) of them finished"])
         rows.append(["work", "\(Format.count(estimate.totalFLOPs))FLOP a render with dense attention, decoding included"])
-        rows.append(["memory", "about \(Format.bytes(estimate.peakBytes)) of \(Format.bytes(comparison.first.memoryLimit.bytes))"])
+        rows.append(["memory", "about \(Bytes.text(estimate.peakBytes)) of \(Bytes.text(comparison.first.memoryLimit.bytes))"])
         rows += comparison.notices.map { ["notice", $0] }
         return Console.table(rows)
     }

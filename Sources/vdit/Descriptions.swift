@@ -53,7 +53,7 @@ struct ModelDescription: Description {
                     + "\(Format.count(otherFlopsPerCall))FLOP the rest",
             ],
             ["whole run", "\(Format.count(totalFlops))FLOP"],
-            ["memory", "about \(Format.bytes(peakMemoryBytes))"],
+            ["memory", "about \(Bytes.text(peakMemoryBytes))"],
         ]
         return Console.table(rows)
     }
@@ -99,7 +99,7 @@ struct ComponentDescription: Description {
         rows += [
             ["parameters", "\(Format.count(Double(parameters))) in \(tensorCount) tensors"],
             ["types", types.sorted { $0.key < $1.key }.map { "\($0.value) \($0.key)" }.joined(separator: ", ")],
-            ["files", "\(files.joined(separator: ", ")) (\(Format.bytes(bytes)))"],
+            ["files", "\(files.joined(separator: ", ")) (\(Bytes.text(bytes)))"],
         ]
         return Console.table(rows) + TensorFileDescription.list(tensors)
     }
@@ -161,7 +161,7 @@ struct TensorFileDescription: Description {
 
     var text: String {
         var rows = [
-            ["file", "\(path) (\(Format.bytes(bytes)))"],
+            ["file", "\(path) (\(Bytes.text(bytes)))"],
             ["holds", "\(content), \(Format.count(Double(parameters))) values"],
         ]
         rows += metadata.sorted { $0.key < $1.key }.map { [$0.key.onOneLine, $0.value.onOneLine] }

@@ -32,7 +32,7 @@ struct Doctor: ParsableCommand {
             ["CPU limit", machine.cpuLimit.map { "\($0) processors (cgroup)" } ?? "none"],
             [
                 "memory",
-                "\(Format.bytes(machine.memoryBytes)), free \(Format.bytes(machine.availableBytes)) "
+                "\(Bytes.text(machine.memoryBytes)), free \(Bytes.text(machine.availableBytes)) "
                     + "(\(machine.availableSource))",
             ],
         ]

@@ -3,16 +3,6 @@ import VDiT
 
 /// Numbers for people.
 enum Format {
-    /// `1.5 GiB`
-    static func bytes(_ count: Int) -> String {
-        let units = ["KiB", "MiB", "GiB", "TiB"]
-        if count < 1024 { return "\(count) bytes" }
-        var value = Double(count) / 1024
-        var unit = 0
-        while value >= 1024, unit + 1 < units.count { (value, unit) = (value / 1024, unit + 1) }
-        return "\(rounded(value)) \(units[unit])"
-    }
-
     /// `20.4 M`
     static func count(_ value: Double) -> String {
         for (size, unit) in [(1e18, " E"), (1e15, " P"), (1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")]

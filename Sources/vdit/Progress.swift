@@ -108,7 +108,7 @@ final class Progress {
                 + "\(Format.seconds(start.secondsUntilNow))"
                 + (record.resumedSteps == nil ? " (" : " after it was resumed (of the whole run: ")
                 + "\(parts.joined(separator: ", "))), "
-                + "peak memory \(Format.bytes(record.peakRssBytes))")
+                + "peak memory \(Bytes.text(record.peakRssBytes))")
     }
 
     // MARK: JSON

@@ -75,7 +75,7 @@ struct RenderPlanDescription: Encodable {
             ],
             [
                 "memory",
-                "about \(Format.bytes(peakMemoryBytes)) of \(Format.bytes(availableMemoryBytes)) "
+                "about \(Bytes.text(peakMemoryBytes)) of \(Bytes.text(availableMemoryBytes)) "
                     + "(\(availableMemorySource))",
             ],
         ]

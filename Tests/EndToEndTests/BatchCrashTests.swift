@@ -25,27 +25,24 @@ import VDiT
         let extra = ["checkpoint_every: 10"]
         let output = "out/{job}-{seed}-{method}.mkv"
         let reference = try BatchFixture(BatchFixture.compared, steps: 250, extra: extra, output: output)
-        #expect(try reference.vdit(["batch", "batch.yaml", "-q"]).status == 0)
+        let (whole, work) = try reference.start(["batch", "batch.yaml", "-q"]).finishMeasuringWork()
+        #expect(whole.status == 0, "\(whole.errors)")
 
         let fixture = try BatchFixture(BatchFixture.compared, steps: 250, extra: extra, output: output)
         var random = SystemRandomNumberGenerator()
-        var kills = 0
         var resumed = false
-        while true {
+        for kill in 0..<20 {
             let process = try fixture.start(["batch", "batch.yaml"])
-            let delay = UInt32.random(in: 20_000...(kills < 20 ? 260_000 : 2_000_000), using: &random)
-            usleep(delay)
+            // Moments of work and not of time, which other processes take too; every second one after some step.
+            if kill.isMultiple(of: 2) { #expect(process.waits(for: "step ")) }
+            #expect(process.waits(forWork: .random(in: 0...work / 20, using: &random)))
             process.send(SIGKILL)
             let ended = try process.finish()
+            try #require(ended.status == 128 + SIGKILL, "\(ended.errors)")
             resumed = resumed || ended.errors.contains("resuming after step")
-            if ended.status != 128 + SIGKILL {
-                #expect(ended.status == 0, "\(ended.errors)")
-                break
-            }
-            kills += 1
-            try #require(kills < 400)
         }
-        #expect(kills >= 20 && resumed)
+        let ended = try fixture.vdit(["batch", "batch.yaml"])
+        #expect(ended.status == 0 && resumed, "\(ended.errors)")
         #expect(try fixture.videos() == reference.videos())
         #expect(try fixture.leftovers() == [])
         try expectEveryJobDoneOnce(fixture, 18)

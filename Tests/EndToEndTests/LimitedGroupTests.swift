@@ -5,14 +5,16 @@ import VDiT
 
 /// A real cgroup of the machine's.
 @Suite struct LimitedGroupTests {
-    /// A new group, where the machine lets one be made.
+    /// A new group, where the machine lets one be made and entered.
     private static let writable: String? = {
         for top in ["/sys/fs/cgroup/memory", "/sys/fs/cgroup"] {
             let path = "\(top)/vdit-tests-\(getpid())"
             guard mkdir(path, 0o755) == 0 else { continue }
             defer { rmdir(path) }
             let limit = top.hasSuffix("memory") ? "memory.limit_in_bytes" : "memory.max"
-            if FileManager.default.isWritableFile(atPath: "\(path)/\(limit)") { return path }
+            // A group's file may be there and its processes' not take any.
+            let enters = try? CommandRun.run(["\(path)/cgroup.procs"], script: "echo $$ > \"$1\"").status == 0
+            if enters == true, FileManager.default.isWritableFile(atPath: "\(path)/\(limit)") { return path }
         }
         return nil
     }()

@@ -24,7 +24,10 @@ public final class CommandRun: @unchecked Sendable {
     /// Starts the command, or a shell script in which `$VDIT` is its path.
     public init(_ arguments: [String], script: String? = nil, environment: [String: String] = [:]) throws {
         folder = try TemporaryDirectory()
-        var inherited = ProcessInfo.processInfo.environment.filter { !$0.key.hasPrefix("VDIT_") }
+        // The tests may themselves run with settings of the command, or in a job of Slurm.
+        var inherited = ProcessInfo.processInfo.environment.filter {
+            !$0.key.hasPrefix("VDIT_") && !$0.key.hasPrefix("SLURM_")
+        }
         inherited.merge(environment) { $1 }
         inherited["VDIT"] = Self.binary
         process.environment = inherited
@@ -45,6 +48,9 @@ public final class CommandRun: @unchecked Sendable {
         try CommandRun(arguments, script: script, environment: environment).finish()
     }
 
+    /// What standard error holds by now.
+    public var errorsSoFar: String { text("err") }
+
     public var isDone: Bool { !process.isRunning }
 
     public func finish() throws -> Result {
@@ -55,12 +61,22 @@ public final class CommandRun: @unchecked Sendable {
             output: text("out"), errors: text("err"))
     }
 
+    /// Waits for the end, and tells how long the process computed, on all its threads together.
+    public func finishMeasuringWork() throws -> (Result, seconds: Double) {
+        var seconds = 0.0
+        while process.isRunning {
+            seconds = max(seconds, processorSeconds)
+            usleep(2_000)
+        }
+        return (try finish(), seconds)
+    }
+
     /// Waits until standard error holds `text`.
     ///
     /// - Returns: false if the command ended without saying so.
     public func waits(for text: String) -> Bool {
         while process.isRunning {
-            if self.text("err").contains(text) { return process.isRunning }
+            if errorsSoFar.contains(text) { return process.isRunning }
             usleep(2_000)
         }
         return false

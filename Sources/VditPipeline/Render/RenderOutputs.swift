@@ -69,9 +69,10 @@ struct RenderOutputs {
         guard statvfs(folder, &status) == 0 else { return }
         let (free, overflow) = Int(status.f_bavail).multipliedReportingOverflow(by: Int(status.f_frsize))
         if !overflow, free < needed {
+            let (found, expected) = Bytes.texts(free, needed)
             throw .invalid(
-                "free space in \(folder)", found: mebibytes(free),
-                expected: "at least \(mebibytes(needed)) for latents and checkpoints", kind: .ioError)
+                "free space in \(folder)", found: found,
+                expected: "at least \(expected) for latents and checkpoints", kind: .ioError)
         }
     }
 

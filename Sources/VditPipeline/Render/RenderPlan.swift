@@ -147,7 +147,7 @@ public struct RenderPlan: Sendable {
     func check(_ limit: MemoryLimit) throws(PipelineError) {
         guard estimate.peakBytes > limit.bytes else { return }
         let state = estimate.methodBytes > 0
-            ? "; \(mebibytes(2 * estimate.methodBytes)) of the need are what \(method.name) learns" : ""
+            ? "; \(Bytes.text(2 * estimate.methodBytes)) of the need are what \(method.name) learns" : ""
         throw .tooLarge(
             needed: estimate.peakBytes, available: limit.bytes, limitedBy: limit.source + state)
     }
