@@ -32,16 +32,18 @@ public struct VideoDestination: Sendable {
 
     /// Checks everything that will be written before anything is computed; creates nothing.
     ///
+    /// - Parameter existing: what is to be done with files that exist, if not what the destination says.
     /// - Throws: `MediaError` or `FileError` naming the path and the reason.
     func validate(
-        width: Int, height: Int, frameCount: Int, frameRate: FrameRate
+        width: Int, height: Int, frameCount: Int, frameRate: FrameRate, existing: ExistingFile? = nil
     ) throws -> VideoPlan {
         var options = options
         options.frameRate = frameRate
+        options.existing = existing ?? options.existing
         let plan = try FFmpegWriter.validate(
             path: path, width: width, height: height, frameCount: frameCount, options: options)
-        if record == .write { try AtomicFile.check(recordPath, existing: existing) }
-        if let contactSheet { try AtomicFile.check(contactSheet, existing: existing) }
+        if record == .write { try AtomicFile.check(recordPath, existing: options.existing) }
+        if let contactSheet { try AtomicFile.check(contactSheet, existing: options.existing) }
         return plan
     }
 }

@@ -14,8 +14,9 @@ struct RenderBadInput {
             request, model: model.get().specification, sampler: model.get().scheduler)
     }
 
-    static func refusal(_ change: (inout RenderRequest) -> Void) throws -> PipelineError {
-        try #require(throws: PipelineError.self) { try Self.settings(change) }
+    static func refusal(_ change: (inout RenderRequest) -> Void) throws -> any Failure {
+        let error = try #require(throws: (any Error).self) { try Self.settings(change) }
+        return try #require(error as? any Failure)
     }
 
     @Test(arguments: [(100, "96 or 112"), (0, "16"), (-16, "16"), (1_000_000_000, "16384"), (17, "16 or 32"), (Int.max, "16384"), (Int.min, "16384")])

@@ -59,15 +59,15 @@ extension Renderer {
                 kind: .cannotCreate)
         }
         let record = try RunRecord(path: path)
-        var job = job
-        job.destination.options.existing = .replace
-        job.resume = .fresh
-        if job.request.seed == nil { job.request.seed = record.sampling?.seed }
-        let renderer = try Renderer(job)
-        try record.verify(renderer.identity, path: path)
-        try record.verify(files: renderer.model.files, path: path)
-        var expected = RunRecord.Output(
-            renderer.video, frames: renderer.settings.numFrames, frameRate: renderer.settings.frameRate)
+        let model = try ModelDirectory(path: job.model)
+        let (plan, inputs) = try plan(job, model, seed: record.sampling?.seed)
+        try record.verify(identity(plan, inputs, model), path: path)
+        try record.verify(files: model.files, path: path)
+        let settings = plan.settings
+        let video = try job.destination.validate(
+            width: settings.width, height: settings.height, frameCount: settings.numFrames,
+            frameRate: settings.frameRate, existing: .replace)
+        var expected = RunRecord.Output(video, frames: settings.numFrames, frameRate: settings.frameRate)
         (expected.path, expected.sha256) = (record.output.path, record.output.sha256)
         if let difference = expected.firstDifference(from: record.output) {
             throw PipelineError.invalid(

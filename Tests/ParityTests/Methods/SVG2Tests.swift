@@ -40,7 +40,7 @@ import VditAttention
         WorkPool(threads: 1).run(1) { _, scratch in
             for head in 0..<queries.shape[0] {
                 let headSizes = sizes[head * count..<(head + 1) * count].map(Int32.init)
-                guard let scores = try? pairwiseScores(queries[head], keys[head], scratch) else {
+                guard let scores = try? pairwiseScores(queries[head], keys[head], on: .scalar, scratch) else {
                     Issue.record("no scores")
                     return
                 }
