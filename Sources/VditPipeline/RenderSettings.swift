@@ -160,7 +160,7 @@ public struct RenderSettings: Sendable, Equatable {
         _ = try guidance()
         if let density, !(density > 0 && density <= 1) {
             throw PipelineError.invalid(
-                "density", found: "\(density)", expected: "a number above 0, at most 1", kind: .usage)
+                "density", found: "\(density)", expected: MethodChoice.densityRange, kind: .usage)
         }
     }
 
@@ -175,7 +175,7 @@ public struct RenderSettings: Sendable, Equatable {
 
     /// The sparse method, with the presets of the model it serves.
     func method(forModel model: ModelSpecification) throws(AttentionError) -> ConfiguredMethod {
-        try MethodCatalogue.make(name: sparse, options: sparseOptions, density: density, family: model.family)
+        try MethodChoice(sparse, options: sparseOptions, density: density).configured(forModel: model.defaults.name)
     }
 
     /// What the latents depend on, by name: see `Checkpoint`. Threads and frame rate are not among it.

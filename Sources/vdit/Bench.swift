@@ -192,9 +192,9 @@ struct BenchLayer: ParsableCommand {
         let benchmark = LayerBenchmark(
             specification.transformer, latents: latents, textTokens: textTokens, seed: options.seed)
         let layout = try specification.transformer.tokenLayout(latents, textTokens: textTokens)
-        let method = try MethodCatalogue.make(
-            name: sparse ?? "dense", options: try MethodCatalogue.parse(sparseOptions), density: density,
-            family: specification.family)
+        let method = try MethodChoice(
+            sparse ?? Dense.name, options: try MethodCatalogue.parse(sparseOptions), density: density
+        ).configured(forModel: specification.defaults.name)
         let context = try AttentionContext(method, layout: layout)
         // Layers and steps past every warm-up, so that the method itself is timed.
         var step = 40

@@ -46,7 +46,10 @@ struct BenchSparse: ParsableCommand {
         let names =
             methods?.split(separator: ",").map(String.init)
             ?? MethodCatalogue.methods.map(\.name).filter { $0 != Dense.name }
-        let chosen = try names.map { try MethodChoice($0, density: density).configuredWithoutWarmUp() }
+        let chosen = try names.map {
+            try MethodChoice($0, density: density).withoutWarmUp()
+                .configured(forModel: MethodCatalogue.modelOfBareGrids)
+        }
         let compute = try options.compute()
         let layout = TokenLayout(frames: tokens / (height * width), height: height, width: width)
         let result = try SparseBenchmark(

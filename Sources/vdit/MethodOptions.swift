@@ -51,6 +51,7 @@ struct MethodOptions: ParsableArguments {
         guard let name = try settings.value("sparse", sparse) else {
             throw ValidationError("missing --sparse; 'vdit methods' lists the methods")
         }
-        return MethodChoice(name, options: try options(more), density: try settings.value("density", density))
+        return try MethodChoice(
+            name, options: try options(more), density: try settings.value("density", density))
     }
 }

@@ -30,16 +30,16 @@ struct Methods: ParsableCommand {
         var lines = ["\(method.name): \(method.summary)"]
         if let paper = method.paper { lines.append("  \(paper.title), arXiv \(paper.arXiv)") }
         let options = method.options.map {
-            [$0.name, "= \($0.defaultValue)", "\($0.summary) (\($0.kind.range))"]
+            [$0.name, "= \($0.defaultSetting.text)", "\($0.summary) (\($0.range))"]
         }
         if !options.isEmpty { lines.append(Console.table(options, indent: "  ")) }
         for preset in method.presets {
             let values = preset.values.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }
-            let families = preset.families.isEmpty ? "" : ", default for \(preset.families.joined(separator: ", "))"
-            lines.append("  preset=\(preset.name): \(values.joined(separator: ", ")) (\(preset.source)\(families))")
+            let models = preset.models.isEmpty ? "" : ", default for \(preset.models.joined(separator: ", "))"
+            lines.append("  preset=\(preset.name): \(values.joined(separator: ", ")) (\(preset.source)\(models))")
         }
         if !method.densityOptions.isEmpty {
-            lines.append("  --density decides \(method.densityOptions.joined(separator: ", "))")
+            lines.append("  --density decides \(method.densityOptions.map(\.name).joined(separator: ", "))")
         }
         return lines.joined(separator: "\n")
     }
@@ -51,7 +51,7 @@ struct Methods: ParsableCommand {
 
         struct Preset: Encodable {
             let name, source: String
-            let families: [String]
+            let models: [String]
             let values: [String: String]
         }
 
@@ -67,12 +67,12 @@ struct Methods: ParsableCommand {
             paper = method.paper?.title
             arxiv = method.paper?.arXiv
             options = method.options.map {
-                Option(name: $0.name, defaultValue: $0.defaultValue, range: $0.kind.range, summary: $0.summary)
+                Option(name: $0.name, defaultValue: $0.defaultSetting.text, range: $0.range, summary: $0.summary)
             }
             presets = method.presets.map {
-                Preset(name: $0.name, source: $0.source, families: $0.families, values: $0.values)
+                Preset(name: $0.name, source: $0.source, models: $0.models, values: $0.values)
             }
-            densityOptions = method.densityOptions
+            densityOptions = method.densityOptions.map(\.name)
         }
     }
 }

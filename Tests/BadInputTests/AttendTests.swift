@@ -15,7 +15,7 @@ import VDiT
         let input = folder.path("in.safetensors")
         try SafetensorsWriter.write(tensors, to: input, existing: .replace)
         var job = AttendJob(
-            method: MethodChoice("dense"), layout: layout, inputs: input, output: folder.path("out.safetensors"))
+            method: .dense, layout: layout, inputs: input, output: folder.path("out.safetensors"))
         change(&job)
         do {
             _ = try job.run()
@@ -71,10 +71,11 @@ import VDiT
     }
 
     @Test func methodsAndOptionsAreCheckedFirst() throws {
-        #expect(try error(tensors()) { $0.method = MethodChoice("radia") }?.description.contains("unknown") == true)
-        let other = try error(tensors()) { $0.method = MethodChoice("radial", options: ["top-p": "0.5"]) }
+        let unknown = #expect(throws: AttentionError.self) { try MethodChoice("radia") }
+        #expect(unknown?.description.contains("unknown") == true)
+        let other = #expect(throws: AttentionError.self) { try MethodChoice("radial", options: ["top-p": "0.5"]) }
         #expect(other?.description.contains("belongs to svg2") == true)
-        let density = try error(tensors()) { $0.method = MethodChoice("radial", density: 1.5) }
+        let density = #expect(throws: AttentionError.self) { try MethodChoice("radial", density: 1.5) }
         #expect(density?.kind == .usage)
         #expect(try error(tensors()) { $0.inputs = $0.inputs + ".missing" }?.kind == .missingInput)
         #expect(try error(tensors()) { $0.output = "/no/such/folder/out.safetensors" }?.kind == .cannotCreate)
@@ -104,7 +105,7 @@ import VDiT
     }
 
     @Test func probesCheckStepAndLayerBeforeTheyRun() throws {
-        var probe = AttentionProbe(
+        var probe = try AttentionProbe(
             model: Golden.sample("wan-mini"),
             promptEmbedding: Golden.sample("prompts/01-red-ball-right.safetensors"), method: MethodChoice("draft"))
         probe.request.steps = 4

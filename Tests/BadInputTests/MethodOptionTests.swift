@@ -8,7 +8,7 @@ import VDiT
         _ name: String, _ options: [String: String] = [:], density: Double? = nil
     ) -> String? {
         do {
-            _ = try MethodCatalogue.make(name: name, options: options, density: density)
+            _ = try MethodChoice(name, options: options, density: density)
             return nil
         } catch {
             return error.kind == .usage || error.kind == .unsupported ? error.description : "wrong kind: \(error)"
@@ -53,7 +53,7 @@ import VDiT
 
     @Test func unreachableDensityNamesTheRange() throws {
         for name in ["radial", "svg2", "draft", "rettention"] {
-            let configured = try MethodCatalogue.make(name: name, density: 0.01)
+            let configured = try MethodChoice(name, density: 0.01).configured()
             // Text alone is more than that.
             let layout = TokenLayout(frames: 3, height: 6, width: 8, textAfter: 60)
             do {
@@ -90,8 +90,7 @@ import VDiT
     @Test(arguments: ["svg2", "rettention"])
     func stateThatDoesNotFitIsRefused(name: String) throws {
         let layout = TokenLayout(frames: 2, height: 4, width: 8)
-        let configured = try MethodCatalogue.make(
-            name: name, options: ["dense-steps": "0", "dense-layers": "0"])
+        let configured = try MethodChoice(name).withoutWarmUp().configured()
         let context = try AttentionContext(configured, layout: layout)
         for key in ["ratio", "conditional.x.ratio", "sideways.0.ratio", "conditional.0.nonsense", "conditional.-1.ratio"] {
             #expect(throws: AttentionError.self) { try context.restore([key: Tensor(.f32, [1])]) }
@@ -110,15 +109,19 @@ import VDiT
             #expect(!method.summary.isEmpty)
             for preset in method.presets {
                 // Named as an option, its values are taken; spelt out one by one, they are checked.
-                _ = try MethodCatalogue.make(name: method.name, options: ["preset": preset.name])
-                _ = try MethodCatalogue.make(name: method.name, options: preset.values)
-                for family in preset.families {
-                    #expect(method.preset(forFamily: family)?.name == preset.name)
+                let named = try MethodChoice(method.name, options: ["preset": preset.name])
+                let spelt = try MethodChoice(method.name, options: preset.values)
+                #expect(named.configured().options == spelt.configured().options)
+                for model in preset.models {
+                    #expect(method.preset(forModel: model)?.name == preset.name)
+                    #expect(try MethodChoice(method.name).configured(forModel: model).options == spelt.configured().options)
                 }
             }
             let defaults = Dictionary(
-                uniqueKeysWithValues: method.options.map { ($0.name, $0.defaultValue) })
-            _ = try MethodCatalogue.make(name: method.name, options: defaults)
+                uniqueKeysWithValues: method.options.map { ($0.name, $0.defaultSetting.text) })
+            #expect(
+                try MethodChoice(method.name, options: defaults).configured().options
+                    == MethodChoice(method.name).configured().options)
         }
     }
 }

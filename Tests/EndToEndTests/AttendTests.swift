@@ -81,7 +81,7 @@ import VDiT
         var random = SeededRandom(seed: 7)
         let qkv = operands(&random).map { $0.converted(to: .bf16) }
         let file = try attend(
-            MethodChoice("dense"),
+            .dense,
             Dictionary(
                 uniqueKeysWithValues: zip(["q", "k", "v"], qkv).map { ($0, $1.reshaped([1] + $1.shape)) }))
         let call = MethodCase.call(q: qkv[0], k: qkv[1], v: qkv[2], layout: layout)

@@ -10,7 +10,7 @@ import VDiT
         var random = SeededRandom(seed: 11)
         let qkv = (0..<3).map { _ in AttentionCase.normal([2, layout.tokens, 16], .f32, &random) }
         let context = try AttentionContext(
-            MethodChoice(method, options: options).configuredWithoutWarmUp(), layout: layout)
+            MethodChoice(method, options: options).withoutWarmUp().configured(forModel: "wan"), layout: layout)
         var seen: AttentionContext.Observation?
         context.observer = { seen = $0 }
         _ = try context.attend(MethodCase.call(q: qkv[0], k: qkv[1], v: qkv[2], layout: layout))
@@ -82,7 +82,7 @@ import VDiT
 
         // What was looked at can be attended again.
         try map.writeOperands(to: folder.path("qkv.safetensors"), existing: .refuse)
-        let job = AttendJob(
+        let job = try AttendJob(
             method: MethodChoice("radial", options: ["block": "16"]), layout: layout,
             inputs: folder.path("qkv.safetensors"), output: folder.path("out.safetensors"))
         _ = try job.run()

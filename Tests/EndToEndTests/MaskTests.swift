@@ -66,7 +66,7 @@ import VDiT
     }
 
     @Test func aDynamicMaskComesFromARunOfTheModel() throws {
-        var probe = AttentionProbe(
+        var probe = try AttentionProbe(
             model: Golden.sample("wan-mini"),
             promptEmbedding: Golden.sample("prompts/01-red-ball-right.safetensors"),
             method: MethodChoice("draft", options: ["pool-height": "2", "pool-width": "2"], density: 0.5))
@@ -85,7 +85,7 @@ import VDiT
         #expect(abs(plan.density(tokens: observation.call.tokens) - 0.5) < 0.1)
         // The method alone, on the operands of the run, decides the same: nothing else was in its way.
         let alone = try AttentionContext(
-            probe.method.configuredWithoutWarmUp(), layout: observation.call.layout)
+            probe.method.withoutWarmUp().configured(forModel: "wan-mini"), layout: observation.call.layout)
         var again: AttentionPlan?
         alone.observer = { again = $0.plans.last }
         _ = try alone.attend(observation.call)
@@ -93,8 +93,9 @@ import VDiT
 
         // A render's own trajectory has the method's dense steps and layers.
         probe.trajectory = .sparse
-        probe.method.options["dense-steps"] = "1"
-        probe.method.options["dense-layers"] = "3"
+        probe.method = try MethodChoice(
+            "draft", options: probe.method.options.merging(["dense-steps": "1", "dense-layers": "3"]) { $1 },
+            density: probe.method.density)
         let dense = try probe.run()
         #expect(dense.observation.plans == [.dense(tokens: observation.call.tokens)])
         #expect(dense.notices.contains { $0.contains("--dense-steps 0") })

@@ -40,7 +40,7 @@ final class PseudoModel: VideoModel {
             experts: [
                 Expert(
                     model: self, guidance: guidance,
-                    attention: try AttentionContext(MethodCatalogue.make(name: "dense"), layout: layout))
+                    attention: try AttentionContext(MethodChoice.dense.configured(), layout: layout))
             ],
             scheduler: SchedulerConfiguration(kind, flowShift: 3).scheduler(steps: steps),
             noise: random.normal([4, 2, 3, 5]),
@@ -148,7 +148,7 @@ struct GenerationModelTests {
                 Expert(
                     model: model, guidance: try Guidance(scale: 4),
                     attention: try AttentionContext(
-                        MethodCatalogue.make(name: method), layout: layout, fallback: .dense))
+                        MethodChoice(method).configured(), layout: layout, fallback: .dense))
             ],
             scheduler: SchedulerConfiguration(.unipc, flowShift: 3).scheduler(steps: 4),
             noise: random.normal([16, 4, 16, 16]),

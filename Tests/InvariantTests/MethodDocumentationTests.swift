@@ -10,12 +10,12 @@ import VDiT
         #expect(page.contains("| `\(method.name)` |"))
         if let paper = method.paper { #expect(page.contains(paper.arXiv)) }
         for option in method.options {
-            #expect(page.contains("| `\(option.name)` | `\(option.defaultValue)` |"), "\(method.name)")
+            #expect(page.contains("| `\(option.name)` | `\(option.defaultSetting.text)` |"), "\(method.name)")
         }
         for preset in method.presets {
             let values = preset.values.sorted { $0.key < $1.key }.map { "`\($0.key)=\($0.value)`" }
                 .joined(separator: " ")
-            let row = "| `\(preset.name)` | \(preset.families.joined(separator: ", ")) | \(values) |"
+            let row = "| `\(preset.name)` | \(preset.models.joined(separator: ", ")) | \(values) |"
             #expect(page.contains(row), "\(method.name)")
         }
     }

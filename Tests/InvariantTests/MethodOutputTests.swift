@@ -85,7 +85,7 @@ import VditAttention
     }
 
     @Test func rettentionMemoryIsThatOfThePaperAtItsSizes() throws {
-        let method = try MethodCatalogue.make(name: "rettention", family: "wan")
+        let method = try MethodChoice("rettention").configured(forModel: "wan2.1-t2v-1.3b")
         let wan = TokenLayout(frames: 21, height: 30, width: 52)
         let bytes = method.predictedStateBytes(layout: wan, heads: 12, headDim: 128, layers: 30, branches: 2)
         #expect(bytes == 30 * 2 * (32_760 * 12 * (128 * 2 + 4) + 4))

@@ -114,7 +114,7 @@ struct AdapterParity {
             experts: [
                 Expert(
                     model: transformer, guidance: try Guidance(scale: 1),
-                    attention: try AttentionContext(MethodCatalogue.make(name: "dense"), layout: layout))
+                    attention: try AttentionContext(MethodChoice.dense.configured(), layout: layout))
             ],
             scheduler: model.scheduler.scheduler(steps: 4), noise: random.normal([1] + shape).reshaped(shape),
             conditional: prompt, unconditional: prompt)

@@ -128,7 +128,7 @@ struct FewStepParity {
             experts: [
                 Expert(
                     model: model, guidance: try Guidance(scale: 1),
-                    attention: try AttentionContext(MethodCatalogue.make(name: "dense"), layout: layout))
+                    attention: try AttentionContext(MethodChoice.dense.configured(), layout: layout))
             ],
             scheduler: configuration.scheduler(steps: row.steps, noise: .given(draws)), noise: noise,
             conditional: prompt, unconditional: prompt)

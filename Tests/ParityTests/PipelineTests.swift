@@ -66,7 +66,7 @@ struct PipelineParity {
                 transformers: entry.transformers, boundary: entry.boundary, decoder: entry.vae,
                 scheduler: entry.path + "/scheduler_config.json"))
         let noise = try golden.tensor("initial_noise")[0].copy()
-        let dense = try MethodCatalogue.make(name: "dense")
+        let dense = MethodChoice.dense.configured()
         var experts: [Expert] = []
         for (index, transformer) in model.specification.transformers.enumerated() {
             let loaded = try transformer.specification.load(model.transformerWeights[index], compute)
@@ -168,7 +168,7 @@ struct SampleModelParity {
             experts: [
                 Expert(
                     model: transformer, guidance: try Guidance(scale: 4),
-                    attention: try AttentionContext(MethodCatalogue.make(name: "dense"), layout: layout))
+                    attention: try AttentionContext(MethodChoice.dense.configured(), layout: layout))
             ],
             scheduler: model.scheduler.scheduler(steps: 12), noise: noise,
             conditional: Conditioning(prompt: prompts.conditional),

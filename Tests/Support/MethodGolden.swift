@@ -127,8 +127,7 @@ public struct MethodExample: Sendable, CustomTestStringConvertible {
     /// Dense steps and layers off, unless the options say otherwise.
     public func configured() throws -> ConfiguredMethod {
         let off = name == "dense" ? [:] : ["dense-steps": "0", "dense-layers": "0"]
-        return try MethodCatalogue.make(
-            name: name, options: off.merging(options) { $1 }, density: density)
+        return try MethodChoice(name, options: off.merging(options) { $1 }, density: density).configured()
     }
 
     public var testDescription: String {

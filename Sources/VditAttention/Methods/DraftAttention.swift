@@ -155,54 +155,60 @@ public struct DraftAttention: SparseMethod {
         return keeps
     }
 
+    private enum Selection: String, Sendable, CaseIterable { case budget, threshold }
+
+    private static let sparsity = MethodOption(
+        "sparsity", .number(0...0.999), default: 0.75, "share of region pairs that is dropped")
+    private static let height = MethodOption(
+        "pool-height", .integer(1...256), default: 8, "token rows of a region")
+    private static let width = MethodOption(
+        "pool-width", .integer(1...256), default: 16, "token columns of a region")
+    private static let cutOption = MethodOption<Cut>(
+        "cut", .choice, default: .even, "how a frame that is no multiple of the region is cut")
+    private static let selection = MethodOption<Selection>(
+        "selection", .choice, default: .budget,
+        "exact share plus each row's best and own block, or the reference's threshold")
+
     static let description = MethodDescription(
         name: name,
         summary: "keeps the region pairs that low-resolution attention between pooled regions selects",
         paper: .init(
             title: "DraftAttention: Fast Video Diffusion via Low-Resolution Attention Guidance",
             arXiv: "2505.14708"),
-        options: [
-            MethodOption(
-                "sparsity", .number(0...0.999), default: "0.75", "share of region pairs that is dropped"),
-            MethodOption("pool-height", .integer(1...256), default: "8", "token rows of a region"),
-            MethodOption("pool-width", .integer(1...256), default: "16", "token columns of a region"),
-            MethodOption(
-                "cut", .choice(["even", "ragged"]), default: "even",
-                "how a frame that is no multiple of the region is cut"),
-            MethodOption(
-                "selection", .choice(["budget", "threshold"]), default: "budget",
-                "exact share plus each row's best and own block, or the reference's threshold"),
-        ] + MethodDescription.schedule(steps: "25%", layers: 1),
+        options: [sparsity, height, width, cutOption, selection]
+            + DenseSchedule.options(steps: .fraction(0.25), layers: 1),
         presets: [
             .init(
-                name: "wan-1.3b", families: ["wan"],
+                name: "wan-1.3b", models: MethodDescription.Preset.smallWan,
                 source: "ours: finer regions than the paper's for small videos",
-                values: ["sparsity": "0.7", "pool-width": "8"]),
+                settings: [sparsity(0.7), width(8)]),
             .init(
-                name: "wan-14b", families: [], source: "reference code, 81 frames at 768x1280, 50 steps",
-                values: ["sparsity": "0.75", "dense-steps": "30%"]),
+                name: "wan-14b", models: [MethodDescription.Preset.wan14B, MethodDescription.Preset.wanA14B],
+                source: "reference code, 81 frames at 768x1280, 50 steps",
+                settings: [sparsity(0.75), DenseSchedule.stepsOption(.fraction(0.3))]),
             .init(
-                name: "hunyuan-video", families: ["hunyuan-video"],
+                name: "hunyuan-video", models: ["hunyuan-video"],
                 source: "reference code, 129 frames at 768x1280, 50 steps",
-                values: ["sparsity": "0.9", "dense-steps": "30%", "dense-layers": "2"]),
+                settings: [
+                    sparsity(0.9), DenseSchedule.stepsOption(.fraction(0.3)), DenseSchedule.layersOption(2),
+                ]),
             .init(
-                name: "cogvideox", families: ["cogvideox"], source: "ours",
-                values: ["sparsity": "0.7", "pool-height": "10", "pool-width": "15"]),
+                name: "cogvideox", models: ["cogvideox"], source: "ours",
+                settings: [sparsity(0.7), height(10), width(15)]),
             .init(
-                name: "reference", families: [],
+                name: "reference", models: [],
                 source: "the golden masks: text-free rows may keep nothing",
-                values: [
-                    "cut": "ragged", "selection": "threshold", "dense-steps": "0", "dense-layers": "0",
+                settings: [
+                    cutOption(.ragged), selection(.threshold), DenseSchedule.stepsOption(.count(0)),
+                    DenseSchedule.layersOption(0),
                 ]),
         ],
-        densityOptions: ["sparsity", "selection"]
+        densityOptions: [sparsity, selection]
     ) { values, density in
-        let sparsity = values.number("sparsity")
+        let share = values[sparsity]
         return DraftAttention(
-            poolHeight: values.integer("pool-height"), poolWidth: values.integer("pool-width"),
-            cut: Cut(rawValue: values.text("cut")) ?? .even,
+            poolHeight: values[height], poolWidth: values[width], cut: values[cutOption],
             budget: density.map { .density($0) }
-                ?? (values.text("selection") == "threshold"
-                    ? .threshold(sparsity: sparsity) : .sparsity(sparsity)))
+                ?? (values[selection] == .threshold ? .threshold(sparsity: share) : .sparsity(share)))
     }
 }

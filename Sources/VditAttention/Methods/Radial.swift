@@ -108,70 +108,70 @@ public struct Radial: SparseMethod {
         return best?.band ?? band
     }
 
+    private static let decay = MethodOption(
+        "decay", .number(0...100), default: 0.5, "factor of the width of the diagonal bands")
+    private static let blockOption = MethodOption(
+        "block", .automaticInteger(16...256), default: nil,
+        "tokens of a block; auto is 64, or fewer where a density needs it")
+    private static let sinkOption = MethodOption(
+        "sink", .onOff, default: true, "every query sees the first latent frame")
+    private static let edgesOption = MethodOption<RadialMask.Edges>(
+        "edges", .choice, default: .own, "how blocks shared by two frames are decided")
+    private static let skipBelow = MethodOption(
+        "skip-below", .number(0...4096), default: 128,
+        "undecayed band width below which whole frame pairs are skipped")
+    private static let decayNeighbours = MethodOption(
+        "decay-neighbours", .onOff, default: false, "adjacent frames get a band too")
+
     static let description = MethodDescription(
         name: name,
         summary: "static mask: whole near frames, ever narrower diagonal bands of farther ones",
         paper: .init(
             title: "Radial Attention: O(n log n) Sparse Attention with Energy Decay for Long Video Generation",
             arXiv: "2506.19852"),
-        options: [
-            MethodOption(
-                "decay", .number(0...100), default: "0.5", "factor of the width of the diagonal bands"),
-            MethodOption(
-                "block", .automaticInteger(16...256), default: "auto",
-                "tokens of a block; auto is 64, or fewer where a density needs it"),
-            MethodOption(
-                "sink", MethodOption.onOff, default: "on", "every query sees the first latent frame"),
-            MethodOption(
-                "edges", .choice(["own", "repaired", "reference"]), default: "own",
-                "how blocks shared by two frames are decided"),
-            MethodOption(
-                "skip-below", .number(0...4096), default: "128",
-                "undecayed band width below which whole frame pairs are skipped"),
-            MethodOption(
-                "decay-neighbours", MethodOption.onOff, default: "off",
-                "adjacent frames get a band too"),
-        ] + MethodDescription.schedule(steps: "25%", layers: 1),
+        options: [decay, blockOption, sinkOption, edgesOption, skipBelow, decayNeighbours]
+            + DenseSchedule.options(steps: .fraction(0.25), layers: 1),
         presets: [
             .init(
-                name: "wan-1.3b", families: ["wan"], source: "ours: the authors did not tune it",
-                values: ["decay": "0.5"]),
+                name: "wan-1.3b", models: MethodDescription.Preset.smallWan,
+                source: "ours: the authors did not tune it", settings: [decay(0.5)]),
             .init(
-                name: "wan-14b", families: [], source: "reference code, 69 frames at 768x1280, 50 steps",
-                values: [
-                    "decay": "0.2", "block": "128", "edges": "repaired", "dense-steps": "12",
+                name: "wan-14b", models: [MethodDescription.Preset.wan14B],
+                source: "reference code, 69 frames at 768x1280, 50 steps",
+                settings: [
+                    decay(0.2), blockOption(128), edgesOption(.repaired), DenseSchedule.stepsOption(.count(12)),
                 ]),
             .init(
-                name: "wan2.2-a14b", families: [],
+                name: "wan2.2-a14b", models: [MethodDescription.Preset.wanA14B],
                 source: "reference code, 77 frames at 768x1280, 40 steps",
-                values: [
-                    "decay": "0.8", "block": "64", "edges": "repaired", "dense-steps": "11",
+                settings: [
+                    decay(0.8), blockOption(64), edgesOption(.repaired), DenseSchedule.stepsOption(.count(11)),
                 ]),
             .init(
-                name: "hunyuan-video", families: ["hunyuan-video"],
+                name: "hunyuan-video", models: ["hunyuan-video"],
                 source: "reference code, 117 frames at 768x1280, 50 steps",
-                values: [
-                    "decay": "0.95", "block": "128", "sink": "off", "edges": "repaired",
-                    "dense-steps": "12", "dense-layers": "0",
+                settings: [
+                    decay(0.95), blockOption(128), sinkOption(false), edgesOption(.repaired),
+                    DenseSchedule.stepsOption(.count(12)), DenseSchedule.layersOption(0),
                 ]),
             .init(
-                name: "mochi", families: ["mochi"], source: "paper",
-                values: ["sink": "off", "dense-steps": "12", "dense-layers": "0"]),
+                name: "mochi", models: ["mochi"], source: "paper",
+                settings: [
+                    sinkOption(false), DenseSchedule.stepsOption(.count(12)), DenseSchedule.layersOption(0),
+                ]),
             .init(
-                name: "reference", families: [], source: "the golden masks, empty rows included",
-                values: [
-                    "decay": "1", "block": "128", "edges": "reference", "dense-steps": "0",
-                    "dense-layers": "0",
+                name: "reference", models: [], source: "the golden masks, empty rows included",
+                settings: [
+                    decay(1), blockOption(128), edgesOption(.reference), DenseSchedule.stepsOption(.count(0)),
+                    DenseSchedule.layersOption(0),
                 ]),
         ],
-        densityOptions: ["decay", "skip-below", "decay-neighbours"]
+        densityOptions: [decay, skipBelow, decayNeighbours]
     ) { values, density in
         Radial(
-            block: values.automaticInteger("block"),
-            edges: RadialMask.Edges(rawValue: values.text("edges")) ?? .own, sink: values.isOn("sink"),
+            block: values[blockOption], edges: values[edgesOption], sink: values[sinkOption],
             band: RadialMask.Band(
-                decay: values.number("decay"), skipBelow: values.number("skip-below"),
-                decayNeighbours: values.isOn("decay-neighbours")),
+                decay: values[decay], skipBelow: values[skipBelow], decayNeighbours: values[decayNeighbours]),
             density: density)
     }
 }

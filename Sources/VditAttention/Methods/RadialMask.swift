@@ -4,7 +4,7 @@
 /// whenever d doubles; blocks follow from how many of their columns the band fills.
 struct RadialMask: Sendable, Equatable {
     /// How blocks that a frame shares with its neighbours are decided.
-    enum Edges: String, Sendable {
+    enum Edges: String, Sendable, CaseIterable {
         /// By the rows and columns the frame owns, so that no frame loses its borders.
         case own
         /// By the whole block, as the reference does; rows left empty get their near frames.

@@ -230,53 +230,56 @@ public struct Rettention: SparseMethod {
         return result
     }
 
+    /// What the cached residual is stored in.
+    private enum ResidualType: String, Sendable, CaseIterable { case bf16, f32 }
+
+    private static let kept = MethodOption(
+        "kept", .number(0...2), default: 0.0625, "share of a frame's positions in the window")
+    private static let refreshes = MethodOption(
+        "refresh-every", .integer(1...1000), default: 5,
+        "a dense step, measuring anew, at every multiple of this")
+    private static let growth = MethodOption(
+        "growth", .number(0...1), default: 0.04, "added to the ratio after each sparse step")
+    private static let clamp = MethodOption("clamp", .onOff, default: true, "the ratio never exceeds 1")
+    private static let usesRatio = MethodOption(
+        "ratio", .onOff, default: true, "off: the residual alone, without rescaling")
+    private static let blockPositions = MethodOption(
+        "positions-per-block", .automaticInteger(1...4096), default: nil,
+        "positions of a block, each in all frames; auto is about 64 tokens")
+    private static let storedAs = MethodOption<ResidualType>(
+        "residual-type", .choice, default: .bf16, "what the cached residual is stored in")
+
     static let description = MethodDescription(
         name: name,
         summary: "narrow window in every frame, rescaled and completed from occasional dense steps",
         paper: .init(
             title: "Re-ttention: Ultra Sparse Visual Generation via Attention Statistical Reshape",
             arXiv: "2505.22918"),
-        options: [
-            MethodOption(
-                "kept", .number(0...2), default: "0.0625", "share of a frame's positions in the window"),
-            MethodOption(
-                "refresh-every", .integer(1...1000), default: "5",
-                "a dense step, measuring anew, at every multiple of this"),
-            MethodOption(
-                "growth", .number(0...1), default: "0.04", "added to the ratio after each sparse step"),
-            MethodOption("clamp", MethodOption.onOff, default: "on", "the ratio never exceeds 1"),
-            MethodOption(
-                "ratio", MethodOption.onOff, default: "on", "off: the residual alone, without rescaling"),
-            MethodOption(
-                "positions-per-block", .automaticInteger(1...4096), default: "auto",
-                "positions of a block, each in all frames; auto is about 64 tokens"),
-            MethodOption(
-                "residual-type", .choice(["bf16", "f32"]), default: "bf16",
-                "what the cached residual is stored in"),
-        ] + MethodDescription.schedule(steps: "30%", layers: 0),
+        options: [kept, refreshes, growth, clamp, usesRatio, blockPositions, storedAs]
+            + DenseSchedule.options(steps: .fraction(0.3), layers: 0),
         presets: [
             .init(
-                name: "wan", families: ["wan"], source: "ours, to be validated: the authors ran none",
-                values: ["kept": "0.125"]),
+                name: "wan",
+                models: MethodDescription.Preset.smallWan
+                    + [MethodDescription.Preset.wan14B, MethodDescription.Preset.wanA14B],
+                source: "ours, to be validated: the authors ran none", settings: [kept(0.125)]),
             .init(
-                name: "cogvideox", families: ["cogvideox"], source: "reference code, 50 steps",
-                values: ["kept": "0.03125", "dense-steps": "15"]),
+                name: "cogvideox", models: ["cogvideox"], source: "reference code, 50 steps",
+                settings: [kept(0.03125), DenseSchedule.stepsOption(.count(15))]),
             .init(
-                name: "reference", families: [], source: "the golden outputs: exact windows, ratio unbounded",
-                values: [
-                    "kept": "0.03125", "clamp": "off", "positions-per-block": "1", "residual-type": "f32",
-                    "dense-steps": "15",
+                name: "reference", models: [], source: "the golden outputs: exact windows, ratio unbounded",
+                settings: [
+                    kept(0.03125), clamp(false), blockPositions(1), storedAs(.f32),
+                    DenseSchedule.stepsOption(.count(15)),
                 ]),
         ],
-        densityOptions: ["kept"]
+        densityOptions: [kept]
     ) { values, density in
         Rettention(
-            window: density.map { .density($0) } ?? .kept(values.number("kept")),
+            window: density.map { .density($0) } ?? .kept(values[kept]),
             ratio: Ratio(
-                isUsed: values.isOn("ratio"), growth: Float(values.number("growth")),
-                isClamped: values.isOn("clamp")),
-            refreshEvery: values.integer("refresh-every"),
-            positionsPerBlock: values.automaticInteger("positions-per-block"),
-            residualType: values.text("residual-type") == "f32" ? .f32 : .bf16)
+                isUsed: values[usesRatio], growth: Float(values[growth]), isClamped: values[clamp]),
+            refreshEvery: values[refreshes], positionsPerBlock: values[blockPositions],
+            residualType: values[storedAs] == .f32 ? .f32 : .bf16)
     }
 }

@@ -210,6 +210,24 @@ private struct Groups {
 }
 
 extension SVG2 {
+    private static let queryClusterCount = MethodOption(
+        "query-clusters", .automaticInteger(1...4096), default: nil, "clusters of queries")
+    private static let keyClusterCount = MethodOption(
+        "key-clusters", .automaticInteger(1...16384), default: nil, "clusters of keys")
+    private static let topP = MethodOption(
+        "top-p", .number(0...1), default: 0.9, "estimated attention mass the kept key clusters exceed")
+    private static let leastKeys = MethodOption(
+        "least-keys", .number(0...1), default: 0.1, "share of key clusters always kept")
+    private static let firstIterationCount = MethodOption(
+        "first-iterations", .integer(1...1000), default: 10, "k-means iterations at the first call of a layer")
+    private static let stepIterationCount = MethodOption(
+        "step-iterations", .integer(1...1000), default: 2, "k-means iterations at later calls")
+    private static let clusterInDenseSteps = MethodOption(
+        "cluster-in-dense-steps", .onOff, default: true,
+        "centroids follow the activations during the dense steps")
+    private static let clusterSeed = MethodOption(
+        "cluster-seed", .integer(0...Int(Int32.max)), default: 0, "seed of the first centroids")
+
     static let description = MethodDescription(
         name: name,
         summary: "clusters queries and keys by content and keeps the key clusters with the most estimated mass",
@@ -218,66 +236,47 @@ extension SVG2 {
                 + "Semantic-Aware Permutation",
             arXiv: "2505.18875"),
         options: [
-            MethodOption(
-                "query-clusters", .automaticInteger(1...4096), default: "auto", "clusters of queries"),
-            MethodOption(
-                "key-clusters", .automaticInteger(1...16384), default: "auto", "clusters of keys"),
-            MethodOption(
-                "top-p", .number(0...1), default: "0.9",
-                "estimated attention mass the kept key clusters exceed"),
-            MethodOption(
-                "least-keys", .number(0...1), default: "0.1", "share of key clusters always kept"),
-            MethodOption(
-                "first-iterations", .integer(1...1000), default: "10",
-                "k-means iterations at the first call of a layer"),
-            MethodOption(
-                "step-iterations", .integer(1...1000), default: "2", "k-means iterations at later calls"),
-            MethodOption(
-                "cluster-in-dense-steps", MethodOption.onOff, default: "on",
-                "centroids follow the activations during the dense steps"),
-            MethodOption("cluster-seed", .integer(0...Int(Int32.max)), default: "0", "seed of the first centroids"),
-        ] + MethodDescription.schedule(steps: "25%", layers: 1),
+            queryClusterCount, keyClusterCount, topP, leastKeys, firstIterationCount, stepIterationCount,
+            clusterInDenseSteps, clusterSeed,
+        ] + DenseSchedule.options(steps: .fraction(0.25), layers: 1),
         presets: [
             .init(
-                name: "wan-1.3b", families: ["wan"], source: "ours, after the paper's 100 and 500 clusters",
-                values: [:]),
+                name: "wan-1.3b", models: MethodDescription.Preset.smallWan,
+                source: "ours, after the paper's 100 and 500 clusters", settings: []),
             .init(
-                name: "paper", families: [], source: "paper, main table",
-                values: [
-                    "query-clusters": "100", "key-clusters": "500", "first-iterations": "50",
-                    "dense-steps": "30%",
+                name: "paper", models: [], source: "paper, main table",
+                settings: [
+                    queryClusterCount(100), keyClusterCount(500), firstIterationCount(50),
+                    DenseSchedule.stepsOption(.fraction(0.3)),
                 ]),
             .init(
-                name: "wan-14b", families: [], source: "reference code, 81 frames at 720p, 50 steps",
-                values: [
-                    "query-clusters": "300", "key-clusters": "1000", "first-iterations": "50",
-                    "cluster-in-dense-steps": "off", "dense-steps": "20%",
+                name: "wan-14b", models: [MethodDescription.Preset.wan14B, MethodDescription.Preset.wanA14B],
+                source: "reference code, 81 frames at 720p, 50 steps",
+                settings: [
+                    queryClusterCount(300), keyClusterCount(1000), firstIterationCount(50),
+                    clusterInDenseSteps(false), DenseSchedule.stepsOption(.fraction(0.2)),
                 ]),
             .init(
-                name: "hunyuan-video", families: ["hunyuan-video"],
+                name: "hunyuan-video", models: ["hunyuan-video"],
                 source: "reference code, 129 frames at 720p, 50 steps",
-                values: [
-                    "query-clusters": "400", "key-clusters": "1000", "first-iterations": "50",
-                    "dense-steps": "10%",
+                settings: [
+                    queryClusterCount(400), keyClusterCount(1000), firstIterationCount(50),
+                    DenseSchedule.stepsOption(.fraction(0.1)),
                 ]),
             .init(
-                name: "cosmos", families: ["cosmos"],
+                name: "cosmos", models: ["cosmos"],
                 source: "reference code, 121 frames at 704x1280, 35 steps",
-                values: [
-                    "query-clusters": "400", "key-clusters": "1000", "first-iterations": "50",
-                    "cluster-in-dense-steps": "off", "dense-steps": "30%",
+                settings: [
+                    queryClusterCount(400), keyClusterCount(1000), firstIterationCount(50),
+                    clusterInDenseSteps(false), DenseSchedule.stepsOption(.fraction(0.3)),
                 ]),
         ],
-        densityOptions: ["top-p", "least-keys"]
+        densityOptions: [topP, leastKeys]
     ) { values, density in
         SVG2(
-            queryClusters: values.automaticInteger("query-clusters"),
-            keyClusters: values.automaticInteger("key-clusters"),
-            budget: density.map { .density($0) }
-                ?? .mass(values.number("top-p"), least: values.number("least-keys")),
-            firstIterations: values.integer("first-iterations"),
-            stepIterations: values.integer("step-iterations"),
-            observesDenseSteps: values.isOn("cluster-in-dense-steps"),
-            seed: UInt64(values.integer("cluster-seed")))
+            queryClusters: values[queryClusterCount], keyClusters: values[keyClusterCount],
+            budget: density.map { .density($0) } ?? .mass(values[topP], least: values[leastKeys]),
+            firstIterations: values[firstIterationCount], stepIterations: values[stepIterationCount],
+            observesDenseSteps: values[clusterInDenseSteps], seed: UInt64(values[clusterSeed]))
     }
 }

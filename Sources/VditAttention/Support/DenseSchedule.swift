@@ -27,3 +27,15 @@ public struct DenseSchedule: Sendable, Equatable {
     public func isDense(step: Int, of steps: Int) -> Bool { step < denseSteps(of: steps) }
     public func isDense(layer: Int) -> Bool { layer < layers }
 }
+
+extension DenseSchedule {
+    static let stepsOption = MethodOption(
+        "dense-steps", .steps, default: .count(0), "first steps computed densely")
+    static let layersOption = MethodOption(
+        "dense-layers", .integer(0...1000), default: 0, "first transformer blocks computed densely")
+
+    /// The two options that say which calls stay dense, with a method's defaults.
+    static func options(steps: Steps, layers: Int) -> [any AnyMethodOption] {
+        [stepsOption.standing(at: steps), layersOption.standing(at: layers)]
+    }
+}

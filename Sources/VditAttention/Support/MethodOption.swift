@@ -1,75 +1,155 @@
-/// An option of a method: what `--sparse-option name=value` may say.
-public struct MethodOption: Sendable, Equatable {
-    public enum Kind: Sendable, Equatable {
-        case integer(ClosedRange<Int>)
-        /// An integer, or `auto` for one the method derives from the layout.
-        case automaticInteger(ClosedRange<Int>)
-        case number(ClosedRange<Double>)
-        case choice([String])
-        /// A count of steps, or a part of the loop as `25%` or `0.25`.
-        case steps
+/// How the values of an option are written.
+public struct OptionKind<Value: Sendable>: Sendable {
+    /// The range in words.
+    let range: String
+    /// Nil for what is no value, or one out of range.
+    let parse: @Sendable (String) -> Value?
+    let text: @Sendable (Value) -> String
+}
 
-        /// The range in words.
-        public var range: String {
-            switch self {
-            case .integer(let range): "an integer from \(range.lowerBound) to \(range.upperBound)"
-            case .automaticInteger(let range):
-                "auto, or an integer from \(range.lowerBound) to \(range.upperBound)"
-            case .number(let range): "a number from \(range.lowerBound) to \(range.upperBound)"
-            case .choice(let values): values.joined(separator: " or ")
-            case .steps: "a number of steps, or a part of them such as 25% or 0.25"
-            }
-        }
-
-        func accepts(_ text: String) -> Bool {
-            switch self {
-            case .integer(let range): Int(text).map(range.contains) ?? false
-            case .automaticInteger(let range):
-                text == "auto" || (Int(text).map(range.contains) ?? false)
-            case .number(let range): Double(text).map(range.contains) ?? false
-            case .choice(let values): values.contains(text)
-            case .steps: Self.steps(text) != nil
-            }
-        }
-
-        static func steps(_ text: String) -> DenseSchedule.Steps? {
-            if text.hasSuffix("%") {
-                guard let percent = Double(text.dropLast()), (0...100).contains(percent) else { return nil }
-                return .fraction(percent / 100)
-            }
-            if let count = Int(text) { return (0...100_000).contains(count) ? .count(count) : nil }
-            guard let fraction = Double(text), (0...1).contains(fraction) else { return nil }
-            return .fraction(fraction)
-        }
+extension OptionKind where Value == Int {
+    static func integer(_ range: ClosedRange<Int>) -> Self {
+        Self(
+            range: "an integer from \(range.lowerBound) to \(range.upperBound)",
+            parse: { Int($0).flatMap { range.contains($0) ? $0 : nil } }, text: { "\($0)" })
     }
+}
 
+extension OptionKind where Value == Int? {
+    /// An integer, or `auto` (nil) for one the method derives from the layout.
+    static func automaticInteger(_ range: ClosedRange<Int>) -> Self {
+        let integer = OptionKind<Int>.integer(range)
+        return Self(
+            range: "auto, or " + integer.range,
+            parse: { $0 == "auto" ? .some(nil) : integer.parse($0).map(Optional.some) },
+            text: { $0.map { "\($0)" } ?? "auto" })
+    }
+}
+
+extension OptionKind where Value == Double {
+    static func number(_ range: ClosedRange<Double>) -> Self {
+        Self(
+            range: "a number from \(range.lowerBound) to \(range.upperBound)",
+            parse: { Double($0).flatMap { range.contains($0) ? $0 : nil } }, text: shortText)
+    }
+}
+
+extension OptionKind where Value == Bool {
+    static var onOff: Self {
+        Self(range: "on or off", parse: { ["on": true, "off": false][$0] }, text: { $0 ? "on" : "off" })
+    }
+}
+
+extension OptionKind where Value: RawRepresentable & CaseIterable, Value.RawValue == String {
+    static var choice: Self {
+        Self(
+            range: Value.allCases.map(\.rawValue).joined(separator: " or "), parse: { Value(rawValue: $0) },
+            text: { $0.rawValue })
+    }
+}
+
+extension OptionKind where Value == DenseSchedule.Steps {
+    /// A count of steps, or a part of the loop as `25%` or `0.25`.
+    static var steps: Self {
+        Self(
+            range: "a number of steps, or a part of them such as 25% or 0.25",
+            parse: { text in
+                if text.hasSuffix("%") {
+                    guard let percent = Double(text.dropLast()), (0...100).contains(percent) else { return nil }
+                    return .fraction(percent / 100)
+                }
+                if let count = Int(text) { return (0...100_000).contains(count) ? .count(count) : nil }
+                guard let fraction = Double(text), (0...1).contains(fraction) else { return nil }
+                return .fraction(fraction)
+            },
+            text: { steps in
+                switch steps {
+                case .count(let count): "\(count)"
+                case .fraction(let fraction): shortText(fraction * 100) + "%"
+                }
+            })
+    }
+}
+
+/// `128` for 128.0, as a person writes it.
+private func shortText(_ value: Double) -> String {
+    Int(exactly: value).map { "\($0)" } ?? "\(value)"
+}
+
+/// An option of a method, declared once: its description lists it, and the method reads its value by it.
+public struct MethodOption<Value: Sendable>: AnyMethodOption {
     public let name: String
-    public let kind: Kind
-    public let defaultValue: String
-    /// One line for a person.
     public let summary: String
+    let kind: OptionKind<Value>
+    let standard: Value
 
-    init(_ name: String, _ kind: Kind, default value: String, _ summary: String) {
-        assert(kind.accepts(value))
+    init(_ name: String, _ kind: OptionKind<Value>, default value: Value, _ summary: String) {
         self.name = name
         self.kind = kind
-        defaultValue = value
+        standard = value
         self.summary = summary
     }
 
-    static let onOff = Kind.choice(["on", "off"])
+    public var range: String { kind.range }
+    public var defaultSetting: OptionSetting { self(standard) }
+
+    /// The option at a value.
+    func callAsFunction(_ value: Value) -> OptionSetting {
+        OptionSetting(name: name, text: kind.text(value), value: value)
+    }
+
+    public func setting(_ text: String) -> OptionSetting? {
+        kind.parse(text).map { OptionSetting(name: name, text: text, value: $0) }
+    }
+
+    /// The same option of a method with another default.
+    func standing(at value: Value) -> MethodOption { MethodOption(name, kind, default: value, summary) }
 }
 
-/// Values of all options of a method, each checked against its option.
-public struct MethodOptionValues: Sendable, Equatable {
-    /// By option name.
-    public let values: [String: String]
+/// An option whatever the type of its values: what a list shows, and what reads `name=value`.
+public protocol AnyMethodOption: Sendable {
+    var name: String { get }
+    /// One line for a person.
+    var summary: String { get }
+    /// The values in words.
+    var range: String { get }
+    var defaultSetting: OptionSetting { get }
+    /// Nil for what is no value, or one out of range.
+    func setting(_ text: String) -> OptionSetting?
+}
 
-    func text(_ name: String) -> String { values[name] ?? "" }
-    func integer(_ name: String) -> Int { automaticInteger(name) ?? 0 }
-    /// Nil where the value is `auto`.
-    func automaticInteger(_ name: String) -> Int? { Int(text(name)) }
-    func number(_ name: String) -> Double { Double(text(name)) ?? 0 }
-    func isOn(_ name: String) -> Bool { text(name) == "on" }
-    func steps(_ name: String) -> DenseSchedule.Steps { MethodOption.Kind.steps(text(name)) ?? .count(0) }
+/// An option at a value, which keeps how it was written: runs are recognised by that.
+public struct OptionSetting: Sendable, Equatable {
+    public let name: String
+    public let text: String
+    let value: any Sendable
+
+    public static func == (a: OptionSetting, b: OptionSetting) -> Bool { a.name == b.name && a.text == b.text }
+}
+
+/// Options at values, each at one.
+public struct OptionSettings: Sendable, Equatable {
+    private var settings: [String: OptionSetting] = [:]
+
+    init(_ settings: [OptionSetting] = []) {
+        for setting in settings { self.settings[setting.name] = setting }
+    }
+
+    /// The value of an option, its default where it is not among these.
+    subscript<Value>(_ option: MethodOption<Value>) -> Value {
+        settings[option.name]?.value as? Value ?? option.standard
+    }
+
+    func contains(_ name: String) -> Bool { settings[name] != nil }
+    mutating func remove(_ name: String) { settings[name] = nil }
+
+    /// These, where the others say nothing.
+    func overridden(by others: OptionSettings) -> OptionSettings {
+        var all = self
+        all.settings.merge(others.settings) { $1 }
+        return all
+    }
+
+    /// How each is written, by name.
+    public var texts: [String: String] { settings.mapValues(\.text) }
 }

@@ -34,7 +34,7 @@ extension TokenLayout {
 }
 
 /// Where an extent is cut into pieces.
-enum Cut: String, Sendable {
+enum Cut: String, Sendable, CaseIterable {
     /// Pieces that differ by one at most, as many as come nearest to the wanted size.
     case even
     /// Pieces of the wanted size, the last one smaller.

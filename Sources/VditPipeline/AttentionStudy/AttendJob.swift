@@ -52,7 +52,7 @@ public struct AttendJob: Sendable {
     public func run(onStep: (Step) throws -> Void = { _ in }) throws -> [Step] {
         try AtomicFile.check(output, existing: existing)
         // The method runs unless dense steps or layers were asked for.
-        let configured = try method.configuredWithoutWarmUp()
+        let configured = method.withoutWarmUp().configured(forModel: MethodCatalogue.modelOfBareGrids)
         let file = try SafetensorsReader(inputs)
         let suffixes = try suffixes(file)
         try check("step", step, 0...100_000)

@@ -48,8 +48,8 @@ public struct AttentionProbe: Sendable {
     ///   weight is packed.
     public func run(stop: StopFlag = StopFlag(), onStep: (Int, Int) throws -> Void = { _, _ in }) throws -> Result {
         let model = try ModelDirectory(path: self.model)
-        let configured =
-            trajectory == .dense ? try method.configuredWithoutWarmUp() : try method.configured()
+        let configured = (trajectory == .dense ? method.withoutWarmUp() : method)
+            .configured(forModel: model.specification.defaults.name)
         let (plan, inputs) = try Renderer.plan(job, model)
         let settings = plan.settings
         try check("step", step, below: settings.steps)
@@ -124,7 +124,7 @@ public struct AttentionProbe: Sendable {
             enough.requestStop()
         }
         if trajectory == .sparse { return method }
-        let dense = try AttentionContext(MethodCatalogue.make(name: "dense"), layout: layout)
+        let dense = try AttentionContext(MethodChoice.dense.configured(), layout: layout)
         dense.observer = { (observation) throws(AttentionError) in
             if observation.call.site == site { _ = try method.attend(observation.call) }
         }

@@ -44,7 +44,8 @@ public struct MaskFile: Sendable {
     /// - Throws: what the method throws for the layout; `PipelineError.invalid` (64) where the mask depends on
     ///   queries and keys.
     public static func layoutPlan(_ method: MethodChoice, _ layout: TokenLayout) throws -> AttentionPlan {
-        let context = try AttentionContext(method.configuredWithoutWarmUp(), layout: layout)
+        let configured = method.withoutWarmUp().configured(forModel: MethodCatalogue.modelOfBareGrids)
+        let context = try AttentionContext(configured, layout: layout)
         guard let plan = context.prepared.layoutPlan else {
             throw PipelineError.invalid(
                 "mask of \(method.name)", found: "no queries and keys, which decide it",

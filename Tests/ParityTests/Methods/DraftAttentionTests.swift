@@ -25,13 +25,13 @@ import VDiT
         let expected = try golden.floats("out")
 
         for item in 0..<golden.integer("batch") {
-            var method = try MethodCatalogue.make(
-                name: "draft",
+            var method = try MethodChoice(
+                "draft",
                 options: [
                     "preset": "reference", "sparsity": "\(golden.number("sparsity_ratio"))",
                     "pool-height": "\(golden.integer("pool_h"))", "pool-width": "\(golden.integer("pool_w"))",
                 ]
-            ).method
+            ).configured().method
             try method.prepare(for: layout)
             let tokens = (0..<video + text).map { item * perItem + $0 }
             func operand(_ rows: [Float]) -> Tensor {

@@ -23,13 +23,14 @@ import VDiT
         let share = (Double(golden.integer("window")) + 0.5) / Double(layout.tokensPerFrame)
         let usesRatio = golden.parameters["use_ratio"] as? Bool ?? true
         let context = try AttentionContext(
-            MethodCatalogue.make(
-                name: "rettention",
+            MethodChoice(
+                "rettention",
                 options: [
                     "preset": "reference", "kept": "\(min(share, 2))",
                     "growth": "\(golden.number("lambda_"))", "ratio": usesRatio ? "on" : "off",
                     "dense-steps": "\(golden.integer("warmup_full_steps"))",
-                ]),
+                ]
+            ).configured(),
             layout: layout)
         #expect(
             MethodCase.tokenMask(try #require(context.prepared.layoutPlan).heads[0])

@@ -74,14 +74,14 @@ import VditAttention
         let layout = TokenLayout(frames: 1, height: 1, width: video, textAfter: text)
 
         func method(iterations: Int) throws -> any SparseMethod {
-            try MethodCatalogue.make(
-                name: "svg2",
+            try MethodChoice(
+                "svg2",
                 options: [
                     "query-clusters": "\(golden.integer("QC"))", "key-clusters": "\(golden.integer("KC"))",
                     "top-p": "\(golden.number("p"))", "least-keys": "\(golden.number("min_kc_ratio"))",
                     "step-iterations": "\(iterations)",
                 ]
-            ).method
+            ).configured().method
         }
         func operand(_ array: String) throws -> Tensor {
             let all = try golden.tensor(array)

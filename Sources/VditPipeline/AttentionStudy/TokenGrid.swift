@@ -1,32 +1,5 @@
 import VditAttention
 
-/// A sparse method as a command names it.
-public struct MethodChoice: Sendable, Equatable {
-    public var name: String
-    public var options: [String: String]
-    public var density: Double?
-
-    public init(_ name: String, options: [String: String] = [:], density: Double? = nil) {
-        self.name = name
-        self.options = options
-        self.density = density
-    }
-
-    /// As a render has it: with the family's preset.
-    ///
-    /// - Throws: what `MethodCatalogue.make` throws.
-    public func configured() throws(AttentionError) -> ConfiguredMethod {
-        try MethodCatalogue.make(name: name, options: options, density: density, family: "wan")
-    }
-
-    /// The same without dense steps and layers but those that were asked for, so that the method itself runs.
-    public func configuredWithoutWarmUp() throws(AttentionError) -> ConfiguredMethod {
-        var alone = self
-        alone.options = try MethodCatalogue.withoutWarmUp(options, of: name)
-        return try alone.configured()
-    }
-}
-
 /// A token grid from outside, checked.
 ///
 /// - Throws: `PipelineError.invalid` (64) for extents that are no size.
