@@ -1,6 +1,6 @@
 import VditTensor
 
-/// The attention of one video: a method's state at every (layer, branch), the dense schedule around it, and
+/// The attention of one video: what a method learned at every (layer, branch), the dense schedule around it, and
 /// what it all cost. Owned by one run; calls come in step order.
 public final class AttentionContext {
     /// What happens when the method cannot serve a layout or a call.
@@ -12,15 +12,41 @@ public final class AttentionContext {
     }
 
     public let configuration: ConfiguredMethod
-    public let layout: TokenLayout
     private let fallback: Fallback
-    private let prototype: any SparseMethod
-    /// Why the method cannot serve the layout, when every call falls back to dense.
-    public let refusal: AttentionError?
-    private let densePlan: AttentionPlan
-    private var sites: [AttentionSite: any SparseMethod] = [:]
+    private let services: [AttentionSite.Branch: Service]
     private let buffers = TensorPool()
-    public private(set) var statistics = AttentionStatistics()
+    /// All that changes from call to call. Putting an earlier value back undoes what came after it.
+    public var state = State()
+
+    /// What was learned at every site, and what it all cost.
+    public struct State: Sendable {
+        fileprivate var sites: [AttentionSite: MethodState] = [:]
+        public fileprivate(set) var statistics = AttentionStatistics()
+
+        public init() {}
+    }
+
+    /// How calls of one layout are computed.
+    private struct Service {
+        let layout: TokenLayout
+        /// Nil where the method cannot serve the layout and every call falls back to dense.
+        let planner: (any AttentionPlanner)?
+        let refusal: AttentionError?
+        let dense: AttentionPlan
+
+        init(_ method: ConfiguredMethod, _ layout: TokenLayout, _ fallback: Fallback) throws(AttentionError) {
+            self.layout = layout
+            dense = .dense(tokens: layout.tokens)
+            do {
+                planner = try method.planner(for: layout)
+                refusal = nil
+            } catch {
+                if fallback == .refuse { throw error }
+                planner = nil
+                refusal = error
+            }
+        }
+    }
 
     /// One attention as it was computed.
     public struct Observation: Sendable {
@@ -40,34 +66,62 @@ public final class AttentionContext {
     /// Sees every call once it is computed.
     public var observer: ((Observation) throws(AttentionError) -> Void)?
 
-    /// - Throws: what `SparseMethod.prepare` throws, unless falling back to dense.
+    /// - Parameter layouts: of every branch there will be calls of; their texts may differ.
+    /// - Throws: what `SparseMethod.planner` throws, unless falling back to dense.
     public init(
-        _ configuration: ConfiguredMethod, layout: TokenLayout, fallback: Fallback = .refuse
+        _ configuration: ConfiguredMethod, layouts: [AttentionSite.Branch: TokenLayout],
+        fallback: Fallback = .refuse
     ) throws(AttentionError) {
         self.configuration = configuration
-        self.layout = layout
         self.fallback = fallback
-        densePlan = .dense(tokens: layout.tokens)
-        var method = configuration.method
-        do {
-            try method.prepare(for: layout)
-            refusal = nil
-        } catch {
-            if fallback == .refuse { throw error }
-            refusal = error
+        var services: [AttentionSite.Branch: Service] = [:]
+        for branch in AttentionSite.Branch.allCases {
+            guard let layout = layouts[branch] else { continue }
+            if let same = services.values.first(where: { $0.layout == layout }) {
+                services[branch] = same
+            } else {
+                services[branch] = try Service(configuration, layout, fallback)
+            }
         }
-        prototype = method
+        self.services = services
     }
 
-    /// The method after `prepare`: its plan where that depends on the layout alone, and what it solved.
-    public var prepared: any SparseMethod { prototype }
+    /// One layout for all branches.
+    public convenience init(
+        _ configuration: ConfiguredMethod, layout: TokenLayout, fallback: Fallback = .refuse
+    ) throws(AttentionError) {
+        let layouts = AttentionSite.Branch.allCases.map { ($0, layout) }
+        try self.init(configuration, layouts: Dictionary(uniqueKeysWithValues: layouts), fallback: fallback)
+    }
+
+    private func service(_ branch: AttentionSite.Branch) -> Service {
+        guard let service = services[branch] else {
+            preconditionFailure("a context serves the branches it was made for")
+        }
+        return service
+    }
+
+    public func layout(of branch: AttentionSite.Branch) -> TokenLayout { service(branch).layout }
+
+    /// What plans a branch's calls: the plan, where that depends on the layout alone, and what was solved for it. Nil
+    /// where the method cannot serve the layout.
+    public func planner(of branch: AttentionSite.Branch = .conditional) -> (any AttentionPlanner)? {
+        service(branch).planner
+    }
+
+    /// Why the method cannot serve a branch's layout, when its calls fall back to dense.
+    public func refusal(of branch: AttentionSite.Branch = .conditional) -> AttentionError? {
+        service(branch).refusal
+    }
+
+    public var statistics: AttentionStatistics { state.statistics }
 
     /// Computes one attention as the method and the schedule say.
     ///
     /// - Returns: values in the type of `q`.
     /// - Throws: what the method throws, unless falling back to dense.
     public func attend(_ call: AttentionCall) throws(AttentionError) -> AttentionOutput {
-        precondition(call.layout == layout, "a context serves the layout it was made for")
+        precondition(call.layout == layout(of: call.site.branch), "a context serves the layouts it was made for")
         var plans: [AttentionPlan] = []
         let output = try compute(call, &plans)
         try observer?(Observation(call: call, plans: plans, output: output))
@@ -80,7 +134,8 @@ public final class AttentionContext {
         var cost = AttentionStatistics.Row(step: call.step, layer: call.site.layer)
         let pairs = call.tokens * call.tokens * call.heads
         cost.pairs = pairs
-        defer { statistics.add(cost) }
+        defer { state.statistics.add(cost) }
+        let service = service(call.site.branch)
 
         func run(_ plan: AttentionPlan, _ type: DType, _ cost: inout AttentionStatistics.Row) -> AttentionOutput {
             plans.append(plan)
@@ -92,28 +147,27 @@ public final class AttentionContext {
         }
 
         let denseLayer = configuration.schedule.isDense(layer: call.site.layer)
-        let denseStep = configuration.schedule.isDense(step: call.step, of: call.steps)
-        if denseLayer || denseStep {
+        if denseLayer || configuration.schedule.isDense(step: call.step, of: call.steps) {
             cost.scheduledDenseCalls = 1
-            if !denseLayer && refusal == nil {
+            let output = run(service.dense, call.q.dtype, &cost)
+            if !denseLayer, let planner = service.planner {
                 let start = ContinuousClock.now
-                var method = take(call.site)
-                defer { sites[call.site] = method }
-                try method.observe(call)
+                var learned = state.sites[call.site] ?? MethodState()
+                try planner.observe(call, output, &learned)
+                state.sites[call.site] = learned
                 cost.planningSeconds += start.secondsUntilNow
             }
-            return run(densePlan, call.q.dtype, &cost)
+            return output
         }
-        if refusal != nil {
+        guard let planner = service.planner else {
             cost.fallbackCalls = 1
-            return run(densePlan, call.q.dtype, &cost)
+            return run(service.dense, call.q.dtype, &cost)
         }
 
-        var method = take(call.site)
-        defer { sites[call.site] = method }
         do {
+            var learned = state.sites[call.site] ?? MethodState()
             let start = ContinuousClock.now
-            let plan = try method.plan(call)
+            let plan = try planner.plan(call, &learned)
             cost.planningSeconds += start.secondsUntilNow
             let kept = plan.pairs(heads: call.heads)
             if kept == pairs { cost.fullCalls = 1 } else { cost.sparseCalls = 1 }
@@ -121,44 +175,38 @@ public final class AttentionContext {
                 cost.sparsePairs = pairs
                 cost.keptPairs = kept
             }
-            var output = run(plan, method.finishes ? .f32 : call.q.dtype, &cost)
+            var output = run(plan, planner.finishes ? .f32 : call.q.dtype, &cost)
             let finishing = ContinuousClock.now
             let nested = cost.attentionSeconds
-            try method.finish(&output, of: call) { plan in run(plan, .f32, &cost) }
+            try planner.finish(&output, of: call, &learned) { plan in run(plan, .f32, &cost) }
             if output.values.dtype != call.q.dtype {
                 output.values = output.values.converted(to: call.q.dtype)
             }
             cost.planningSeconds +=
                 finishing.secondsUntilNow - (cost.attentionSeconds - nested)
+            state.sites[call.site] = learned
             return output
         } catch {
             if fallback == .refuse { throw error }
             cost.fallbackCalls = 1
             cost.sparseCalls = 0
             cost.fullCalls = 0
-            return run(densePlan, call.q.dtype, &cost)
+            return run(service.dense, call.q.dtype, &cost)
         }
-    }
-
-    /// The site's method, taken out so that its state is changed in place rather than copied.
-    private func take(_ site: AttentionSite) -> any SparseMethod {
-        sites.removeValue(forKey: site) ?? prototype
     }
 
     /// Bytes of everything learned so far.
-    public var learnedBytes: Int {
-        sites.values.reduce(0) { $0 + $1.learned.values.reduce(0) { $0 + $1.byteCount } }
-    }
+    public var learnedBytes: Int { state.sites.values.reduce(0) { $0 + $1.byteCount } }
 
     /// What was learned at every site, as `branch.layer.name`, for a checkpoint.
     public func learnedState() -> [String: Tensor] {
-        var state: [String: Tensor] = [:]
-        for (site, method) in sites {
-            for (name, tensor) in method.learned {
-                state["\(site.branch.rawValue).\(site.layer).\(name)"] = tensor
+        var tensors: [String: Tensor] = [:]
+        for (site, learned) in state.sites {
+            for (name, tensor) in learned.tensors {
+                tensors["\(site.branch.rawValue).\(site.layer).\(name)"] = tensor
             }
         }
-        return state
+        return tensors
     }
 
     /// Puts back what `learnedState` gave, and the statistics of that moment.
@@ -166,29 +214,24 @@ public final class AttentionContext {
     /// - Throws: `AttentionError.state` for a name that is no site's, no state of this method, or statistics no
     ///   run has. Shapes are checked when the state is used.
     public func restore(
-        _ state: [String: Tensor], statistics: AttentionStatistics = AttentionStatistics()
+        _ tensors: [String: Tensor], statistics: AttentionStatistics = AttentionStatistics()
     ) throws(AttentionError) {
         guard statistics.isPlausible else {
             throw .state("statistics", found: "numbers out of range", expected: "counts and seconds of a run")
         }
-        var bySite: [AttentionSite: [String: Tensor]] = [:]
-        for (key, tensor) in state {
+        var restored = State()
+        restored.statistics = statistics
+        for (key, tensor) in tensors {
             let parts = key.split(separator: ".", maxSplits: 2, omittingEmptySubsequences: false)
             guard parts.count == 3, let branch = AttentionSite.Branch(rawValue: String(parts[0])),
                 let layer = Int(parts[1]), layer >= 0
             else { throw .state(key, found: "that name", expected: "branch.layer.name") }
-            bySite[AttentionSite(layer: layer, branch: branch), default: [:]][String(parts[2])] = tensor
-        }
-        var restored: [AttentionSite: any SparseMethod] = [:]
-        for (site, learned) in bySite {
-            var method = prototype
-            method.learned = learned
-            if let lost = Set(learned.keys).subtracting(method.learned.keys).min() {
-                throw .state(lost, found: "that name", expected: "state of \(configuration.name)")
+            let name = String(parts[2])
+            guard configuration.method.learns.contains(name) else {
+                throw .state(name, found: "that name", expected: "state of \(configuration.name)")
             }
-            restored[site] = method
+            restored.sites[AttentionSite(layer: layer, branch: branch), default: MethodState()][name] = tensor
         }
-        sites = restored
-        self.statistics = statistics
+        state = restored
     }
 }

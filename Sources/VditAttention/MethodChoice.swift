@@ -14,7 +14,8 @@ public struct MethodChoice: Sendable, Equatable {
     /// The values of `density` in words.
     public static let densityRange = "a number above 0, at most 1"
 
-    public static let dense = MethodChoice(method: Dense.description, preset: nil, given: OptionSettings(), density: nil)
+    public static let dense = MethodChoice(
+        method: Dense.description, preset: nil, given: OptionSettings(), density: nil)
 
     private init(
         method: MethodDescription, preset: MethodDescription.Preset?, given: OptionSettings, density: Double?
@@ -28,8 +29,8 @@ public struct MethodChoice: Sendable, Equatable {
     /// - Parameters:
     ///   - name: of the catalogue.
     ///   - options: as they are written, by name; `preset` chooses the values the others start from.
-    /// - Throws: `AttentionError` for unknown names, values out of range and options that contradict the density. Whether
-    ///   the density can be reached shows when the layout is known.
+    /// - Throws: `AttentionError` for unknown names, values out of range and options that contradict the density.
+    ///   Whether the density can be reached shows when the layout is known.
     public init(
         _ name: String, options: [String: String] = [:], density: Double? = nil
     ) throws(AttentionError) {

@@ -94,12 +94,16 @@ public struct ConfiguredMethod: Sendable {
     public let options: [String: String]
     public let density: Double?
 
+    /// - Throws: what the method throws for a layout it cannot serve.
+    public func planner(for layout: TokenLayout) throws(AttentionError) -> any AttentionPlanner {
+        try method.planner(for: layout)
+    }
+
     /// Bytes of state a run holds at most: what the method keeps at each (layer, branch) that it serves.
     public func predictedStateBytes(
         layout: TokenLayout, heads: Int, headDim: Int, layers: Int, branches: Int
     ) -> Int {
-        method.predictedStateBytes(
-            layout: layout, heads: heads, headDim: headDim, layers: max(0, layers - schedule.layers),
-            branches: branches)
+        method.stateBytes(layout: layout, heads: heads, headDim: headDim)
+            * max(0, layers - schedule.layers) * branches
     }
 }

@@ -18,18 +18,22 @@ extension AttentionContext {
     ///   - calls: guidance branches of every step.
     ///   - layers: of the transformer.
     public func predictedWork(calls: [Int], layers: Int) -> PredictedWork {
-        let total = Double(calls.reduce(0, +) * layers)
-        if refusal != nil || total == 0 { return .dense }
         let schedule = configuration.schedule
         let first = schedule.denseSteps(of: calls.count)
-        let sparseLayers = Double(max(0, layers - schedule.layers))
+        let sparseLayers = max(0, layers - schedule.layers)
+        var total = 0.0
         var saved = 0.0
         var isUpperBound = false
-        for (step, calls) in calls.enumerated() where step >= first && sparseLayers > 0 {
-            let work = prepared.predictedWork(step: step, first: first) ?? configuration.density
-            isUpperBound = isUpperBound || work == nil
-            saved += (1 - (work ?? 1)) * Double(calls) * sparseLayers
+        for (step, calls) in calls.enumerated() {
+            for branch in AttentionSite.Branch.allCases.prefix(calls) {
+                let tokens = Double(layout(of: branch).tokens)
+                total += tokens * tokens * Double(layers)
+                guard let planner = planner(of: branch), step >= first, sparseLayers > 0 else { continue }
+                let work = planner.predictedWork(step: step, first: first) ?? configuration.density
+                isUpperBound = isUpperBound || work == nil
+                saved += (1 - (work ?? 1)) * tokens * tokens * Double(sparseLayers)
+            }
         }
-        return PredictedWork(share: 1 - saved / total, isUpperBound: isUpperBound)
+        return total > 0 ? PredictedWork(share: 1 - saved / total, isUpperBound: isUpperBound) : .dense
     }
 }

@@ -1,23 +1,53 @@
 import VditTensor
 
-/// Decides which key blocks each query block attends to.
-///
-/// A method is a value: configuration and state together. A run keeps one copy per (layer, branch), so what
-/// is learned at one site can never reach another.
+/// A sparse method with its parameters, before any layout is known.
 public protocol SparseMethod: Sendable {
     static var name: String { get }
 
-    /// What `plan` and `finish` have learned, by name. Saved in checkpoints; its bytes are reported. Tensors are
-    /// replaced, never written to once they are here: an interrupted step is undone by putting the old ones back.
-    var learned: [String: Tensor] { get set }
+    /// Names of what its planners learn, as checkpoints have them.
+    var learns: [String] { get }
 
+    /// Bytes of state one site holds at most.
+    func stateBytes(layout: TokenLayout, heads: Int, headDim: Int) -> Int
+
+    /// Builds what never changes during a run. A layout the method cannot serve fails here.
+    func planner(for layout: TokenLayout) throws(AttentionError) -> any AttentionPlanner
+}
+
+extension SparseMethod {
+    public var learns: [String] { [] }
+    public func stateBytes(layout: TokenLayout, heads: Int, headDim: Int) -> Int { 0 }
+}
+
+/// What a method learned at one site.
+///
+/// Tensors are replaced, never written to once they are here, so a copy of the state stays what it is.
+public struct MethodState: Sendable {
+    /// By name. Saved in checkpoints.
+    public var tensors: [String: Tensor]
+
+    public init(_ tensors: [String: Tensor] = [:]) { self.tensors = tensors }
+
+    public subscript(_ name: String) -> Tensor? {
+        get { tensors[name] }
+        set { tensors[name] = newValue }
+    }
+
+    var byteCount: Int { tensors.values.reduce(0) { $0 + $1.byteCount } }
+}
+
+/// Decides which key blocks each query block attends to, in one layout.
+///
+/// A planner never changes. What it learns is the state of a site, a value the run keeps and hands in: what is learned
+/// at one (layer, branch) can never reach another, and a step is undone by putting the old value back.
+public protocol AttentionPlanner: Sendable {
     /// Whether `finish` changes the values. The kernel then writes them in fp32.
     var finishes: Bool { get }
 
-    /// The plan of every call, where it depends on the layout alone; nil before `prepare` or otherwise.
+    /// The plan of every call, where it depends on the layout alone.
     var layoutPlan: AttentionPlan? { get }
 
-    /// Parameters that `prepare` found for a wanted density, by option name.
+    /// Parameters found for a wanted density, by option name.
     var solved: [String: Double] { get }
 
     /// Token pairs one call of a step computes over all, where that is known before the run; nil otherwise.
@@ -25,47 +55,46 @@ public protocol SparseMethod: Sendable {
     /// - Parameter first: the first step that is not dense by schedule.
     func predictedWork(step: Int, first: Int) -> Double?
 
-    /// Bytes of state one site holds at most.
-    func stateBytes(layout: TokenLayout, heads: Int, headDim: Int) -> Int
-
-    /// Builds what never changes during a run. A layout the method cannot serve fails here.
-    mutating func prepare(for layout: TokenLayout) throws(AttentionError)
-
-    /// Sees a call of a step that the schedule keeps dense, and may learn from it.
-    mutating func observe(_ call: AttentionCall) throws(AttentionError)
+    /// Sees a call of a step that the schedule keeps dense and what came of it, and may learn from both.
+    func observe(
+        _ call: AttentionCall, _ output: AttentionOutput, _ state: inout MethodState) throws(AttentionError)
 
     /// Plans one call. Called once per site and step, in step order.
-    mutating func plan(_ call: AttentionCall) throws(AttentionError) -> AttentionPlan
+    func plan(_ call: AttentionCall, _ state: inout MethodState) throws(AttentionError) -> AttentionPlan
 
     /// Learns from the kernel's output, or corrects it. `attend` runs another plan.
-    mutating func finish(
-        _ output: inout AttentionOutput, of call: AttentionCall,
+    func finish(
+        _ output: inout AttentionOutput, of call: AttentionCall, _ state: inout MethodState,
         attend: (AttentionPlan) -> AttentionOutput) throws(AttentionError)
 }
 
-extension SparseMethod {
-    public var learned: [String: Tensor] {
-        get { [:] }
-        set {}
-    }
+extension AttentionPlanner {
     public var finishes: Bool { false }
     public var layoutPlan: AttentionPlan? { nil }
     public var solved: [String: Double] { [:] }
     public func predictedWork(step: Int, first: Int) -> Double? {
         layoutPlan.map { plan in plan.density(tokens: Int(plan.heads[0].queryOffsets.last ?? 1)) }
     }
-    public func stateBytes(layout: TokenLayout, heads: Int, headDim: Int) -> Int { 0 }
-    public mutating func prepare(for layout: TokenLayout) throws(AttentionError) {}
-    public mutating func observe(_ call: AttentionCall) throws(AttentionError) {}
-    public mutating func finish(
-        _ output: inout AttentionOutput, of call: AttentionCall,
+    public func observe(
+        _ call: AttentionCall, _ output: AttentionOutput, _ state: inout MethodState
+    ) throws(AttentionError) {}
+    public func finish(
+        _ output: inout AttentionOutput, of call: AttentionCall, _ state: inout MethodState,
         attend: (AttentionPlan) -> AttentionOutput
     ) throws(AttentionError) {}
+}
 
-    /// Bytes of state a run holds at most, over all its sites.
-    public func predictedStateBytes(
-        layout: TokenLayout, heads: Int, headDim: Int, layers: Int, branches: Int
-    ) -> Int {
-        stateBytes(layout: layout, heads: heads, headDim: headDim) * layers * branches
+/// Gives every call the plan of its layout.
+struct LayoutPlanner: AttentionPlanner {
+    private let fixed: AttentionPlan
+    let solved: [String: Double]
+
+    init(_ plan: AttentionPlan, solved: [String: Double] = [:]) {
+        fixed = plan
+        self.solved = solved
     }
+
+    var layoutPlan: AttentionPlan? { fixed }
+
+    func plan(_ call: AttentionCall, _ state: inout MethodState) -> AttentionPlan { fixed }
 }

@@ -94,7 +94,7 @@ public struct Generation: ~Copyable {
             prepared = [:]
             preparedExpert = serving
         }
-        let (learned, statistics) = (expert.attention.learnedState(), expert.attention.statistics)
+        let attention = expert.attention.state
         do {
             let withPrompt = try predict(expert, .conditional, step, beforeLayer)
             var without: Tensor?
@@ -115,7 +115,7 @@ public struct Generation: ~Copyable {
                 step: step, conditional: withPrompt, unconditional: without, latents: after,
                 estimate: scheduler.estimate(before, prediction: prediction, at: step))
         } catch {
-            try expert.attention.restore(learned, statistics: statistics)
+            expert.attention.state = attention
             throw error
         }
     }

@@ -61,7 +61,7 @@ extension RunRecord.Attention {
         func work(_ isCounted: (AttentionStatistics.Row) -> Bool) -> Double? {
             pairs > 0 ? rows.reduce(0) { $0 + (isCounted($1) ? Double($1.computedPairs) : 0) } / pairs : nil
         }
-        let solved = contexts.first?.prepared.solved ?? [:]
+        let solved = contexts.first?.planner()?.solved ?? [:]
         self.init(
             method: method.name, options: method.options, density: method.density,
             solved: solved.isEmpty ? nil : solved, sparseCalls: total.sparseCalls,

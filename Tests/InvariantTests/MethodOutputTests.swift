@@ -20,7 +20,7 @@ import VditAttention
                     outputs.append(
                         try context.attend(
                             MethodCase.call(
-                                context.layout, dtype: dtype, step: step, steps: loop, layer: layer,
+                                context.layout(of: branch), dtype: dtype, step: step, steps: loop, layer: layer,
                                 branch: branch, pool: pool, &random)
                         ).values.floats())
                 }

@@ -135,27 +135,52 @@ public struct MethodExample: Sendable, CustomTestStringConvertible {
             + (density.map { ["density \($0)"] } ?? [])).joined(separator: " ")
     }
 
-    /// Every method with the options that make it take other paths. Presets that copy a reference's empty
-    /// rows are apart: `referenceFlaws`.
-    public static let all: [MethodExample] = [
-        .init("dense"),
-        .init("radial"), .init("radial", ["block": "16", "sink": "off", "edges": "repaired"]),
+    /// What the catalogue offers: every method by itself, with each preset, with each option at its least value and at
+    /// each of its choices, and with a density. Which calls stay dense is no matter of plans.
+    public static let catalogue: [MethodExample] = MethodCatalogue.methods.flatMap { method in
+        [MethodExample(method.name)]
+            + method.presets.map { MethodExample(method.name, ["preset": $0.name]) }
+            + method.options.filter { !$0.name.hasPrefix("dense-") }.flatMap { option in
+                values(of: option).filter { $0 != option.defaultSetting.text }
+                    .map { MethodExample(method.name, [option.name: $0]) }
+            }
+            + (method.densityOptions.isEmpty ? [] : [MethodExample(method.name, density: 0.9)])
+    }
+
+    /// The choices of an option, or the least number of its range, as the range names them.
+    private static func values(of option: any AnyMethodOption) -> [String] {
+        option.range.components(separatedBy: " or ")
+            .map { $0.components(separatedBy: " from ").last ?? $0 }
+            .map { $0.components(separatedBy: " to ")[0] }.filter { option.setting($0) != nil }
+    }
+
+    /// Those of the catalogue, and options that make a method take other paths together or at small sizes.
+    public static let all: [MethodExample] = catalogue + [
+        .init("radial", ["block": "16", "sink": "off", "edges": "repaired"]),
         .init("radial", ["decay": "0.05", "block": "16", "decay-neighbours": "on"]),
         .init("radial", ["block": "16"], density: 0.95),
-        .init("svg2"), .init("svg2", ["query-clusters": "7", "key-clusters": "13", "top-p": "0.5"]),
+        .init("svg2", ["query-clusters": "7", "key-clusters": "13", "top-p": "0.5"]),
         .init("svg2", ["query-clusters": "300", "key-clusters": "300"], density: 0.4),
         .init("draft", ["pool-height": "3", "pool-width": "4"]),
         .init("draft", ["pool-height": "3", "pool-width": "4", "cut": "ragged", "sparsity": "0.9"]),
         .init("draft", ["pool-height": "2", "pool-width": "5"], density: 0.3),
-        .init("rettention"), .init("rettention", ["clamp": "off", "residual-type": "f32", "refresh-every": "2"]),
+        .init("rettention", ["clamp": "off", "residual-type": "f32", "refresh-every": "2"]),
         .init("rettention", ["ratio": "off"], density: 0.5),
-    ]
-
-    /// Query blocks may be left without keys, as in the references.
-    public static let referenceFlaws: [MethodExample] = [
         .init("radial", ["preset": "reference", "block": "64"]),
         .init("draft", ["preset": "reference", "pool-height": "3", "pool-width": "4", "sparsity": "0.95"]),
     ]
+
+    /// Why a method may leave a query block without keys; nil where it may not.
+    public var excuseForEmptyRows: String? {
+        let chosen = options["preset"] == "reference" ? "reference" : options["edges"] ?? options["selection"]
+        switch (name, chosen) {
+        case ("radial", "reference"):
+            return "the reference leaves out the borders of frames that fill no whole blocks"
+        case ("draft", "reference"), ("draft", "threshold"):
+            return "the reference's threshold is one for all regions of a head"
+        default: return nil
+        }
+    }
 
     /// Configurations that keep everything.
     public static let keepingAll: [MethodExample] = [

@@ -1,16 +1,11 @@
 /// Keeps everything: the plan every other one is measured against.
 public struct Dense: SparseMethod {
     public static let name = "dense"
-    public private(set) var layoutPlan: AttentionPlan?
 
     public init() {}
 
-    public mutating func prepare(for layout: TokenLayout) {
-        layoutPlan = .dense(tokens: layout.tokens)
-    }
-
-    public mutating func plan(_ call: AttentionCall) -> AttentionPlan {
-        layoutPlan ?? .dense(tokens: call.tokens)
+    public func planner(for layout: TokenLayout) -> any AttentionPlanner {
+        LayoutPlanner(.dense(tokens: layout.tokens))
     }
 
     static let description = MethodDescription(

@@ -25,13 +25,6 @@ public struct DraftAttention: SparseMethod {
     private let poolWidth: Int
     private let cut: Cut
     private let budget: Budget
-    private var prepared: Regions?
-
-    private struct Regions: Sendable {
-        let layout: TokenLayout
-        let order: [Int32]
-        let blocks: TokenBlocks
-    }
 
     init(poolHeight: Int, poolWidth: Int, cut: Cut, budget: Budget) {
         self.poolHeight = poolHeight
@@ -40,51 +33,47 @@ public struct DraftAttention: SparseMethod {
         self.budget = budget
     }
 
-    public mutating func prepare(for layout: TokenLayout) throws(AttentionError) {
-        let regions = regions(layout)
+    public func planner(for layout: TokenLayout) throws(AttentionError) -> any AttentionPlanner {
+        let (order, offsets) = layout.regions(
+            rows: cut.bounds(layout.height, size: poolHeight),
+            columns: cut.bounds(layout.width, size: poolWidth))
+        let blocks = TokenBlocks(layout, videoOffsets: offsets)
         if case .density(let density) = budget {
-            let sizes = regions.blocks.videoSizes.map(Double.init)
+            let sizes = blocks.videoSizes.map(Double.init)
             let least = sizes.reduce(0) { $0 + $1 * $1 }
             if layout.videoPairs(density: density) < least {
                 throw .unreachableDensity(
                     density, method: Self.name, reachable: layout.density(videoPairs: least)...1)
             }
         }
-        prepared = regions
+        return Planner(order: layout.order(ofVideo: order), blocks: blocks, budget: budget)
     }
 
-    /// Without each row's best and own block, which are few.
-    public func predictedWork(step: Int, first: Int) -> Double? {
-        switch budget {
-        case .threshold(let sparsity), .sparsity(let sparsity): 1 - sparsity
-        case .density(let density): density
+    private struct Planner: AttentionPlanner {
+        let order: [Int32]
+        let blocks: TokenBlocks
+        let budget: Budget
+
+        /// Without each row's best and own block, which are few.
+        func predictedWork(step: Int, first: Int) -> Double? {
+            switch budget {
+            case .threshold(let sparsity), .sparsity(let sparsity): 1 - sparsity
+            case .density(let density): density
+            }
         }
-    }
 
-    private func regions(_ layout: TokenLayout) -> Regions {
-        let (order, offsets) = layout.regions(
-            rows: cut.bounds(layout.height, size: poolHeight),
-            columns: cut.bounds(layout.width, size: poolWidth))
-        return Regions(
-            layout: layout, order: layout.order(ofVideo: order),
-            blocks: TokenBlocks(layout, videoOffsets: offsets))
-    }
-
-    public mutating func plan(_ call: AttentionCall) throws(AttentionError) -> AttentionPlan {
-        if prepared?.layout != call.layout { try prepare(for: call.layout) }
-        let regions = prepared ?? regions(call.layout)
-        let kernels = PlanningKernels(call.instructionSet)
-        let budget = budget
-        let heads = try call.pool.map(call.heads) { (head, scratch) throws(AttentionError) in
-            let map = try Self.draftMap(call, head, regions.order, regions.blocks, kernels, scratch)
-            let keeps = map.withFloats { Self.selected(Array($0), regions.blocks, budget, call.layout) }
-            let count = regions.blocks.video.count
-            return AttentionPlan.Head(
-                queries: regions.blocks, keys: regions.blocks, queryOrder: regions.order,
-                keyOrder: regions.order,
-                kept: { row in (0..<count).filter { keeps[row * count + $0] }.map(Int32.init) })
+        func plan(_ call: AttentionCall, _ state: inout MethodState) throws(AttentionError) -> AttentionPlan {
+            let kernels = PlanningKernels(call.instructionSet)
+            let heads = try call.pool.map(call.heads) { (head, scratch) throws(AttentionError) in
+                let map = try draftMap(call, head, order, blocks, kernels, scratch)
+                let keeps = map.withFloats { selected(Array($0), blocks, budget, call.layout) }
+                let count = blocks.video.count
+                return AttentionPlan.Head(
+                    queries: blocks, keys: blocks, queryOrder: order, keyOrder: order,
+                    kept: { row in (0..<count).filter { keeps[row * count + $0] }.map(Int32.init) })
+            }
+            return AttentionPlan(heads: heads)
         }
-        return AttentionPlan(heads: heads)
     }
 
     /// `[regions, regions]` f32: attention between the means of the regions.

@@ -16,9 +16,9 @@ public struct Radial: SparseMethod {
     private let block: Int?
     private let edges: RadialMask.Edges
     private let sink: Bool
-    private var band: RadialMask.Band
+    /// Where no density decides it.
+    private let band: RadialMask.Band
     private let density: Double?
-    private var prepared: (layout: TokenLayout, block: Int, plan: AttentionPlan)?
 
     init(
         block: Int?, edges: RadialMask.Edges, sink: Bool, band: RadialMask.Band, density: Double? = nil
@@ -30,23 +30,15 @@ public struct Radial: SparseMethod {
         self.density = density
     }
 
-    public var layoutPlan: AttentionPlan? { prepared?.plan }
-
-    public var solved: [String: Double] {
-        guard density != nil, let prepared else { return [:] }
-        return [
-            "decay": band.decay, "skip-below": band.skipBelow,
-            "decay-neighbours": band.decayNeighbours ? 1 : 0, "block": Double(prepared.block),
-        ]
-    }
-
-    public mutating func prepare(for layout: TokenLayout) throws(AttentionError) {
+    public func planner(for layout: TokenLayout) throws(AttentionError) -> any AttentionPlanner {
         func shape(_ block: Int) -> RadialMask.Shape {
             RadialMask.Shape(
                 frames: layout.frames, tokensPerFrame: layout.tokensPerFrame, block: block, edges: edges,
                 sink: sink)
         }
         var size = block ?? 64
+        var band = band
+        var solved: [String: Double] = [:]
         if let density {
             // Small blocks follow a narrow band more closely: they reach less.
             let candidates = block.map { [$0] } ?? [64, 32, 16]
@@ -55,17 +47,15 @@ public struct Radial: SparseMethod {
             }
             size = reaching ?? candidates[candidates.count - 1]
             band = try solve(density, shape(size), layout)
+            solved = [
+                Self.decay.name: band.decay, Self.skipBelow.name: band.skipBelow,
+                Self.decayNeighbours.name: band.decayNeighbours ? 1 : 0, Self.blockOption.name: Double(size),
+            ]
         }
         let mask = RadialMask(shape(size), band)
         let blocks = TokenBlocks(layout, size: size)
-        prepared = (
-            layout, size, AttentionPlan(heads: [.init(queries: blocks, keys: blocks, kept: mask.kept)])
-        )
-    }
-
-    public mutating func plan(_ call: AttentionCall) throws(AttentionError) -> AttentionPlan {
-        if prepared?.layout != call.layout { try prepare(for: call.layout) }
-        return prepared?.plan ?? .dense(tokens: call.tokens)
+        return LayoutPlanner(
+            AttentionPlan(heads: [.init(queries: blocks, keys: blocks, kept: mask.kept)]), solved: solved)
     }
 
     /// Finds a band of the wanted density: its decay by bisection, visiting more frame pairs where no decay

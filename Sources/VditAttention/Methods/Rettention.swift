@@ -33,12 +33,6 @@ public struct Rettention: SparseMethod {
     /// Nil is `auto`.
     private let positionsPerBlock: Int?
     private let residualType: DType
-    private var prepared: (layout: TokenLayout, plan: AttentionPlan, half: Int)?
-    private var ratio: Tensor?
-    private var residual: Tensor?
-    /// The step of the last refresh.
-    private var refreshed: Tensor?
-    private var isRefresh = false
 
     init(
         window: Window, ratio: Ratio, refreshEvery: Int, positionsPerBlock: Int?, residualType: DType
@@ -50,68 +44,39 @@ public struct Rettention: SparseMethod {
         self.residualType = residualType
     }
 
-    public var learned: [String: Tensor] {
-        get {
-            var learned: [String: Tensor] = [:]
-            learned["ratio"] = ratio
-            learned["residual"] = residual
-            learned["refreshed-step"] = refreshed
-            return learned
-        }
-        set {
-            ratio = newValue["ratio"]
-            residual = newValue["residual"]
-            refreshed = newValue["refreshed-step"]
-        }
-    }
+    /// Names of what is learned; the last is the step of the last refresh.
+    private static let (ratio, residual, refreshed) = ("ratio", "residual", "refreshed-step")
 
-    public var finishes: Bool { true }
-
-    /// The plan of a sparse step.
-    public var layoutPlan: AttentionPlan? { prepared?.plan }
-
-    public var solved: [String: Double] {
-        guard case .density = window, let prepared else { return [:] }
-        return ["kept": Double(2 * prepared.half) / Double(prepared.layout.tokensPerFrame)]
-    }
-
-    /// A refresh computes everything, and the window beside it.
-    public func predictedWork(step: Int, first: Int) -> Double? {
-        guard let prepared else { return nil }
-        let window = prepared.plan.density(tokens: prepared.layout.tokens)
-        let isRefresh = step == first || step / refreshEvery != (step - 1) / refreshEvery
-        return isRefresh ? 1 + window : window
-    }
+    public var learns: [String] { [Self.ratio, Self.residual, Self.refreshed] }
 
     /// `heads · tokens · (headDim · bytes of the residual + 4)`, and the step.
     public func stateBytes(layout: TokenLayout, heads: Int, headDim: Int) -> Int {
         heads * layout.tokens * (headDim * residualType.byteCount + 4) + 4
     }
 
-    public mutating func prepare(for layout: TokenLayout) throws(AttentionError) {
+    public func planner(for layout: TokenLayout) throws(AttentionError) -> any AttentionPlanner {
         let positions = layout.tokensPerFrame
         let size = positionsPerBlock ?? max(1, (128 + layout.frames) / (2 * layout.frames))
         let offsets = AttentionPlan.offsets(tokens: positions, block: size)
         let half: Int
+        var solved: [String: Double] = [:]
         switch window {
         case .kept(let share): half = Int(Double(positions) * share) / 2
-        case .density(let density): half = try Self.solve(density, offsets, size, layout)
+        case .density(let density):
+            half = try Self.solve(density, offsets, size, layout)
+            solved[Self.kept.name] = Double(2 * half) / Double(positions)
         }
         let blocks = TokenBlocks(
             layout, videoOffsets: offsets.map { $0 * Int32(layout.frames) })
         let order = layout.order(ofVideo: layout.positionMajor())
         let reach = Self.reach(half, size)
         let count = offsets.count - 1
-        prepared = (
-            layout,
-            AttentionPlan(heads: [
-                .init(
-                    queries: blocks, keys: blocks, queryOrder: order, keyOrder: order,
-                    kept: { row in
-                        (max(0, row - reach)...min(count - 1, row + reach)).map(Int32.init)
-                    })
-            ]), half
-        )
+        let plan = AttentionPlan(heads: [
+            .init(
+                queries: blocks, keys: blocks, queryOrder: order, keyOrder: order,
+                kept: { row in (max(0, row - reach)...min(count - 1, row + reach)).map(Int32.init) })
+        ])
+        return Planner(method: self, window: plan, density: plan.density(tokens: layout.tokens), solved: solved)
     }
 
     /// How many blocks away the nearest position of a block lies within the window.
@@ -146,25 +111,54 @@ public struct Rettention: SparseMethod {
         return reach * size
     }
 
-    public mutating func plan(_ call: AttentionCall) throws(AttentionError) -> AttentionPlan {
-        if prepared?.layout != call.layout { try prepare(for: call.layout) }
-        try checkState(call)
-        isRefresh = true
-        if ratio != nil, residual != nil, let last = refreshed?.floats().first {
-            isRefresh = call.step / refreshEvery != Int(last) / refreshEvery
+    private struct Planner: AttentionPlanner {
+        let method: Rettention
+        /// The plan of a sparse step, and its density.
+        let window: AttentionPlan
+        let density: Double
+        let solved: [String: Double]
+
+        var finishes: Bool { true }
+        var layoutPlan: AttentionPlan? { window }
+
+        /// A refresh computes everything, and the window beside it.
+        func predictedWork(step: Int, first: Int) -> Double? {
+            let every = method.refreshEvery
+            return step == first || step / every != (step - 1) / every ? 1 + density : density
         }
-        guard !isRefresh, let prepared else { return .dense(tokens: call.tokens) }
-        return prepared.plan
+
+        func plan(_ call: AttentionCall, _ state: inout MethodState) throws(AttentionError) -> AttentionPlan {
+            try method.check(state, call)
+            return method.isRefresh(call, state) ? .dense(tokens: call.tokens) : window
+        }
+
+        func finish(
+            _ output: inout AttentionOutput, of call: AttentionCall, _ state: inout MethodState,
+            attend: (AttentionPlan) -> AttentionOutput
+        ) {
+            if method.isRefresh(call, state) {
+                method.measure(output, of: call, window: attend(window), &state)
+            } else {
+                method.correct(output, of: call, &state)
+            }
+        }
     }
 
-    private func checkState(_ call: AttentionCall) throws(AttentionError) {
-        let expected: [(String, Tensor?, DType, [Int])] = [
-            ("ratio", ratio, .f32, [call.heads, call.tokens]),
-            ("residual", residual, residualType, [call.tokens, call.heads, call.headDim]),
-            ("refreshed-step", refreshed, .f32, [1]),
+    private func isRefresh(_ call: AttentionCall, _ state: MethodState) -> Bool {
+        guard state[Self.ratio] != nil, state[Self.residual] != nil,
+            let last = state[Self.refreshed]?.floats().first
+        else { return true }
+        return call.step / refreshEvery != Int(last) / refreshEvery
+    }
+
+    private func check(_ state: MethodState, _ call: AttentionCall) throws(AttentionError) {
+        let expected: [(String, DType, [Int])] = [
+            (Self.ratio, .f32, [call.heads, call.tokens]),
+            (Self.residual, residualType, [call.tokens, call.heads, call.headDim]),
+            (Self.refreshed, .f32, [1]),
         ]
-        for (name, tensor, dtype, shape) in expected {
-            if let tensor, tensor.dtype != dtype || tensor.shape != shape {
+        for (name, dtype, shape) in expected {
+            if let tensor = state[name], tensor.dtype != dtype || tensor.shape != shape {
                 throw .state(
                     name, found: "\(tensor.dtype.rawValue) \(tensor.shape)",
                     expected: "\(dtype.rawValue) \(shape)")
@@ -172,39 +166,42 @@ public struct Rettention: SparseMethod {
         }
     }
 
-    public mutating func finish(
-        _ output: inout AttentionOutput, of call: AttentionCall,
-        attend: (AttentionPlan) -> AttentionOutput
-    ) throws(AttentionError) {
+    /// Learns what the window lacks of a dense output.
+    private func measure(
+        _ full: AttentionOutput, of call: AttentionCall, window: AttentionOutput, _ state: inout MethodState
+    ) {
         let kernels = PlanningKernels(call.instructionSet)
-        let chunk = 256
-        let chunks = (call.tokens + chunk - 1) / chunk
-        let tokens = { @Sendable (item: Int) in item * chunk..<min((item + 1) * chunk, call.tokens) }
-
-        if isRefresh, let prepared {
-            let full = output
-            let sparse = attend(prepared.plan)
-            let measured = measure(sparse.logSumExp, full.logSumExp)
-            let difference = Tensor(residualType, full.values.shape)
-            call.pool.run(chunks) { item, _ in
-                kernels.residual(
-                    full: full.values, sparse: sparse.values, ratio: measured, tokens: tokens(item),
-                    into: difference)
-            }
-            ratio = measured
-            residual = difference
-            refreshed = Tensor([Float(call.step)])
-        } else if let ratio, let residual {
-            let values = output.values
-            call.pool.run(chunks) { item, _ in
-                kernels.rescale(values, ratio: ratio, residual: residual, tokens: tokens(item))
-            }
-            self.ratio = grown(ratio)
+        let measured = share(window.logSumExp, full.logSumExp)
+        let difference = Tensor(residualType, full.values.shape)
+        call.pool.run(Self.chunks(call)) { item, _ in
+            kernels.residual(
+                full: full.values, sparse: window.values, ratio: measured, tokens: Self.tokens(item, call),
+                into: difference)
         }
+        state[Self.ratio] = measured
+        state[Self.residual] = difference
+        state[Self.refreshed] = Tensor([Float(call.step)])
+    }
+
+    /// Completes a window's output by what was learned.
+    private func correct(_ output: AttentionOutput, of call: AttentionCall, _ state: inout MethodState) {
+        guard let ratio = state[Self.ratio], let residual = state[Self.residual] else { return }
+        let kernels = PlanningKernels(call.instructionSet)
+        let values = output.values
+        call.pool.run(Self.chunks(call)) { item, _ in
+            kernels.rescale(values, ratio: ratio, residual: residual, tokens: Self.tokens(item, call))
+        }
+        state[Self.ratio] = grown(ratio)
+    }
+
+    private static let chunk = 256
+    private static func chunks(_ call: AttentionCall) -> Int { (call.tokens + chunk - 1) / chunk }
+    private static func tokens(_ item: Int, _ call: AttentionCall) -> Range<Int> {
+        item * chunk..<min((item + 1) * chunk, call.tokens)
     }
 
     /// The share of each query's mass that the window holds; 1 where ratios are not used.
-    private func measure(_ sparse: Tensor, _ full: Tensor) -> Tensor {
+    private func share(_ sparse: Tensor, _ full: Tensor) -> Tensor {
         let result = Tensor(.f32, full.shape)
         result.withMutableFloats { result in
             sparse.withFloats { sparse in

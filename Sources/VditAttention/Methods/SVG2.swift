@@ -28,8 +28,6 @@ public struct SVG2: SparseMethod {
     private let stepIterations: Int
     private let observesDenseSteps: Bool
     private let seed: UInt64
-    private var queryCentroids: Tensor?
-    private var keyCentroids: Tensor?
 
     init(
         queryClusters: Int?, keyClusters: Int?, budget: Budget, firstIterations: Int,
@@ -44,18 +42,10 @@ public struct SVG2: SparseMethod {
         self.seed = seed
     }
 
-    public var learned: [String: Tensor] {
-        get {
-            var learned: [String: Tensor] = [:]
-            learned["query-centroids"] = queryCentroids
-            learned["key-centroids"] = keyCentroids
-            return learned
-        }
-        set {
-            queryCentroids = newValue["query-centroids"]
-            keyCentroids = newValue["key-centroids"]
-        }
-    }
+    private static let queryCentroids = "query-centroids"
+    private static let keyCentroids = "key-centroids"
+
+    public var learns: [String] { [Self.queryCentroids, Self.keyCentroids] }
 
     public func stateBytes(layout: TokenLayout, heads: Int, headDim: Int) -> Int {
         let clusters = counts(layout)
@@ -72,20 +62,30 @@ public struct SVG2: SparseMethod {
         )
     }
 
-    public mutating func prepare(for layout: TokenLayout) throws(AttentionError) {
-        guard case .density(let density) = budget else { return }
-        let least = layout.density(videoPairs: Double(layout.videoTokens))
-        if layout.videoPairs(density: density) < Double(layout.videoTokens) {
+    public func planner(for layout: TokenLayout) throws(AttentionError) -> any AttentionPlanner {
+        if case .density(let density) = budget, layout.videoPairs(density: density) < Double(layout.videoTokens) {
+            let least = layout.density(videoPairs: Double(layout.videoTokens))
             throw .unreachableDensity(density, method: Self.name, reachable: least...1)
+        }
+        return Planner(method: self)
+    }
+
+    private struct Planner: AttentionPlanner {
+        let method: SVG2
+
+        func observe(
+            _ call: AttentionCall, _ output: AttentionOutput, _ state: inout MethodState
+        ) throws(AttentionError) {
+            if method.observesDenseSteps { _ = try method.cluster(call, &state) }
+        }
+
+        func plan(_ call: AttentionCall, _ state: inout MethodState) throws(AttentionError) -> AttentionPlan {
+            try method.plan(call, &state)
         }
     }
 
-    public mutating func observe(_ call: AttentionCall) throws(AttentionError) {
-        if observesDenseSteps { _ = try cluster(call) }
-    }
-
-    public mutating func plan(_ call: AttentionCall) throws(AttentionError) -> AttentionPlan {
-        let (queries, keys) = try cluster(call)
+    private func plan(_ call: AttentionCall, _ state: inout MethodState) throws(AttentionError) -> AttentionPlan {
+        let (queries, keys) = try cluster(call, &state)
         let kernels = PlanningKernels(call.instructionSet)
         let budget = budget
         let heads = try call.pool.map(call.heads) { (head, scratch) throws(AttentionError) in
@@ -111,8 +111,8 @@ public struct SVG2: SparseMethod {
     }
 
     /// Moves the centroids to this call's queries and keys.
-    private mutating func cluster(
-        _ call: AttentionCall
+    private func cluster(
+        _ call: AttentionCall, _ state: inout MethodState
     ) throws(AttentionError) -> (queries: Clustering, keys: Clustering) {
         let counts = counts(call.layout)
         let means = KMeans(pool: call.pool, instructionSet: call.instructionSet)
@@ -131,10 +131,10 @@ public struct SVG2: SparseMethod {
                     seed: seed &+ site &* 0xd134_2543_de82_ef95),
                 iterations: known == nil ? firstIterations : stepIterations)
         }
-        let queries = try update(call.q, "query-centroids", queryCentroids, counts.queries, 0)
-        let keys = try update(call.k, "key-centroids", keyCentroids, counts.keys, 1)
-        queryCentroids = queries.centroids
-        keyCentroids = keys.centroids
+        let queries = try update(call.q, Self.queryCentroids, state[Self.queryCentroids], counts.queries, 0)
+        let keys = try update(call.k, Self.keyCentroids, state[Self.keyCentroids], counts.keys, 1)
+        state[Self.queryCentroids] = queries.centroids
+        state[Self.keyCentroids] = keys.centroids
         return (queries, keys)
     }
 

@@ -59,15 +59,14 @@ public struct AttentionProbe: Sendable {
                 "branch", found: "unconditional", expected: "conditional: step \(step) runs without guidance",
                 kind: .usage)
         }
-        let layout = plan.layouts[.conditional]!
-        _ = try AttentionContext(configured, layout: layout, fallback: fallback)
+        _ = try AttentionContext(configured, layouts: plan.layouts, fallback: fallback)
         try plan.check(.current())
 
         let loaded = try LoadedModel(model, threads: settings.threads, precision: settings.precision)
         let seen = Sight()
         let enough = StopFlag(following: stop)
         let contexts = try model.specification.transformers.map { _ in
-            try observed(configured, layout, seen, enough)
+            try observed(configured, plan.layouts, seen, enough)
         }
         var generation = try plan.generation(loaded, inputs.prompts, contexts, noise: inputs.noise)
         while seen.observation == nil, !generation.isFinished {
@@ -108,10 +107,11 @@ public struct AttentionProbe: Sendable {
 
     /// A context that leaves what it did at the site in `seen` and then ends the run.
     private func observed(
-        _ configured: ConfiguredMethod, _ layout: TokenLayout, _ seen: Sight, _ enough: StopFlag
+        _ configured: ConfiguredMethod, _ layouts: [AttentionSite.Branch: TokenLayout], _ seen: Sight,
+        _ enough: StopFlag
     ) throws(AttentionError) -> AttentionContext {
         let site = AttentionSite(layer: layer, branch: branch)
-        let method = try AttentionContext(configured, layout: layout, fallback: fallback)
+        let method = try AttentionContext(configured, layouts: layouts, fallback: fallback)
         method.observer = { [step] (observation) throws(AttentionError) in
             let call = observation.call
             guard call.site == site, call.step == step else { return }
@@ -124,7 +124,7 @@ public struct AttentionProbe: Sendable {
             enough.requestStop()
         }
         if trajectory == .sparse { return method }
-        let dense = try AttentionContext(MethodChoice.dense.configured(), layout: layout)
+        let dense = try AttentionContext(MethodChoice.dense.configured(), layouts: layouts)
         dense.observer = { (observation) throws(AttentionError) in
             if observation.call.site == site { _ = try method.attend(observation.call) }
         }

@@ -45,8 +45,7 @@ public struct MaskFile: Sendable {
     ///   queries and keys.
     public static func layoutPlan(_ method: MethodChoice, _ layout: TokenLayout) throws -> AttentionPlan {
         let configured = method.withoutWarmUp().configured(forModel: MethodCatalogue.modelOfBareGrids)
-        let context = try AttentionContext(configured, layout: layout)
-        guard let plan = context.prepared.layoutPlan else {
+        guard let plan = try configured.planner(for: layout).layoutPlan else {
             throw PipelineError.invalid(
                 "mask of \(method.name)", found: "no queries and keys, which decide it",
                 expected: "a model and a prompt embedding", kind: .usage)

@@ -79,7 +79,7 @@ public struct RenderPlan: Sendable {
         let calls = scheduler.steps.map { guidance[0].applies(to: $0) ? 2 : 1 }
         method = try settings.method(forModel: model)
         // Throws where the method cannot serve the layout.
-        let attention = try AttentionContext(method, layout: layout, fallback: fallback)
+        let attention = try AttentionContext(method, layouts: layouts, fallback: fallback)
         estimate = Estimate(
             model: model, latents: latents, layout: layout, textTokens: text.conditional, calls: calls,
             precision: settings.precision,
@@ -136,7 +136,7 @@ public struct RenderPlan: Sendable {
     func attentionContexts() throws(AttentionError) -> [AttentionContext] {
         var contexts: [AttentionContext] = []
         for _ in model.transformers {
-            contexts.append(try AttentionContext(method, layout: layouts[.conditional]!, fallback: fallback))
+            contexts.append(try AttentionContext(method, layouts: layouts, fallback: fallback))
         }
         return contexts
     }

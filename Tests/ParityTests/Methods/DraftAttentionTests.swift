@@ -25,20 +25,20 @@ import VDiT
         let expected = try golden.floats("out")
 
         for item in 0..<golden.integer("batch") {
-            var method = try MethodChoice(
+            let planner = try MethodChoice(
                 "draft",
                 options: [
                     "preset": "reference", "sparsity": "\(golden.number("sparsity_ratio"))",
                     "pool-height": "\(golden.integer("pool_h"))", "pool-width": "\(golden.integer("pool_w"))",
                 ]
-            ).configured().method
-            try method.prepare(for: layout)
+            ).configured().planner(for: layout)
             let tokens = (0..<video + text).map { item * perItem + $0 }
             func operand(_ rows: [Float]) -> Tensor {
                 MethodCase.headMajor(rows, heads: heads, dim: dim, tokens: tokens)
             }
             let call = MethodCase.call(q: operand(q), k: operand(k), v: operand(v), layout: layout, instructionSet: set)
-            let plan = try method.plan(call)
+            var state = MethodState()
+            let plan = try planner.plan(call, &state)
 
             let sequence = masks[text > 0 ? 2 * item : item]
             for head in 0..<heads {

@@ -24,16 +24,16 @@ import VDiT
         let blocks = try #require(parameters["num_blocks"] as? Int)
         let expected = try golden.mask(name, columns: blocks)
 
-        var method = try MethodChoice(
+        let method = try MethodChoice(
             "radial",
             options: [
                 "preset": "reference", "decay": "\(decay)", "block": "\(block)",
                 "sink": parameters["model_type"] as? String == "wan" ? "on" : "off",
             ]
-        ).configured().method
+        ).configured()
         // Text, where a case has it, fills the blocks from `border` on, which are dense.
-        try method.prepare(for: TokenLayout(frames: frames, height: 1, width: frame))
-        let mask = MethodCase.blockMask(try #require(method.layoutPlan).heads[0])
+        let planner = try method.planner(for: TokenLayout(frames: frames, height: 1, width: frame))
+        let mask = MethodCase.blockMask(try #require(planner.layoutPlan).heads[0])
         let border = frames * frame / block
         for (row, keeps) in expected.enumerated() {
             if row < mask.count {
@@ -46,22 +46,21 @@ import VDiT
 
     @Test func emptyRowsOfTheReferenceAreRepairedUnlessAskedFor() throws {
         for (edges, empty) in [("reference", [13]), ("repaired", []), ("own", [])] {
-            var method = try MethodChoice(
+            let method = try MethodChoice(
                 "radial", options: ["decay": "0.2", "block": "64", "edges": edges, "sink": "off"]
-            ).configured().method
-            try method.prepare(for: TokenLayout(frames: 8, height: 1, width: 440))
-            let head = try #require(method.layoutPlan).heads[0]
+            ).configured()
+            let planner = try method.planner(for: TokenLayout(frames: 8, height: 1, width: 440))
+            let head = try #require(planner.layoutPlan).heads[0]
             #expect((0..<head.queryBlocks).filter { head.kept($0).isEmpty } == empty, "\(edges)")
         }
     }
 
     @Test func edgesAgreeWhereFramesFillWholeBlocks() throws {
         let plans = try ["own", "repaired", "reference"].map { edges in
-            var method = try MethodChoice(
+            let method = try MethodChoice(
                 "radial", options: ["decay": "0.3", "block": "64", "edges": edges]
-            ).configured().method
-            try method.prepare(for: TokenLayout(frames: 11, height: 16, width: 24))
-            return method.layoutPlan
+            ).configured()
+            return try method.planner(for: TokenLayout(frames: 11, height: 16, width: 24)).layoutPlan
         }
         #expect(plans[0] == plans[1] && plans[1] == plans[2])
     }
@@ -71,12 +70,11 @@ import VDiT
         [2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64],
         [1.0, 0.95833, 0.92969, 0.84896, 0.78906, 0.69010, 0.62207, 0.52257, 0.45386, 0.36296, 0.30560]))
     func densityFallsWithFramesAsPublished(frames: Int, density: Double) throws {
-        var method = try MethodChoice(
+        let method = try MethodChoice(
             "radial", options: ["preset": "reference", "sink": "off"]
-        ).configured().method
+        ).configured()
         let layout = TokenLayout(frames: frames, height: 32, width: 32)
-        try method.prepare(for: layout)
-        let found = try #require(method.layoutPlan).density(tokens: layout.tokens)
+        let found = try #require(method.planner(for: layout).layoutPlan).density(tokens: layout.tokens)
         #expect(abs(found - density) < 1e-5)
         // The paper's bound, of tokens: 4 s² F log₂ F.
         if frames > 2 { #expect(found * Double(frames) <= 4 * log2(Double(frames))) }

@@ -33,7 +33,7 @@ import VDiT
             ).configured(),
             layout: layout)
         #expect(
-            MethodCase.tokenMask(try #require(context.prepared.layoutPlan).heads[0])
+            MethodCase.tokenMask(try #require(context.planner()?.layoutPlan).heads[0])
                 == (try golden.mask("mask", columns: layout.tokens)))
 
         let kinds = try #require(golden.parameters["step_kinds"] as? [String])

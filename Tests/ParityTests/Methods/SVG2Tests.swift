@@ -73,7 +73,7 @@ import VditAttention
         let tokens = video + text
         let layout = TokenLayout(frames: 1, height: 1, width: video, textAfter: text)
 
-        func method(iterations: Int) throws -> any SparseMethod {
+        func planner(iterations: Int) throws -> any AttentionPlanner {
             try MethodChoice(
                 "svg2",
                 options: [
@@ -81,7 +81,7 @@ import VditAttention
                     "top-p": "\(golden.number("p"))", "least-keys": "\(golden.number("min_kc_ratio"))",
                     "step-iterations": "\(iterations)",
                 ]
-            ).configured().method
+            ).configured().planner(for: layout)
         }
         func operand(_ array: String) throws -> Tensor {
             let all = try golden.tensor(array)
@@ -103,24 +103,22 @@ import VditAttention
             return result
         }
 
-        var learned: [String: Tensor] = [
+        var state = MethodState([
             "query-centroids": try seeds(operand("step0.q"), "q_init_index"),
             "key-centroids": try seeds(operand("step0.k"), "k_init_index"),
-        ]
+        ])
         for step in 0..<golden.integer("steps") {
-            var method = try method(
+            let planner = try planner(
                 iterations: golden.integer(step == 0 ? "kmeans_iter_init" : "kmeans_iter_step"))
-            method.learned = learned
             let call = MethodCase.call(
                 q: try operand("step\(step).q"), k: try operand("step\(step).k"),
                 v: try operand("step\(step).v"), layout: layout, step: step, instructionSet: set)
-            let plan = try method.plan(call)
-            learned = method.learned
+            let plan = try planner.plan(call, &state)
 
-            for (state, array) in [("query-centroids", "q_centroids"), ("key-centroids", "k_centroids")] {
+            for (name, array) in [("query-centroids", "q_centroids"), ("key-centroids", "k_centroids")] {
                 #expect(
                     MethodCase.distance(
-                        try #require(learned[state]).floats(), try golden.floats("step\(step).\(array)"))
+                        try #require(state[name]).floats(), try golden.floats("step\(step).\(array)"))
                         < 1e-5)
             }
             let queryOrder = try golden.integers("step\(step).q_order")
