@@ -103,7 +103,8 @@ public struct AttentionFidelity: Sendable {
     public init(of observation: AttentionContext.Observation, plan: AttentionPlan) {
         let call = observation.call
         let dense = blockSparseAttention(call, .dense(tokens: call.tokens), values: .f32)
-        let kept = blockSparseAttention(call, plan, values: .f32).logSumExp.floats()
+        let kept = blockSparseAttention(call, plan.with(rest: .dropped), values: .f32)
+            .logSumExp.floats()
         let all = dense.logSumExp.floats()
         let (right, found) = (dense.values.floats(), observation.output.values.floats())
         var recall: [Double] = []

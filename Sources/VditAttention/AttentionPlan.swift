@@ -1,9 +1,27 @@
 /// Which key blocks each query block attends to, as data. One kernel runs any plan; dense is the plan that
 /// keeps everything.
 ///
-/// `out = Σ w v / Σ w` over the keys of the kept blocks with `w = exp(scale · q·k)`, and
-/// `logSumExp = log Σ w`. A query block that keeps nothing is legal: values 0, logSumExp −∞.
+/// `out = Σ w v / Σ w` over the keys of the kept blocks, `w = exp(scale · q·k)`, and over those that stand for the
+/// rest, `w = n · exp(scale · q·k)` where one stands for n keys; `logSumExp = log Σ w`. A query block without any key
+/// is legal: values 0, logSumExp −∞.
 public struct AttentionPlan: Sendable, Equatable {
+    /// What becomes of the key blocks a query block does not keep.
+    public enum Rest: Sendable, Equatable {
+        case dropped
+        /// So many consecutive keys of a block enter as one, the mean of the keys with the mean of the values; the last
+        /// of a block may stand for fewer, and nil makes one of each block.
+        case pooled(run: Int?)
+
+        /// Keys that stand for a block of so many.
+        func keys(for block: Int) -> Int {
+            switch self {
+            case .dropped: 0
+            case .pooled(nil): 1
+            case .pooled(let run?): (block + run - 1) / run
+            }
+        }
+    }
+
     /// The decision for one head. Positions are places in the order, tokens places in the sequence.
     public struct Head: Sendable, Equatable {
         /// `queryOrder[position]` is a token; nil is the identity. A permutation of all tokens.
@@ -15,10 +33,11 @@ public struct AttentionPlan: Sendable, Equatable {
         /// `keyBlocks[rowStart[b]..<rowStart[b + 1]]` are the key blocks query block `b` keeps, ascending.
         public var rowStart: [Int32]
         public var keyBlocks: [Int32]
+        public var rest: Rest
 
         public init(
             queryOrder: [Int32]? = nil, keyOrder: [Int32]? = nil, queryOffsets: [Int32],
-            keyOffsets: [Int32], rowStart: [Int32], keyBlocks: [Int32]
+            keyOffsets: [Int32], rowStart: [Int32], keyBlocks: [Int32], rest: Rest = .dropped
         ) {
             self.queryOrder = queryOrder
             self.keyOrder = keyOrder
@@ -26,6 +45,7 @@ public struct AttentionPlan: Sendable, Equatable {
             self.keyOffsets = keyOffsets
             self.rowStart = rowStart
             self.keyBlocks = keyBlocks
+            self.rest = rest
         }
 
         public var queryBlocks: Int { queryOffsets.count - 1 }
@@ -36,17 +56,20 @@ public struct AttentionPlan: Sendable, Equatable {
             keyBlocks[Int(rowStart[block])..<Int(rowStart[block + 1])]
         }
 
-        /// Query-key token pairs computed.
-        public var pairs: Int {
-            var total = 0
-            for block in 0..<queryBlocks {
-                var keys = 0
-                for key in kept(block) {
-                    keys += Int(keyOffsets[Int(key) + 1] - keyOffsets[Int(key)])
-                }
-                total += keys * Int(queryOffsets[block + 1] - queryOffsets[block])
+        /// Keys each query block is multiplied with, of tokens and such as stand for several.
+        var keysOfRows: [Int] {
+            let sizes = zip(keyOffsets, keyOffsets.dropFirst()).map { Int($1 - $0) }
+            let short = sizes.map(rest.keys)
+            let all = short.reduce(0, +)
+            return (0..<queryBlocks).map { row in
+                kept(row).reduce(all) { $0 + sizes[Int($1)] - short[Int($1)] }
             }
-            return total
+        }
+
+        /// Query-key pairs computed.
+        public var pairs: Int {
+            zip(keysOfRows, zip(queryOffsets, queryOffsets.dropFirst()))
+                .reduce(0) { $0 + $1.0 * Int($1.1.1 - $1.1.0) }
         }
     }
 
@@ -58,7 +81,17 @@ public struct AttentionPlan: Sendable, Equatable {
     /// The plan of one head, of `heads.count` or of all.
     public func head(_ index: Int) -> Head { heads.count == 1 ? heads[0] : heads[index] }
 
-    /// Kept token pairs over all token pairs, averaged over heads.
+    /// The same blocks with another rest.
+    public func with(rest: Rest) -> AttentionPlan {
+        AttentionPlan(
+            heads: heads.map { head in
+                var head = head
+                head.rest = rest
+                return head
+            })
+    }
+
+    /// Computed pairs over all token pairs, averaged over heads.
     public func density(tokens: Int) -> Double {
         let kept = heads.reduce(0) { $0 + $1.pairs }
         return Double(kept) / (Double(tokens) * Double(tokens) * Double(heads.count))

@@ -1,6 +1,7 @@
 import VditTensor
 
-/// Runs a plan: `out = softmax(scale · q kᵀ) v` of each query over the keys of the blocks it keeps.
+/// Runs a plan: `out = softmax(scale · q kᵀ) v` of each query over the keys of the blocks it keeps and those that
+/// stand for the rest.
 ///
 /// - Parameters:
 ///   - dtype: element type of the values, f32 or bf16.
@@ -14,10 +15,10 @@ public func blockSparseAttention(
     precondition(plan.heads.count == 1 || plan.heads.count == call.heads)
     for head in plan.heads { head.require(tokens: call.tokens) }
     let kernel = kernel ?? AttentionKernel(call.instructionSet, operands: call.q.dtype)
+    let blocks = plan.heads.map { KeyBlocks(order: $0.keyOrder, offsets: $0.keyOffsets, kernel: kernel) }
     let packed = PackedKeys(
-        k: call.k, v: call.v,
-        blocks: plan.heads.map { KeyBlocks(order: $0.keyOrder, offsets: $0.keyOffsets, kernel: kernel) },
-        kernel: kernel, pool: call.pool, buffers: buffers)
+        k: call.k, v: call.v, blocks: blocks, kernel: kernel, pool: call.pool, buffers: buffers)
+    let rest = pooledRest(call, plan, blocks)
     let values = buffers.tensor(dtype, [call.tokens, call.heads, call.headDim])
     let logSumExp = buffers.tensor(.f32, [call.heads, call.tokens])
     let items = workItems(plan, heads: call.heads)
@@ -25,7 +26,7 @@ public func blockSparseAttention(
         let item = items[index]
         let head = plan.head(item.head)
         let kept = head.kept(item.block)
-        if kept.isEmpty {
+        if item.keys == 0 {
             for position in item.positions {
                 let token = head.queryOrder.map { Int($0[position]) } ?? position
                 logSumExp[item.head].withMutableFloats { $0[token] = -.infinity }
@@ -34,12 +35,27 @@ public func blockSparseAttention(
         } else {
             packed.attend(
                 head: item.head, q: HeadView(headMajor: call.q, head: item.head), order: head.queryOrder,
-                positions: item.positions, kept: kept, scale: call.scale,
+                positions: item.positions, kept: kept, rest: rest, scale: call.scale,
                 out: HeadView(tokenMajor: values, head: item.head), logSumExp: logSumExp[item.head],
                 scratch: scratch)
         }
     }
     return AttentionOutput(values: values, logSumExp: logSumExp)
+}
+
+/// What stands for the blocks that are not kept; nil where they are dropped or there are none.
+private func pooledRest(_ call: AttentionCall, _ plan: AttentionPlan, _ blocks: [KeyBlocks]) -> PooledKeys? {
+    let runs = plan.heads.map { head -> Int? in
+        switch head.rest {
+        case .dropped: nil
+        case .pooled(let run):
+            head.keyBlocks.count == head.queryBlocks * head.keyBlockCount ? nil : run ?? .max
+        }
+    }
+    if runs.allSatisfy({ $0 == nil }) { return nil }
+    return PooledKeys(
+        k: call.k, v: call.v, blocks: blocks, run: runs, kernels: PlanningKernels(call.instructionSet),
+        pool: call.pool)
 }
 
 /// Attention of token-major query rows to all packed keys, on the calling thread: for use inside an item
@@ -65,7 +81,7 @@ private struct WorkItem {
     let head: Int
     let block: Int
     let positions: Range<Int>
-    let cost: Int
+    let keys: Int
 }
 
 /// Query blocks, long ones cut: head by head, so that the threads share one head's keys in their caches, and
@@ -75,17 +91,14 @@ private func workItems(_ plan: AttentionPlan, heads: Int) -> [WorkItem] {
     for index in 0..<heads {
         let head = plan.head(index)
         var ofHead: [WorkItem] = []
-        for block in 0..<head.queryBlocks {
-            let keys = head.kept(block).reduce(0) {
-                $0 + Int(head.keyOffsets[Int($1) + 1] - head.keyOffsets[Int($1)])
-            }
+        for (block, keys) in head.keysOfRows.enumerated() {
             let positions = Int(head.queryOffsets[block])..<Int(head.queryOffsets[block + 1])
             for part in positions.parts(atMost: AttentionKernel.rows) {
                 ofHead.append(
-                    WorkItem(head: index, block: block, positions: part, cost: keys * part.count))
+                    WorkItem(head: index, block: block, positions: part, keys: keys))
             }
         }
-        items += ofHead.sorted { $0.cost > $1.cost }
+        items += ofHead.sorted { $0.keys * $0.positions.count > $1.keys * $1.positions.count }
     }
     return items
 }
@@ -107,5 +120,11 @@ extension AttentionPlan.Head {
                 && rowStart.last == Int32(keyBlocks.count)
                 && zip(rowStart, rowStart.dropFirst()).allSatisfy { $0 <= $1 }
                 && keyBlocks.allSatisfy { $0 >= 0 && $0 < keyBlockCount }, "kept blocks")
+        if case .pooled(let run) = rest {
+            precondition(run.map { $0 >= 1 } ?? true, "keys of a run")
+            precondition(
+                (0..<queryBlocks).allSatisfy { row in zip(kept(row), kept(row).dropFirst()).allSatisfy { $0 < $1 } },
+                "kept blocks ascend")
+        }
     }
 }

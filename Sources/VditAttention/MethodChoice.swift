@@ -97,6 +97,6 @@ public struct MethodChoice: Sendable, Equatable {
             name: name, method: method.make(values, density),
             schedule: DenseSchedule(
                 steps: values[DenseSchedule.stepsOption], layers: values[DenseSchedule.layersOption]),
-            options: values.texts, density: density)
+            options: values.texts, density: density, rest: values[RestChoice.option])
     }
 }

@@ -93,10 +93,12 @@ public struct ConfiguredMethod: Sendable {
     /// Every option's value as it is written, defaults included.
     public let options: [String: String]
     public let density: Double?
+    let rest: RestChoice
 
     /// - Throws: what the method throws for a layout it cannot serve.
     public func planner(for layout: TokenLayout) throws(AttentionError) -> any AttentionPlanner {
-        try method.planner(for: layout)
+        let planner = try method.planner(for: layout)
+        return rest == .pooled ? PooledRest(base: planner) : planner
     }
 
     /// Bytes of state a run holds at most: what the method keeps at each (layer, branch) that it serves.

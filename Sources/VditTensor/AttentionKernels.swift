@@ -193,13 +193,14 @@ public struct PackedKeys: Sendable {
     ///
     /// - Parameters:
     ///   - order: `order[position]` is the row of `q`, `out` and `logSumExp`; nil is the identity.
-    ///   - kept: indices of key blocks, at least one.
+    ///   - kept: indices of key blocks, ascending; at least one where there is no rest.
+    ///   - rest: stands for the key blocks that are not kept; nil leaves them out.
     ///   - logSumExp: `[tokens]` f32, natural log of the softmax denominator.
     public func attend(
         head: Int, q: HeadView, order: [Int32]? = nil, positions: Range<Int>, kept: ArraySlice<Int32>,
-        scale: Float, out: HeadView, logSumExp: Tensor? = nil, scratch: Scratch
+        rest: PooledKeys? = nil, scale: Float, out: HeadView, logSumExp: Tensor? = nil, scratch: Scratch
     ) {
-        precondition(q.headDim == headDim && out.headDim == headDim && !kept.isEmpty)
+        precondition(q.headDim == headDim && out.headDim == headDim)
         precondition(positions.lowerBound >= 0 && positions.upperBound <= min(q.tokens, out.tokens))
         precondition(logSumExp.map { $0.dtype == .f32 && $0.count == q.tokens } ?? true)
         let table = kernel.table.pointee
@@ -208,6 +209,8 @@ public struct PackedKeys: Sendable {
         let bias = packedBias.map {
             UnsafePointer($0.pointer(as: Float.self)) + firstPanel[head] * Int(table.keys_per_panel)
         }
+        let pooled = rest?.packed(head: head, leavingOut: kept, kernel: kernel, scratch: scratch)
+        precondition(!kept.isEmpty || pooled != nil)
         let work = scratch.tensor(.u8, [Int(table.scratch_bytes(Int32(headDim)))])
         order.withPointer { order in
             layout.panels.withUnsafeBufferPointer { panels in
@@ -217,10 +220,12 @@ public struct PackedKeys: Sendable {
                             var call = vdit_attend_call(
                                 q: q.rows(order, part.lowerBound), rows: Int32(part.count),
                                 head_dim: Int32(headDim), scale: scale,
-                                keys: packedKeys.rawPointer + byte,
-                                values: packedValues.rawPointer + byte,
+                                panels: vdit_key_panels(
+                                    keys: packedKeys.rawPointer + byte,
+                                    values: packedValues.rawPointer + byte, bias: bias),
                                 block_panel: panels.baseAddress, block_keys: offsets.baseAddress,
-                                kept: kept.baseAddress, kept_count: Int32(kept.count), key_bias: bias,
+                                kept: kept.baseAddress, kept_count: Int32(kept.count),
+                                rest: pooled?.panels ?? vdit_key_panels(), rest_count: pooled?.count ?? 0,
                                 out: out.data, out_type: out.type, out_stride: Int64(out.stride),
                                 lse: logSumExp?.pointer(as: Float.self), scratch: work.rawPointer)
                             table.attend(&call)

@@ -123,8 +123,11 @@ public enum AttentionCase {
     }
 
     /// One query over the listed keys, in float64: values and natural-log denominator.
+    ///
+    /// - Parameter counts: how many keys each key stands for; nil is 1.
     public static func oracle(
-        q: ArraySlice<Float>, k: ArraySlice<Float>, v: ArraySlice<Float>, keys: [Int], scale: Double
+        q: ArraySlice<Float>, k: ArraySlice<Float>, v: ArraySlice<Float>, keys: [Int], counts: [Int]? = nil,
+        scale: Double
     ) -> (values: [Double], logSumExp: Double) {
         let dim = q.count
         var values = [Double](repeating: 0, count: dim)
@@ -134,7 +137,7 @@ public enum AttentionCase {
             for c in 0..<dim {
                 sum += Double(q[q.startIndex + c]) * Double(k[k.startIndex + key * dim + c])
             }
-            return sum * scale
+            return sum * scale + log(Double(counts?[key] ?? 1))
         }
         let largest = scores.max()!
         var total = 0.0
@@ -155,23 +158,55 @@ public enum AttentionCase {
         for index in 0..<heads {
             let head = plan.head(index)
             let part = index * tokens * dim..<(index + 1) * tokens * dim
+            let short = shortened(head, k[part], v[part], dim)
             for block in 0..<head.queryBlocks {
-                let keys = head.kept(block).flatMap { key in
-                    (head.keyOffsets[Int(key)]..<head.keyOffsets[Int(key) + 1]).map {
-                        Int(head.keyOrder?[Int($0)] ?? $0)
-                    }
+                let kept = Set(head.kept(block))
+                let keys = (0..<Int32(head.keyBlockCount)).flatMap { key in
+                    kept.contains(key) ? self.tokens(of: Int(key), head) : short.keys[Int(key)]
                 }
                 for position in Int(head.queryOffsets[block])..<Int(head.queryOffsets[block + 1]) {
                     let token = head.queryOrder.map { Int($0[position]) } ?? position
                     let start = part.lowerBound + token * dim
                     let row = oracle(
-                        q: q[start..<start + dim], k: k[part], v: v[part], keys: keys, scale: Double(call.scale))
+                        q: q[start..<start + dim], k: short.k, v: short.v, keys: keys, counts: short.counts,
+                        scale: Double(call.scale))
                     for c in 0..<dim { values[(token * heads + index) * dim + c] = Float(row.values[c]) }
                     denominators[index * tokens + token] = Float(row.logSumExp)
                 }
             }
         }
         return (values, denominators)
+    }
+
+    private static func tokens(of block: Int, _ head: AttentionPlan.Head) -> [Int] {
+        (head.keyOffsets[block]..<head.keyOffsets[block + 1]).map { Int(head.keyOrder?[Int($0)] ?? $0) }
+    }
+
+    /// A head's keys and values, behind them those that stand for the rest, how many keys each stands for, and which of
+    /// them stand for each block.
+    private static func shortened(
+        _ head: AttentionPlan.Head, _ k: ArraySlice<Float>, _ v: ArraySlice<Float>, _ dim: Int
+    ) -> (k: ArraySlice<Float>, v: ArraySlice<Float>, counts: [Int], keys: [[Int]]) {
+        var (k, v) = (k, v)
+        var counts = [Int](repeating: 1, count: k.count / dim)
+        let keys = (0..<head.keyBlockCount).map { block -> [Int] in
+            guard case .pooled(let run) = head.rest else { return [] }
+            let all = tokens(of: block, head)
+            return stride(from: 0, to: all.count, by: run ?? all.count).map { start in
+                let members = all[start..<min(all.count, start + (run ?? all.count))]
+                func mean(_ x: ArraySlice<Float>) -> [Float] {
+                    (0..<dim).map { c in
+                        let sum = members.reduce(0.0) { $0 + Double(x[x.startIndex + $1 * dim + c]) }
+                        return Float(sum / Double(members.count))
+                    }
+                }
+                k += mean(k)
+                v += mean(v)
+                counts.append(members.count)
+                return counts.count - 1
+            }
+        }
+        return (k, v, counts, keys)
     }
 
     /// Values within the kernel's tolerance by relative RMS, denominators within it each, −∞ where nothing

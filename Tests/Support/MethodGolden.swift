@@ -168,6 +168,8 @@ public struct MethodExample: Sendable, CustomTestStringConvertible {
         .init("rettention", ["ratio": "off"], density: 0.5),
         .init("radial", ["preset": "reference", "block": "64"]),
         .init("draft", ["preset": "reference", "pool-height": "3", "pool-width": "4", "sparsity": "0.95"]),
+        .init("rettention", ["rest": "pooled", "kept": "0.2"]),
+        .init("draft", ["rest": "pooled", "pool-height": "3", "pool-width": "4", "sparsity": "0.9"]),
     ]
 
     /// Why a method may leave a query block without keys; nil where it may not.

@@ -29,6 +29,23 @@ VDIT_INLINE uint16_t rounded_bf16(float value) {
     return (uint16_t)((bits & 0x7fffffffu) > 0x7f800000u ? quiet : rounded);
 }
 
+/// A block of keys in the panels it lies in.
+typedef struct {
+    const vdit_key_panels *panels;
+    int64_t panel;  // its first
+    int32_t count;
+} key_block;
+
+/// Blocks a call attends to: those it lists, then the rest.
+VDIT_INLINE int32_t block_count(const vdit_attend_call *call) { return call->kept_count + (call->rest_count > 0); }
+
+VDIT_INLINE key_block block_at(const vdit_attend_call *call, int32_t i) {
+    if (i == call->kept_count) return (key_block){&call->rest, 0, call->rest_count};
+    int32_t block = call->kept[i];
+    return (key_block){
+        &call->panels, call->block_panel[block], call->block_keys[block + 1] - call->block_keys[block]};
+}
+
 /// The first `count` elements of row i as floats.
 VDIT_INLINE void load_floats(const vdit_token_rows *rows, int64_t i, int32_t count, void *VDIT_RESTRICT to) {
     int64_t start = row_of(rows, i) * rows->stride;

@@ -15,7 +15,7 @@ typedef struct {
 typedef struct {
     key_panel panels[CHUNK_PANELS];
     int count;
-    // Where the next chunk starts: the panel of the block `kept` names.
+    // Where the next chunk starts: the panel of the block at `kept`.
     int32_t kept, panel;
 } chunk;
 
@@ -24,14 +24,15 @@ static int next_chunk(const vdit_attend_call *call, const chunk *last, chunk *ne
     int64_t bytes = panel_bytes(call->head_dim);
     int count = 0;
     int32_t kept = last->kept, within = last->panel;
-    while (count < CHUNK_PANELS && kept < call->kept_count) {
-        int32_t block = call->kept[kept];
-        int32_t left = call->block_keys[block + 1] - call->block_keys[block] - within * PANEL;
-        int64_t panel = (int64_t)call->block_panel[block] + within;
+    while (count < CHUNK_PANELS && kept < block_count(call)) {
+        key_block block = block_at(call, kept);
+        int32_t left = block.count - within * PANEL;
+        int64_t panel = block.panel + within;
+        const vdit_key_panels *from = block.panels;
         next->panels[count++] = (key_panel){
-            (const uint32_t *)((const char *)call->keys + panel * bytes),
-            (const uint32_t *)((const char *)call->values + panel * bytes),
-            call->key_bias ? call->key_bias + panel * PANEL : NULL, left < PANEL ? left : PANEL};
+            (const uint32_t *)((const char *)from->keys + panel * bytes),
+            (const uint32_t *)((const char *)from->values + panel * bytes),
+            from->bias ? from->bias + panel * PANEL : NULL, left < PANEL ? left : PANEL};
         within++;
         if (left <= PANEL) {
             within = 0;

@@ -12,11 +12,11 @@ static void pack(const vdit_token_rows *rows, int64_t count, int32_t head_dim, v
     for (int64_t i = 0; i < count; i++) load_floats(rows, i, head_dim, (float *)panels + i * head_dim);
 }
 
-static double score(const vdit_attend_call *call, const float *q, int64_t panel) {
-    const float *key = (const float *)call->keys + panel * call->head_dim;
+static double score(const vdit_attend_call *call, const float *q, const vdit_key_panels *panels, int64_t panel) {
+    const float *key = (const float *)panels->keys + panel * call->head_dim;
     double sum = 0;
     for (int32_t c = 0; c < call->head_dim; c++) sum += (double)q[c] * key[c];
-    return sum * call->scale + (call->key_bias ? call->key_bias[panel] : 0);
+    return sum * call->scale + (panels->bias ? panels->bias[panel] : 0);
 }
 
 static void attend_row(const vdit_attend_call *call, int32_t row) {
@@ -25,17 +25,17 @@ static void attend_row(const vdit_attend_call *call, int32_t row) {
     load_floats(&call->q, row, call->head_dim, q);
 
     double largest = -INFINITY, total = 0;
-    for (int32_t i = 0; i < call->kept_count; i++) {
-        int32_t block = call->kept[i], keys = call->block_keys[block + 1] - call->block_keys[block];
-        for (int64_t p = call->block_panel[block]; p < call->block_panel[block] + (int64_t)keys; p++)
-            largest = fmax(largest, score(call, q, p));
+    for (int32_t i = 0; i < block_count(call); i++) {
+        key_block block = block_at(call, i);
+        for (int64_t p = block.panel; p < block.panel + block.count; p++)
+            largest = fmax(largest, score(call, q, block.panels, p));
     }
     for (int32_t c = 0; c < call->head_dim; c++) sum[c] = 0;
-    for (int32_t i = 0; i < call->kept_count; i++) {
-        int32_t block = call->kept[i], keys = call->block_keys[block + 1] - call->block_keys[block];
-        for (int64_t p = call->block_panel[block]; p < call->block_panel[block] + (int64_t)keys; p++) {
-            const float *value = (const float *)call->values + p * call->head_dim;
-            double weight = exp(score(call, q, p) - largest);
+    for (int32_t i = 0; i < block_count(call); i++) {
+        key_block block = block_at(call, i);
+        for (int64_t p = block.panel; p < block.panel + block.count; p++) {
+            const float *value = (const float *)block.panels->values + p * call->head_dim;
+            double weight = exp(score(call, q, block.panels, p) - largest);
             total += weight;
             for (int32_t c = 0; c < call->head_dim; c++) sum[c] += weight * value[c];
         }

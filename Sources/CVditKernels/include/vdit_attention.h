@@ -19,22 +19,32 @@ typedef struct {
     int64_t first;
 } vdit_token_rows;
 
-/// One query block of one head: out = softmax(scale * q kᵀ + bias) v over the keys of the listed blocks.
+/// Keys and values packed into panels, and what is added to the scaled score of packed key
+/// panel * keys_per_panel + i; bias is NULL for none.
+typedef struct {
+    const void *keys;
+    const void *values;
+    const float *bias;
+} vdit_key_panels;
+
+/// One query block of one head: out = softmax(scale * q kᵀ + bias) v over the keys of the listed blocks and those
+/// of the rest.
 typedef struct {
     vdit_token_rows q;
     int32_t rows;  // 1 ... VDIT_ATTEND_ROWS
     int32_t head_dim;
     float scale;  // of the scores, > 0
-    // The head's packed panels. Block b holds block_keys[b + 1] - block_keys[b] >= 1 keys and starts at panel
+    // The head's keys. Block b holds block_keys[b + 1] - block_keys[b] >= 1 keys and starts at panel
     // block_panel[b]; what its last panel holds beyond them is ignored.
-    const void *keys;
-    const void *values;
+    vdit_key_panels panels;
     const int32_t *block_panel;
     const int32_t *block_keys;
     const int32_t *kept;  // block indices
-    int32_t kept_count;   // >= 1
-    // Added to the scaled score of packed key panel * keys_per_panel + i; NULL for none.
-    const float *key_bias;
+    int32_t kept_count;
+    // Keys that stand for the blocks not kept, one block of panels of their own; none where rest_count is 0, which
+    // it may be where kept_count >= 1.
+    vdit_key_panels rest;
+    int32_t rest_count;
     // Rows go to out + row * out_stride elements and lse + row, `row` as for q. out overlaps nothing.
     void *out;
     vdit_float_type out_type;  // VDIT_F32 or VDIT_BF16

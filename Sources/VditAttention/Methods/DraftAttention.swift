@@ -165,7 +165,7 @@ public struct DraftAttention: SparseMethod {
             title: "DraftAttention: Fast Video Diffusion via Low-Resolution Attention Guidance",
             arXiv: "2505.14708"),
         options: [sparsity, height, width, cutOption, selection]
-            + DenseSchedule.options(steps: .fraction(0.25), layers: 1),
+            + DenseSchedule.options(steps: .fraction(0.25), layers: 1) + [RestChoice.option],
         presets: [
             .init(
                 name: "wan-1.3b", models: MethodDescription.Preset.smallWan,

@@ -120,7 +120,7 @@ public struct Radial: SparseMethod {
             title: "Radial Attention: O(n log n) Sparse Attention with Energy Decay for Long Video Generation",
             arXiv: "2506.19852"),
         options: [decay, blockOption, sinkOption, edgesOption, skipBelow, decayNeighbours]
-            + DenseSchedule.options(steps: .fraction(0.25), layers: 1),
+            + DenseSchedule.options(steps: .fraction(0.25), layers: 1) + [RestChoice.option],
         presets: [
             .init(
                 name: "wan-1.3b", models: MethodDescription.Preset.smallWan,

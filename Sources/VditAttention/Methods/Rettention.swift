@@ -253,7 +253,7 @@ public struct Rettention: SparseMethod {
             title: "Re-ttention: Ultra Sparse Visual Generation via Attention Statistical Reshape",
             arXiv: "2505.22918"),
         options: [kept, refreshes, growth, clamp, usesRatio, blockPositions, storedAs]
-            + DenseSchedule.options(steps: .fraction(0.3), layers: 0),
+            + DenseSchedule.options(steps: .fraction(0.3), layers: 0) + [RestChoice.option],
         presets: [
             .init(
                 name: "wan",

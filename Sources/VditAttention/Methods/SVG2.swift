@@ -238,7 +238,7 @@ extension SVG2 {
         options: [
             queryClusterCount, keyClusterCount, topP, leastKeys, firstIterationCount, stepIterationCount,
             clusterInDenseSteps, clusterSeed,
-        ] + DenseSchedule.options(steps: .fraction(0.25), layers: 1),
+        ] + DenseSchedule.options(steps: .fraction(0.25), layers: 1) + [RestChoice.option],
         presets: [
             .init(
                 name: "wan-1.3b", models: MethodDescription.Preset.smallWan,

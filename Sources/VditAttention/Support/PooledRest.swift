@@ -1,0 +1,41 @@
+/// What `rest=` says: what becomes of the key blocks a method does not keep.
+enum RestChoice: String, Sendable, CaseIterable {
+    case dropped, pooled
+
+    static let option = MethodOption<RestChoice>(
+        "rest", .choice, default: .dropped, "key blocks not kept are dropped, or enter as their means")
+}
+
+/// Plans as another planner does, with blocks that are not kept pooled.
+///
+/// - Source: the zeroth order of Li et al., Piecewise Sparse Attention Is Wiser for Efficient Diffusion
+///   Transformers, arXiv 2602.01077, under any choice of blocks.
+struct PooledRest: AttentionPlanner {
+    let base: any AttentionPlanner
+
+    private func pooled(_ plan: AttentionPlan) -> AttentionPlan { plan.with(rest: .pooled(run: nil)) }
+
+    var finishes: Bool { base.finishes }
+    var layoutPlan: AttentionPlan? { base.layoutPlan.map(pooled) }
+    var solved: [String: Double] { base.solved }
+
+    /// Without the means, which are few.
+    func predictedWork(step: Int, first: Int) -> Double? { base.predictedWork(step: step, first: first) }
+
+    func observe(
+        _ call: AttentionCall, _ output: AttentionOutput, _ state: inout MethodState
+    ) throws(AttentionError) {
+        try base.observe(call, output, &state)
+    }
+
+    func plan(_ call: AttentionCall, _ state: inout MethodState) throws(AttentionError) -> AttentionPlan {
+        pooled(try base.plan(call, &state))
+    }
+
+    func finish(
+        _ output: inout AttentionOutput, of call: AttentionCall, _ state: inout MethodState,
+        attend: (AttentionPlan) -> AttentionOutput
+    ) throws(AttentionError) {
+        try base.finish(&output, of: call, &state) { attend(pooled($0)) }
+    }
+}

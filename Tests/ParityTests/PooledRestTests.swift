@@ -1,0 +1,155 @@
+import Foundation
+import TestSupport
+import Testing
+import VDiT
+
+/// Key blocks that are not kept, entering as means, on every kernel.
+@Suite struct PooledRest {
+    @Test(arguments: AttentionCase.kernels, AttentionKernelTests.shapes)
+    func randomPlansEqualTheFloat64Oracle(kernel: AttentionKernelCase, shape: AttentionKernelTests.Shape) {
+        var random = SeededRandom.fresh()
+        let call = AttentionCase.call(
+            heads: shape.heads, tokens: shape.tokens, headDim: shape.headDim, kernel, &random)
+        for run in [nil, 1, 3, 16] {
+            for density in [0, 0.3, 0.8] {
+                let plan = AttentionCase.plan(
+                    heads: shape.heads, tokens: shape.tokens, density: density, &random
+                ).with(rest: .pooled(run: run))
+                AttentionCase.expectParity(
+                    call, plan, kernel, "run \(run ?? 0), density \(density), seed \(random.seed)")
+            }
+        }
+    }
+
+    /// One head's blocks may be pooled and another's dropped; all of them are a key apart with runs of 1.
+    @Test(arguments: AttentionCase.kernels)
+    func headsRestAsEachSays(kernel: AttentionKernelCase) {
+        var random = SeededRandom.fresh()
+        let call = AttentionCase.call(heads: 3, tokens: 140, headDim: 64, kernel, &random)
+        var plan = AttentionCase.plan(heads: 3, tokens: 140, density: 0.4, &random)
+        plan.heads[0].rest = .pooled(run: nil)
+        plan.heads[2].rest = .pooled(run: 7)
+        AttentionCase.expectParity(call, plan, kernel, "seed \(random.seed)")
+    }
+
+    @Test(arguments: AttentionCase.kernels)
+    func nothingLeftOutIsDenseBitForBit(kernel: AttentionKernelCase) {
+        var random = SeededRandom.fresh()
+        let call = AttentionCase.call(heads: 2, tokens: 203, headDim: 64, kernel, &random)
+        let dense = AttentionPlan.dense(tokens: 203, block: 48)
+        let expected = blockSparseAttention(call, dense, values: .f32, kernel: kernel.kernel)
+        let found = blockSparseAttention(
+            call, dense.with(rest: .pooled(run: nil)), values: .f32, kernel: kernel.kernel)
+        #expect(found.values.floats() == expected.values.floats(), "seed \(random.seed)")
+        #expect(found.logSumExp.floats() == expected.logSumExp.floats(), "seed \(random.seed)")
+
+        // And where only one row leaves something out, the others.
+        var some = dense
+        some.heads[0].keyBlocks.removeFirst()
+        for row in 1..<some.heads[0].rowStart.count { some.heads[0].rowStart[row] -= 1 }
+        let partly = blockSparseAttention(
+            call, some.with(rest: .pooled(run: nil)), values: .f32, kernel: kernel.kernel)
+        #expect(partly.values.slice(48..<203).floats() == expected.values.slice(48..<203).floats())
+        #expect(partly.values.slice(0..<48).floats() != expected.values.slice(0..<48).floats())
+    }
+
+    @Test(arguments: AttentionCase.kernels)
+    func keysAlikeWithinBlocksMakeItExactAtAnyDensity(kernel: AttentionKernelCase) {
+        var random = SeededRandom.fresh()
+        let (tokens, dim) = (150, 64)
+        let base = AttentionCase.call(heads: 1, tokens: tokens, headDim: dim, kernel, &random)
+        var plan = AttentionCase.plan(heads: 1, tokens: tokens, density: 0.2, &random)
+        var k = base.k.floats()
+        let head = plan.heads[0]
+        for block in 0..<head.keyBlockCount {
+            let members = (head.keyOffsets[block]..<head.keyOffsets[block + 1]).map {
+                Int(head.keyOrder?[Int($0)] ?? $0)
+            }
+            for token in members { for c in 0..<dim { k[token * dim + c] = k[members[0] * dim + c] } }
+        }
+        let call = AttentionCase.call(like: base, k: Tensor(k, shape: base.k.shape))
+        plan = plan.with(rest: .pooled(run: nil))
+        let found = blockSparseAttention(call, plan, values: .f32, kernel: kernel.kernel)
+        let dense = blockSparseAttention(call, .dense(tokens: tokens), values: .f32, kernel: kernel.kernel)
+        #expect(relativeError(found.values.floats(), dense.values.floats()) <= kernel.tolerance, "seed \(random.seed)")
+        #expect(relativeError(found.logSumExp.floats(), dense.logSumExp.floats()) <= kernel.tolerance)
+    }
+
+    @Test(arguments: AttentionCase.kernels)
+    func oneThreadEqualsManyBitForBit(kernel: AttentionKernelCase) {
+        var random = SeededRandom.fresh()
+        let one = AttentionCase.call(heads: 3, tokens: 330, headDim: 64, kernel, &random)
+        let plan = AttentionCase.plan(heads: 3, tokens: 330, density: 0.4, &random).with(rest: .pooled(run: nil))
+        let expected = blockSparseAttention(one, plan, values: .bf16, kernel: kernel.kernel)
+        let many = AttentionCase.call(like: one, pool: WorkPool(threads: 3))
+        let found = blockSparseAttention(many, plan, values: .bf16, kernel: kernel.kernel)
+        #expect(found.values.floats() == expected.values.floats(), "seed \(random.seed)")
+    }
+
+    @Test func pairsCountTheMeans() {
+        // Rows of 100 and 30 queries; blocks of 100 and 30 keys, each row keeping its own.
+        let head = AttentionPlan.Head(
+            queryOffsets: [0, 100, 130], keyOffsets: [0, 100, 130], rowStart: [0, 1, 2], keyBlocks: [0, 1])
+        let plan = AttentionPlan(heads: [head])
+        #expect(plan.heads[0].pairs == 100 * 100 + 30 * 30)
+        #expect(plan.with(rest: .pooled(run: nil)).heads[0].pairs == 100 * 101 + 30 * 31)
+        #expect(plan.with(rest: .pooled(run: 8)).heads[0].pairs == 100 * 104 + 30 * 43)
+        #expect(plan.with(rest: .pooled(run: 1)).density(tokens: 130) == 1)
+    }
+
+    /// The zeroth order of PISA, as our statement of its formula in NumPy has it.
+    @Test(arguments: ["pisa_even", "pisa_odd"], AttentionCase.kernels.filter { $0.operands == .f32 })
+    func goldenOutputsOfPISAAreReproduced(name: String, kernel: AttentionKernelCase) throws {
+        let json = try Data(contentsOf: URL(fileURLWithPath: Golden.path("methods/specs-golden.json")))
+        let all = try #require(try JSONSerialization.jsonObject(with: json) as? [String: Any])
+        let golden = try #require(all[name] as? [String: Any])
+        let probe = try #require(all[name == "pisa_even" ? "probe" : "oddProbe"] as? [String: Any])
+        let grid = try #require(probe["grid"] as? [Int])
+        let sums = try #require(probe["checksums"] as? [String: [Double]])
+        let operands = try [(1, 2.0, "q"), (2, 1.5, "k"), (3, 1.0, "v")].map { seed, gain, letter in
+            let values = Self.probe(seed: seed, gain: gain, grid)
+            let sum = try #require(sums[letter])[0]
+            #expect(abs(values.reduce(0, +) - sum) < 1e-9)
+            return Tensor(values.map(Float.init), shape: [2, values.count / 32, 16])
+        }
+        let layout = TokenLayout(frames: grid[0], height: grid[1], width: grid[2])
+        let call = MethodCase.call(q: operands[0], k: operands[1], v: operands[2], layout: layout)
+        let offsets = AttentionPlan.offsets(tokens: layout.tokens, block: try #require(golden["block"] as? Int))
+        let plan = AttentionPlan(
+            heads: try #require(golden["kept"] as? [[[Int]]]).map { rows in
+                AttentionPlan.Head(
+                    queryOffsets: offsets, keyOffsets: offsets,
+                    rowStart: rows.reduce(into: [0]) { $0.append($0[$0.count - 1] + Int32($1.count)) },
+                    keyBlocks: rows.flatMap { $0.map(Int32.init) }, rest: .pooled(run: nil))
+            })
+        let found = blockSparseAttention(call, plan, values: .f32, kernel: kernel.kernel).values
+        let expected = try #require(golden["zeroth"] as? [String: Any])
+        for (row, key) in [(found[0][0], "head0Token0"), (found[layout.tokens - 1][1], "lastHeadLastToken")] {
+            let right = try #require(expected[key] as? [Double]).map(Float.init)
+            #expect(MethodCase.distance(row.floats(), right) < 2e-6, "\(key)")
+        }
+        let values = found.floats().map(Double.init)
+        let (sum, squares) = try (
+            #require(expected["sum"] as? Double), #require(expected["sumOfSquares"] as? Double)
+        )
+        #expect(abs(values.reduce(0, +) - sum) < 1e-3)
+        #expect(abs(values.reduce(0) { $0 + $1 * $1 } - squares) < 2e-3)
+    }
+
+    /// The specifications' input: a cosine over the grid and splitmix64's noise, 2 heads of 16.
+    private static func probe(seed: Int, gain: Double, _ grid: [Int]) -> [Double] {
+        func unit(_ index: Int) -> Double {
+            var random = SeededRandom(seed: UInt64(seed) << 32 + UInt64(index))
+            return Double(random.next() >> 11) * 0x1p-52 - 1
+        }
+        let tokens = grid.reduce(1, *)
+        return (0..<2 * tokens * 16).map { index in
+            let (head, token, i) = (index / 16 / tokens, index / 16 % tokens, index % 16)
+            let (row, column) = (token / grid[2] % grid[1], token % grid[2])
+            let frame = token / (grid[1] * grid[2])
+            let first = 0.37 * Double(i + 1) + 0.5 * Double(head) + 0.21 * Double(frame * (i % 3))
+            let smooth = cos(first + 0.43 * Double(row) + 0.29 * Double(column * (i % 2)))
+            return gain * (0.5 * unit(index) + smooth)
+        }
+    }
+}
