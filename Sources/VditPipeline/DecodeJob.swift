@@ -88,7 +88,7 @@ public struct DecodeJob: Sendable {
     private func open() throws -> (DecoderDirectory, latents: Tensor, metadata: [String: String]) {
         guard let model = try model ?? LatentsFile.metadata(latents)["model"] else {
             throw PipelineError.invalid(
-                "\(latents): metadata", found: "no model's name", expected: "--model FOLDER", kind: .usage)
+                "\(latents): metadata", found: "no model's name", expected: "a model to decode with", kind: .usage)
         }
         let directory = try DecoderDirectory(path: model)
         let (values, metadata) = try LatentsFile.read(latents, channels: directory.specification.latentChannels)

@@ -98,6 +98,6 @@ import VDiT
             density: probe.method.density)
         let dense = try probe.run()
         #expect(dense.observation.plans == [.dense(tokens: observation.call.tokens)])
-        #expect(dense.notices.contains { $0.contains("--dense-steps 0") })
+        #expect(dense.notices.contains { $0.contains("dense-steps 0") })
     }
 }

@@ -113,7 +113,7 @@ struct GenerationRenderTests {
             _ = try? Renderer(job).run(stop: stop) { event in
                 if case .step = event { stop.requestStop() }
             }
-            #expect(try Renderer(job).notices.contains { $0.contains("--resume") })
+            #expect(try Renderer(job).notices.contains { $0.contains("'resume'") })
         }
     }
 }

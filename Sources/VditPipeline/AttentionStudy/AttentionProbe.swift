@@ -86,7 +86,7 @@ public struct AttentionProbe: Sendable {
         if schedule.isDense(step: step, of: settings.steps) || schedule.isDense(layer: layer) {
             notices.append(
                 "step \(step), layer \(layer) is one that \(configured.name) leaves dense: "
-                    + "--dense-steps 0 --dense-layers 0 lets it run")
+                    + "dense-steps 0 and dense-layers 0 let it run")
         }
         return Result(observation: observation, method: configured, notices: notices)
     }

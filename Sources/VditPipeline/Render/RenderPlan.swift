@@ -126,7 +126,7 @@ public struct RenderPlan: Sendable {
                 notices.append(
                     "every call of this run is dense: \(method.name) leaves the first \(dense) of "
                         + "\(settings.steps) steps and the first \(method.schedule.layers) layers dense "
-                        + "(--dense-steps, --dense-layers)")
+                        + "(dense-steps, dense-layers)")
             }
         }
         return notices

@@ -49,7 +49,7 @@ public struct Renderer {
         try resumed?.verify(identity: identity, path: checkpoint)
         if resumed == nil, FileManager.default.fileExists(atPath: checkpoint) {
             notices.append(
-                "\(checkpoint) of an earlier run will be replaced; --resume would continue it")
+                "\(checkpoint) of an earlier run will be replaced; 'resume' would continue it")
         }
         self.notices = notices
         try RenderOutputs.checkSpace(job, plan)
