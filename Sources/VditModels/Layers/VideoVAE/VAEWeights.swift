@@ -1,0 +1,100 @@
+import VditTensor
+
+/// A convolution's weights, ready for products.
+struct PackedVAEConvolution: Sendable {
+    /// Panels: the taps over time; of three, then the two combinations the fast algorithm needs.
+    let weights: ConvolutionWeights
+    /// `[to]` f32.
+    let bias: Tensor
+
+    var operand: DType { weights.operand }
+    var outChannels: Int { weights.shape.outChannels }
+}
+
+/// Packs the tensors of a weight source for convolutions, and counts what that takes.
+final class VAEWeightLoader {
+    private let source: any WeightSource
+    /// Of convolutions that need not see every digit.
+    let operand: DType
+    /// Bytes packed so far.
+    private(set) var packedBytes = 0
+
+    init(source: any WeightSource, operand: DType) {
+        self.source = source
+        self.operand = operand
+    }
+
+    /// `[count]` f32.
+    func vector(_ name: String) throws(TensorError) -> Tensor {
+        let tensor = try source.tensor(name)
+        defer { source.release(name) }
+        return tensor.converted(to: .f32).reshaped([tensor.count])
+    }
+
+    func bias(_ convolution: VAEConvolution) throws(TensorError) -> Tensor {
+        try vector(convolution.name + ".bias")
+    }
+
+    /// The planes of a convolution's weight, one per step of time: `[to, from, height, width]` f32 each.
+    func planes(_ convolution: VAEConvolution) throws(TensorError) -> [Tensor] {
+        let name = convolution.name + ".weight"
+        let weight = try source.tensor(name).converted(to: .f32)
+        source.release(name)
+        let (times, plane) = (convolution.times, Array(convolution.kernel.suffix(2)))
+        let shape = [convolution.to, convolution.from] + plane
+        if times == 1 { return [weight.reshaped(shape)] }
+        let area = plane.reduce(1, *)
+        return (0..<times).map { time in
+            let tap = Tensor(.f32, shape)
+            tap.withMutableFloats { tap in
+                weight.withFloats { weight in
+                    for pair in 0..<convolution.to * convolution.from {
+                        for place in 0..<area {
+                            tap[pair * area + place] = weight[(pair * times + time) * area + place]
+                        }
+                    }
+                }
+            }
+            return tap
+        }
+    }
+
+    /// Packs panels `[to, from, kernel, kernel]` f32.
+    func pack(
+        _ panels: [Tensor], stride: Int = 1, operand: DType? = nil
+    ) throws(TensorError) -> ConvolutionWeights {
+        let shape = ConvolutionShape(
+            inChannels: panels[0].shape[1], outChannels: panels[0].shape[0], kernel: panels[0].shape[3],
+            stride: stride)
+        let packed = try ConvolutionWeights(shape, panels: panels, operand: operand ?? self.operand)
+        packedBytes += packed.byteCount
+        return packed
+    }
+
+    /// Packs a convolution as it is, and what the fast algorithm over time needs of it.
+    func convolution(
+        _ convolution: VAEConvolution, stride: Int = 1, operand: DType? = nil
+    ) throws(TensorError) -> PackedVAEConvolution {
+        var panels = try planes(convolution)
+        if panels.count == 3, panels[0].shape[3] > 1 {
+            let outer = combine([panels[0], panels[2]], [0.5, 0.5])
+            panels.append(combine([outer, panels[1]], [1, 0.5]))
+            panels.append(combine([outer, panels[1]], [1, -0.5]))
+        }
+        return PackedVAEConvolution(
+            weights: try pack(panels, stride: stride, operand: operand), bias: try bias(convolution))
+    }
+}
+
+/// `Σ factors[i] · tensors[i]`, all f32 of one shape.
+private func combine(_ tensors: [Tensor], _ factors: [Float]) -> Tensor {
+    let result = Tensor(.f32, tensors[0].shape)
+    result.withMutableFloats { sum in
+        for (tensor, factor) in zip(tensors, factors) {
+            tensor.withFloats { values in
+                for index in values.indices { sum[index] += factor * values[index] }
+            }
+        }
+    }
+    return result
+}
