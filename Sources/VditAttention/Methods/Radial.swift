@@ -43,7 +43,7 @@ public struct Radial: SparseMethod {
             // Small blocks follow a narrow band more closely: they reach less.
             let candidates = block.map { [$0] } ?? [64, 32, 16]
             let reaching = candidates.first {
-                layout.videoPairs(density: density) >= Double(RadialMask(shape($0), .narrowest).pairs)
+                layout.videoPairs(density: density) >= Self.pairs(shape($0), .narrowest)
             }
             size = reaching ?? candidates[candidates.count - 1]
             band = try solve(density, shape(size), layout)
@@ -52,10 +52,15 @@ public struct Radial: SparseMethod {
                 Self.decayNeighbours.name: band.decayNeighbours ? 1 : 0, Self.blockOption.name: Double(size),
             ]
         }
-        let mask = RadialMask(shape(size), band)
+        var mask = RadialMask(shape(size), band)
         let blocks = TokenBlocks(layout, size: size)
         return LayoutPlanner(
-            AttentionPlan(heads: [.init(queries: blocks, keys: blocks, kept: mask.kept)]), solved: solved)
+            AttentionPlan(heads: [.init(queries: blocks, keys: blocks, kept: { mask.kept($0) })]), solved: solved)
+    }
+
+    private static func pairs(_ shape: RadialMask.Shape, _ band: RadialMask.Band) -> Double {
+        var mask = RadialMask(shape, band)
+        return mask.pairs()
     }
 
     /// Finds a band of the wanted density: its decay by bisection, visiting more frame pairs where no decay
@@ -67,7 +72,7 @@ public struct Radial: SparseMethod {
         let widest = 4 * Double(layout.frames)
         var best: (error: Double, band: RadialMask.Band)?
         func pairs(_ band: RadialMask.Band) -> Double {
-            let pairs = Double(RadialMask(shape, band).pairs)
+            let pairs = Self.pairs(shape, band)
             let error = abs(pairs - wanted)
             if best.map({ error < $0.error }) ?? true { best = (error, band) }
             return pairs

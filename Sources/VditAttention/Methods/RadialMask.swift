@@ -2,7 +2,7 @@
 ///
 /// A pair of frames at distance d is visited or not, and if visited keeps a diagonal band whose width halves
 /// whenever d doubles; blocks follow from how many of their columns the band fills.
-struct RadialMask: Sendable, Equatable {
+struct RadialMask {
     /// How blocks that a frame shares with its neighbours are decided.
     enum Edges: String, Sendable, CaseIterable {
         /// By the rows and columns the frame owns, so that no frame loses its borders.
@@ -20,6 +20,12 @@ struct RadialMask: Sendable, Equatable {
         var edges: Edges
         /// Every query sees all of frame 0.
         var sink: Bool
+
+        /// Blocks of a frame that begins so many tokens inside one. The reference looks at as many as a frame fills,
+        /// even where it reaches into one more.
+        func blocks(from start: Int) -> Int {
+            ((edges == .own ? start : 0) + tokensPerFrame - 1) / block + 1
+        }
     }
 
     /// What the band follows from.
@@ -36,39 +42,48 @@ struct RadialMask: Sendable, Equatable {
 
     let shape: Shape
     let blocks: Int
-    /// `[blocks, blocks]`, rows are queries.
-    private(set) var keeps: [Bool]
+    private let band: Band
+    /// Blocks that are whole; what follows is one that is short, and it keeps and is kept by everything.
+    private let whole: Int
+    private var known: [Pair: Pattern] = [:]
 
     init(_ shape: Shape, _ band: Band) {
         self.shape = shape
+        self.band = band
         let video = shape.frames * shape.tokensPerFrame
         blocks = (video + shape.block - 1) / shape.block
-        keeps = [Bool](repeating: false, count: blocks * blocks)
-        let tail = video / shape.block
-        for block in tail..<max(blocks, tail) {
-            for other in 0..<blocks {
-                keeps[block * blocks + other] = true
-                keeps[other * blocks + block] = true
-            }
-        }
+        whole = video / shape.block
+    }
 
-        var known: [Pair: Pattern] = [:]
-        for query in 0..<shape.frames {
+    /// Which key blocks a query block keeps. Row by row, as all rows of a long video would take gigabytes.
+    private mutating func keeps(_ row: Int) -> [Bool] {
+        if row >= whole { return [Bool](repeating: true, count: blocks) }
+        var keeps = [Bool](repeating: false, count: blocks)
+        if whole < blocks { keeps[whole] = true }
+        let (frame, size) = (shape.tokensPerFrame, shape.block)
+        // A frame reaches one block further than it fills at most.
+        let first = max(0, (row - (frame - 1) / size - 2) * size / frame)
+        for query in first...max(first, min(shape.frames - 1, (row + 1) * size / frame)) {
+            let own = row - query * frame / size
+            guard own >= 0, own < shape.blocks(from: query * frame % size) else { continue }
             for key in 0..<shape.frames {
-                guard let width = halfWidth(query, key, band) else { continue }
-                let pair = Pair(
-                    width: width, row: query * shape.tokensPerFrame % shape.block,
-                    column: key * shape.tokensPerFrame % shape.block)
+                guard let width = halfWidth(query, key) else { continue }
+                let pair = Pair(width: width, row: query * frame % size, column: key * frame % size)
                 let pattern = known[pair] ?? Pattern(shape, pair)
                 known[pair] = pattern
-                add(pattern, query, key)
+                let column = key * frame / size
+                for other in 0..<min(pattern.columns, blocks - column)
+                where pattern.keeps[own * pattern.columns + other] {
+                    keeps[column + other] = true
+                }
             }
         }
-        if shape.edges == .repaired { repair() }
+        if shape.edges == .repaired, !keeps.contains(true) { repair(row, &keeps) }
+        return keeps
     }
 
     /// The band's half-width between two frames; a whole frame at most, nil where the pair is not visited.
-    private func halfWidth(_ query: Int, _ key: Int, _ band: Band) -> Int? {
+    private func halfWidth(_ query: Int, _ key: Int) -> Int? {
         let frame = shape.tokensPerFrame
         if shape.sink && key == 0 { return frame }
         let distance = abs(query - key)
@@ -83,43 +98,36 @@ struct RadialMask: Sendable, Equatable {
         return Int(min(Double(frame), max(Double(shape.block), length * band.decay)))
     }
 
-    private mutating func add(_ pattern: Pattern, _ query: Int, _ key: Int) {
-        let row = query * shape.tokensPerFrame / shape.block
-        let column = key * shape.tokensPerFrame / shape.block
-        for a in 0..<min(pattern.rows, blocks - row) {
-            for b in 0..<min(pattern.columns, blocks - column)
-            where pattern.keeps[a * pattern.columns + b] {
-                keeps[(row + a) * blocks + column + b] = true
-            }
-        }
-    }
-
     /// Gives a row without keys every block that the frames in it and their neighbours touch.
-    private mutating func repair() {
+    private func repair(_ row: Int, _ keeps: inout [Bool]) {
         let frame = shape.tokensPerFrame
-        for row in 0..<blocks where !keeps[row * blocks..<(row + 1) * blocks].contains(true) {
-            let first = max(0, row * shape.block / frame - 1)
-            let last = min(shape.frames, ((row + 1) * shape.block - 1) / frame + 2)
-            for column in first * frame / shape.block...(last * frame - 1) / shape.block {
-                keeps[row * blocks + column] = true
-            }
-        }
+        let first = max(0, row * shape.block / frame - 1)
+        let last = min(shape.frames, ((row + 1) * shape.block - 1) / frame + 2)
+        for column in first * frame / shape.block...(last * frame - 1) / shape.block { keeps[column] = true }
     }
 
     /// Kept key blocks of a query block, ascending.
-    func kept(_ row: Int) -> [Int32] {
-        (0..<blocks).filter { keeps[row * blocks + $0] }.map(Int32.init)
+    mutating func kept(_ row: Int) -> [Int32] {
+        let keeps = keeps(row)
+        return keeps.indices.filter { keeps[$0] }.map(Int32.init)
     }
 
-    /// Query-key token pairs kept.
-    var pairs: Int {
+    /// Query-key token pairs kept; of masks with more than `exactRows` rows, what evenly spaced rows let expect.
+    mutating func pairs() -> Double {
         let video = shape.frames * shape.tokensPerFrame
         func size(_ block: Int) -> Int { min(shape.block, video - block * shape.block) }
-        return (0..<blocks).reduce(0) { total, row in
-            let keys = (0..<blocks).reduce(0) { $0 + (keeps[row * blocks + $1] ? size($1) : 0) }
-            return total + keys * size(row)
+        let step = max(1, blocks / Self.exactRows)
+        var (total, seen) = (0, 0)
+        for row in stride(from: step / 2, to: blocks, by: step) {
+            let keeps = keeps(row)
+            let keys = keeps.indices.reduce(0) { $0 + (keeps[$1] ? size($1) : 0) }
+            total += keys * size(row)
+            seen += size(row)
         }
+        return step == 1 ? Double(total) : Double(total) / Double(seen) * Double(video)
     }
+
+    private static let exactRows = 2048
 }
 
 /// What the blocks of a frame pair depend on: the band, and where the frames begin inside their blocks.
@@ -131,17 +139,15 @@ private struct Pair: Hashable {
 
 /// The blocks one frame pair keeps, counted from the block its first row and column lie in.
 private struct Pattern {
-    let rows: Int
     let columns: Int
+    /// `[rows, columns]`
     private(set) var keeps: [Bool]
 
     init(_ shape: RadialMask.Shape, _ pair: Pair) {
         let frame = shape.tokensPerFrame
         let size = shape.block
-        // The reference looks at as many blocks as a frame fills, even where it reaches into one more.
-        let whole = (frame - 1) / size + 1
-        rows = shape.edges == .own ? (pair.row + frame - 1) / size + 1 : whole
-        columns = shape.edges == .own ? (pair.column + frame - 1) / size + 1 : whole
+        let rows = shape.blocks(from: pair.row)
+        columns = shape.blocks(from: pair.column)
         keeps = []
         keeps.reserveCapacity(rows * columns)
         for a in 0..<rows {
