@@ -82,14 +82,7 @@ public final class Batch {
                 expected: "a new name, or 'overwrite: true'", kind: .cannotCreate)
         }
         let written = planned.flatMap(\.files.results) + others
-        for folder in Set(written.map(FilePath.folder)) {
-            do {
-                try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
-            } catch {
-                throw BatchError.invalid(
-                    folder, found: "a folder that cannot be created", expected: "a writable place", kind: .cannotCreate)
-            }
-        }
+        for folder in Set(written.map(FilePath.folder)).sorted() { try FilePath.makeFolder(folder) }
     }
 
     private func foreignOutputs() throws -> [String] {

@@ -28,6 +28,7 @@ public struct BatchPlan {
         }
         jobs = (renders + comparisons).sorted { $0.position < $1.position }
         planner.checkCollisions(jobs)
+        planner.checkTable()
         planner.checkCycles(jobs)
         try file.document.throwProblems()
     }
@@ -75,7 +76,7 @@ final class Planner {
             return nil
         }
         renders[job.id] = planned
-        writers[FilePath.canonical(planned.output)] = planned
+        writers[FilePath.real(planned.output)] = planned
         return planned
     }
 
@@ -245,7 +246,7 @@ final class Planner {
         var writers: [String: String] = [:]
         for job in jobs {
             var others: Set<String> = []
-            for path in job.files.written.map(FilePath.canonical) {
+            for path in job.files.written.map(FilePath.real) {
                 // A clip and its record collide with the same other job: said once.
                 if let other = writers.updateValue(job.id, forKey: path), other != job.id, others.insert(other).inserted {
                     report(
@@ -257,20 +258,42 @@ final class Planner {
         }
         for job in jobs {
             for input in job.inputs + [file.path] where !input.isEmpty {
-                if let writer = writers[FilePath.canonical(input)], !job.needs.contains(writer) {
+                if let writer = writers[FilePath.real(input)], !job.needs.contains(writer) {
                     report(place(writer), "output: \(writer) would overwrite the input \(input)")
                 }
             }
-            if let latents = job.renderJob?.latents.map(FilePath.canonical), let writer = writers[latents],
+            if let latents = job.renderJob?.latents.map(FilePath.real), let writer = writers[latents],
                 !job.needs.contains(writer)
             {
                 report(place(job.id), "latents: \(job.id) starts from a file that \(writer) writes; say so with needs")
             }
         }
-        for (path, mark) in [file.table].compactMap({ $0 }) {
-            if let writer = writers[FilePath.canonical(path)] {
-                report(mark, "table: \(writer) writes \(path) too")
+        let database = (path: file.database, mark: file.databaseMark)
+        for (name, own) in [("table", file.table), ("database", database)] {
+            guard let own else { continue }
+            for path in name == "database" ? ["", "-wal", "-shm"].map({ own.path + $0 }) : [own.path] {
+                if let writer = writers[FilePath.real(path)] {
+                    report(own.mark, "\(name): \(writer) writes \(path) too")
+                }
             }
+        }
+        do throws(FileError) {
+            try FileRoles(
+                reads: ["pipeline file": file.path], makes: ["database": file.database, "table": file.table?.path]
+            ).check()
+        } catch {
+            report(file.databaseMark, "\(error)")
+        }
+    }
+
+    /// Every run makes the table anew: it may replace that of an earlier one, and nothing else.
+    func checkTable() {
+        guard let (path, mark) = file.table, FilePath.isTaken(path), file.defaults["overwrite"]?.flag != true
+        else { return }
+        let header = VariantTable([]).text(for: path).prefix { $0 != "\n" }
+        let found = try? InputFile.contents(of: path, limit: 16 << 20)
+        if found?.starts(with: header.utf8) != true {
+            report(mark, "table: \(path) is there already and is no table of a batch")
         }
     }
 }

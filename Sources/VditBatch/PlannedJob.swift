@@ -117,13 +117,13 @@ extension PlannedJob {
 
     /// What is remembered of this very job, if its results are there and complete; whoever made them.
     func finished() -> JobMetrics? {
-        guard files.results.allSatisfy({ FilePath.exists($0) || $0.contains("%") }) else { return nil }
+        guard files.results.allSatisfy({ FilePath.exists($0) || OutputFormat.isSequence($0) }) else { return nil }
         switch work {
         case .render:
             guard let record = try? RunRecord(path: RunRecord.path(forOutput: output)), record.job == fingerprint,
                 hasTrajectory
             else { return nil }
-            if !output.contains("%") {
+            if !OutputFormat.isSequence(output) {
                 guard let digest = record.output.sha256, (try? Digest.sha256(file: output)) == digest else { return nil }
             }
             return JobMetrics(record)
@@ -161,7 +161,7 @@ extension PlannedJob {
 func clipDigest(_ path: String) throws -> String {
     let names: [String]
     let folder: String
-    if path.contains("%") {
+    if !FilePath.exists(path), FilePath.name(of: path).contains("%") {
         folder = FilePath.folder(of: path)
         let name = FilePath.name(of: path)
         let (start, end) = (name.prefix { $0 != "%" }, name.drop { $0 != "%" }.drop { $0 != "d" }.dropFirst())

@@ -101,6 +101,7 @@ extension AtomicFile {
         func refuse(_ reason: String) -> FileError {
             .inaccessible(path: path, reason: reason, kind: .cannotCreate)
         }
+        if path.isEmpty { throw .emptyPath("output") }
         let (directory, name) = FilePath.split(path)
         if path.utf8.contains(0) { throw refuse("the path contains a NUL character") }
         if ["", ".", ".."].contains(name) { throw refuse("names a directory, expected a file name") }

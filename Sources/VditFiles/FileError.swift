@@ -9,6 +9,13 @@ public enum FileError: Failure, Equatable {
     /// A format that is recognised and refused, with what to do instead.
     case refused(path: String, found: String, advice: String)
 
+    /// An empty name, which would stand for the root folder once a slash follows.
+    ///
+    /// - Parameter what: the file's role or setting.
+    package static func emptyPath(_ what: String) -> FileError {
+        .inaccessible(path: what, reason: "the path is empty", kind: .usage)
+    }
+
     public var kind: FailureKind {
         switch self {
         case .missing: .missingInput

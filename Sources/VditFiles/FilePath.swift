@@ -1,4 +1,3 @@
-import Foundation
 import Glibc
 
 /// Paths as text, and the few questions about them that need the system.
@@ -55,6 +54,23 @@ package enum FilePath {
         return stat(path, &status) == 0 ? (status.st_mode & S_IFMT, 0) : (nil, Glibc.errno)
     }
 
+    /// What lies at a path, links followed; nil if nothing does.
+    package struct Node: Sendable, Equatable {
+        private let device: UInt64
+        private let inode: UInt64
+
+        package init?(_ path: String) {
+            var status = stat()
+            guard stat(path, &status) == 0 else { return nil }
+            (device, inode) = (UInt64(status.st_dev), UInt64(status.st_ino))
+        }
+    }
+
+    /// Whether two paths lead to the same file.
+    package static func isSame(_ one: String, _ other: String) -> Bool {
+        one == other || Node(one).map { $0 == Node(other) } ?? false
+    }
+
     package static func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }
 
     package static func isFolder(_ path: String) -> Bool { type(path).type == S_IFDIR }
@@ -90,12 +106,22 @@ package enum FilePath {
         return names
     }
 
+    /// Files in a folder and the folders in it, so many levels deep; links are not followed.
+    package static func files(under folder: String, depth: Int = 8) -> [String] {
+        guard depth > 0 else { return [] }
+        return (names(in: folder) ?? []).flatMap { name -> [String] in
+            let path = joined(folder, name)
+            return isFolder(path) && destination(ofLink: path) == nil ? files(under: path, depth: depth - 1) : [path]
+        }
+    }
+
     /// Leading `..` steps go up in `folder`, as far as its parts are no symbolic links.
     package static func resolved(_ path: String, in folder: String) -> String {
         if path.hasPrefix("/") { return path }
         var (path, folder) = (path, folder)
+        func isLink(_ path: String) -> Bool { destination(ofLink: path) != nil }
         while path.hasPrefix("../"), !folder.isEmpty, ![".", "..", "/", ""].contains(name(of: folder)),
-            (try? FileManager.default.destinationOfSymbolicLink(atPath: folder)) == nil
+            !isLink(folder)
         {
             path.removeFirst(3)
             folder = Self.folder(of: folder)
@@ -105,7 +131,61 @@ package enum FilePath {
 
     /// The same file always gives the same text: absolute, without `.` and `..`.
     package static func canonical(_ path: String) -> String {
-        let absolute = path.hasPrefix("/") ? path : FileManager.default.currentDirectoryPath + "/" + path
-        return URL(fileURLWithPath: absolute).standardizedFileURL.path
+        let absolute = path.hasPrefix("/") ? path : workingFolder() + "/" + path
+        var parts: [Substring] = []
+        for part in absolute.split(separator: "/") where part != "." {
+            if part == ".." { _ = parts.popLast() } else { parts.append(part) }
+        }
+        return "/" + parts.joined(separator: "/")
+    }
+
+    /// The same place always gives the same text: absolute, links followed as far as the path exists.
+    package static func real(_ path: String) -> String {
+        var (existing, rest) = (path.isEmpty ? "." : path, "")
+        while true {
+            if let found = realpath(existing, nil) {
+                defer { free(found) }
+                return rest.isEmpty ? String(cString: found) : joined(String(cString: found), rest)
+            }
+            let above = folder(of: existing)
+            if above == existing { return canonical(path) }
+            let name = name(of: existing)
+            if name != "." { rest = rest.isEmpty ? name : name + "/" + rest }
+            existing = above
+        }
+    }
+
+    /// Where relative paths begin.
+    package static func workingFolder() -> String {
+        guard let path = getcwd(nil, 0) else { return "." }
+        defer { free(path) }
+        return String(cString: path)
+    }
+
+    /// Where a symbolic link points; nil for anything else.
+    package static func destination(ofLink path: String) -> String? {
+        var characters = [CChar](repeating: 0, count: Int(PATH_MAX))
+        let count = readlink(path, &characters, characters.count)
+        return count < 0 ? nil : String(decoding: characters[..<count].map(UInt8.init(bitPattern:)), as: UTF8.self)
+    }
+
+    /// Makes a folder, and those above it, where they do not exist.
+    ///
+    /// - Throws: `FileError.inaccessible`.
+    package static func makeFolder(_ path: String) throws(FileError) {
+        if path.isEmpty { throw .emptyPath("folder") }
+        if path.utf8.contains(0) {
+            throw .inaccessible(path: path, reason: "the path contains a NUL character", kind: .cannotCreate)
+        }
+        if isFolder(path) { return }
+        let above = folder(of: path)
+        if above != path, !exists(above) { try makeFolder(above) }
+        // Another process may make it at the same time.
+        if mkdir(path, 0o777) != 0 {
+            let code = Glibc.errno
+            if isFolder(path) { return }
+            let (reason, kind) = FileError.writing(code)
+            throw .inaccessible(path: path, reason: "the folder cannot be created: \(reason)", kind: kind)
+        }
     }
 }

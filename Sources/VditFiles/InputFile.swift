@@ -26,8 +26,9 @@ package struct InputFile: ~Copyable {
 
     /// - Throws: `FileError.missing` or `.inaccessible`.
     package init(_ path: String) throws(FileError) {
+        if path.isEmpty { throw .emptyPath("input") }
         // A NUL would silently cut the path that C sees.
-        if path.isEmpty || path.utf8.contains(0) { throw .missing(path: path) }
+        if path.utf8.contains(0) { throw .missing(path: path) }
         var descriptor: Int32
         repeat {
             descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
@@ -118,14 +119,19 @@ extension FileError {
 
     /// The error of an `errno` met while creating or writing.
     static func writing(_ path: String, _ code: Int32) -> FileError {
-        switch code {
-        case EACCES, EPERM: .inaccessible(path: path, reason: message(code), kind: .permission)
-        case ENOSPC, EIO, EDQUOT, EFBIG, ESTALE, EPIPE:
-            .inaccessible(path: path, reason: message(code), kind: .ioError)
-        case EMFILE, ENFILE, ENOMEM:
-            .inaccessible(path: path, reason: message(code), kind: .osError)
-        default: .inaccessible(path: path, reason: message(code), kind: .cannotCreate)
-        }
+        let (reason, kind) = writing(code)
+        return .inaccessible(path: path, reason: reason, kind: kind)
+    }
+
+    static func writing(_ code: Int32) -> (reason: String, kind: FailureKind) {
+        let kind: FailureKind =
+            switch code {
+            case EACCES, EPERM: .permission
+            case ENOSPC, EIO, EDQUOT, EFBIG, ESTALE, EPIPE: .ioError
+            case EMFILE, ENFILE, ENOMEM: .osError
+            default: .cannotCreate
+            }
+        return (message(code), kind)
     }
 
     private static func message(_ code: Int32) -> String {

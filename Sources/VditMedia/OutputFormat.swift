@@ -24,6 +24,9 @@ public enum OutputFormat: String, Sendable, CaseIterable, Codable {
         self = format == .png && name.contains("%") ? .pngSequence : format
     }
 
+    /// Whether a name stands for one file per frame, as `frames/%05d.png` does.
+    public static func isSequence(_ path: String) -> Bool { (try? OutputFormat(path: path)) == .pngSequence }
+
     /// libavformat's name of the muxer; nil where libpng writes.
     var muxer: String? {
         switch self {

@@ -148,7 +148,7 @@ public struct Checkpoint: Sendable {
 /// A file beside an output: its name and a suffix. For a pattern such as `frames/%05d.png` it is
 /// `frames/sequence` and the suffix.
 public func companionPath(_ output: String, _ suffix: String) -> String {
-    guard output.contains("%") else { return output + suffix }
+    guard OutputFormat.isSequence(output) else { return output + suffix }
     let folder = output.lastIndex(of: "/").map { String(output[...$0]) } ?? ""
     return folder + "sequence" + suffix
 }

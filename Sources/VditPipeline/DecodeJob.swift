@@ -27,6 +27,9 @@ public struct DecodeJob: Sendable {
     public func run(
         stop: StopFlag = StopFlag(), onEvent: (RenderEvent) throws -> Void = { _ in }
     ) throws -> RunRecord {
+        var files = FileRoles(reads: ["model": model, "latents": latents])
+        destination.add(to: &files)
+        try files.check()
         let (directory, values, metadata) = try open()
         let size = directory.specification.videoSize(of: LatentShape(values.shape))
         let rate =
@@ -70,6 +73,7 @@ public struct DecodeJob: Sendable {
     public func writeFrames(
         stop: StopFlag = StopFlag(), onEvent: (RenderEvent) throws -> Void = { _ in }
     ) throws {
+        try FileRoles(reads: ["model": model, "latents": latents], makes: ["frames": destination.path]).check()
         try AtomicFile.check(destination.path, existing: destination.existing)
         let (directory, values, _) = try open()
         let count = directory.specification.videoSize(of: LatentShape(values.shape)).numFrames

@@ -35,36 +35,7 @@ func decodeJSON<Value: Decodable>(
     }
 }
 
-/// Creates a folder and those above it where they do not exist.
-///
-/// - Throws: `PipelineError.invalid` (73) when it cannot be created or the path is no folder.
-public func createDirectory(_ path: String) throws(PipelineError) {
-    var isDirectory: ObjCBool = false
-    if FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory), isDirectory.boolValue {
-        return
-    }
-    do {
-        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
-    } catch {
-        throw .invalid(
-            path, found: "a folder that cannot be created", expected: "a writable place",
-            kind: .cannotCreate)
-    }
-}
-
 /// The content of a small text file.
 ///
-/// - Throws: `FileError.missing`, or `PipelineError.invalid` when it is no plain file of at most 16 MiB.
-func readSmallFile(_ path: String) throws -> Data {
-    let attributes = try? FileManager.default.attributesOfItem(atPath: path)
-    guard let attributes else { throw FileError.missing(path: path) }
-    let size = attributes[.size] as? Int ?? 0
-    guard attributes[.type] as? FileAttributeType == .typeRegular, size <= 16 << 20,
-        let data = FileManager.default.contents(atPath: path)
-    else {
-        throw PipelineError.invalid(
-            path, found: "something else", expected: "a readable plain file of at most 16 MiB",
-            kind: .badData)
-    }
-    return data
-}
+/// - Throws: `FileError`, also for one of more than 16 MiB.
+func readSmallFile(_ path: String) throws(FileError) -> Data { Data(try InputFile.contents(of: path, limit: 16 << 20)) }

@@ -1,4 +1,3 @@
-import Foundation
 import VditAttention
 import VditFiles
 import VditModels
@@ -34,8 +33,9 @@ public struct PredictJob: Sendable {
     /// - Throws: an error that conforms to `Failure`: everything about files and shapes before any weight is
     ///   packed; `PipelineError.notFinite` for a prediction with NaN or infinities.
     public func run() throws -> Result {
+        try FileRoles(reads: ["model": model, "inputs": inputs], makes: ["prediction": output]).check()
         try AtomicFile.check(output, existing: existing)
-        let pipeline = FileManager.default.fileExists(atPath: "\(model)/transformer/config.json")
+        let pipeline = FilePath.exists("\(model)/transformer/config.json")
         let folder = pipeline ? "\(model)/transformer" : model
         let specification = try ModelCatalogue.transformer(ConfigFile(path: "\(folder)/config.json"))
         let weights = try WeightStore(folder)

@@ -20,12 +20,22 @@ public struct TrajectoryWriter: Sendable {
 
     /// Creates the folder where it does not exist.
     ///
-    /// - Throws: `PipelineError.invalid` (73) when that fails.
-    public init(directory: String, content: Content = .everything, existing: ExistingFile) throws(PipelineError) {
-        try createDirectory(directory)
+    /// - Throws: `FileError.inaccessible` when that fails.
+    public init(directory: String, content: Content = .everything, existing: ExistingFile) throws(FileError) {
+        try FilePath.makeFolder(directory)
         self.directory = directory
         self.content = content
         self.existing = existing
+    }
+
+    /// Refuses a folder that holds a trajectory.
+    ///
+    /// - Throws: `FileError.inaccessible` (73) naming a file that would be replaced.
+    static func checkIsFree(_ directory: String) throws(FileError) {
+        for name in (FilePath.names(in: directory) ?? []).sorted()
+        where name == "initial_noise.safetensors" || name.hasPrefix("step_") && name.hasSuffix(".safetensors") {
+            try AtomicFile.check(FilePath.joined(directory, name), existing: .refuse)
+        }
     }
 
     public func write(noise: Tensor) throws(TensorError) {

@@ -30,6 +30,13 @@ public struct VideoDestination: Sendable {
 
     var recordPath: String { RunRecord.path(forOutput: path) }
 
+    /// Names every file that will be written.
+    func add(to files: inout FileRoles) {
+        files.make(path, as: "video", isNumbered: OutputFormat.isSequence(path))
+        if record == .write { files.make(recordPath, as: "record") }
+        files.make(contactSheet, as: "contact sheet")
+    }
+
     /// Checks everything that will be written before anything is computed; creates nothing.
     ///
     /// - Parameter existing: what is to be done with files that exist, if not what the destination says.
@@ -105,7 +112,7 @@ final class VideoOutput {
     /// What the record says about the output.
     func record(of frameRate: FrameRate) -> RunRecord.Output {
         var output = RunRecord.Output(plan, frames: written, frameRate: frameRate)
-        if !destination.path.contains("%") { output.sha256 = try? Digest.sha256(file: destination.path) }
+        if !OutputFormat.isSequence(destination.path) { output.sha256 = try? Digest.sha256(file: destination.path) }
         return output
     }
 }

@@ -94,7 +94,7 @@ struct BatchRun: ParsableCommand {
         let stop = Signals.stop
         Preemption.install(warning: plan.file.slurm.warning)
         let path = share?.database(of: plan.file.database) ?? plan.file.database
-        try FileManager.default.createDirectory(atPath: FilePath.folder(of: path), withIntermediateDirectories: true)
+        try FilePath.makeFolder(FilePath.folder(of: path))
         let database = try RunDatabase(path: path, sharing: share == nil ? .thisMachine : .oneProcess)
         defer { database.close() }
         let batch = Batch(plan, database: database, runner: LocalRunner(), only: chosen)
@@ -122,14 +122,14 @@ struct BatchRun: ParsableCommand {
     }
 
     private func submit(_ plan: BatchPlan) throws {
-        let folder = FileManager.default.currentDirectoryPath
+        let folder = FilePath.workingFolder()
         let logs = FilePath.canonical(FilePath.folder(of: plan.file.database))
         let script = SlurmScript(
-            plan, executable: try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe"),
+            plan, executable: FilePath.destination(ofLink: "/proc/self/exe") ?? "vdit",
             arguments: [file] + set.flatMap { ["--set", $0] } + only.flatMap { ["--only", $0] }, folder: folder,
             logs: logs)
         if emitOnly || dryRun { return try Console.data(String(script.text.dropLast())) }
-        try FileManager.default.createDirectory(atPath: logs, withIntermediateDirectories: true)
+        try FilePath.makeFolder(logs)
         Console.message("vdit: \(try script.submit())")
     }
 }

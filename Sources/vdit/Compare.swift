@@ -77,6 +77,11 @@ struct Compare: ParsableCommand {
     }
 
     func run() throws {
+        var roles = methods.files
+        for file in files { roles.read(file, as: "compared video") }
+        roles.make(csv, as: "table of frames")
+        roles.make(markdown, as: "table in Markdown")
+        try roles.check()
         for path in [csv, markdown].compactMap({ $0 }) {
             try AtomicFile.check(path, existing: overwrite ? .replace : .refuse)
         }

@@ -68,6 +68,14 @@ struct CompareMethods: ParsableArguments {
         return flags.first(where: \.1)?.0
     }
 
+    /// What a comparison of methods reads and makes; its tables are not among them.
+    var files: FileRoles {
+        var files = FileRoles(
+            reads: ["model": model, "negative prompt embedding": negativePromptEmbedding], makes: ["report": output])
+        for path in promptEmbedding { files.read(path, as: "prompt embedding") }
+        return files
+    }
+
     func validateAlone() throws {
         if promptEmbedding.isEmpty { throw ValidationError("--model needs --prompt-embedding") }
         if methods == nil { throw ValidationError("--model needs --methods") }

@@ -74,7 +74,7 @@ struct ComponentDescription: Description {
         let store = try WeightStore(folder)
         path = folder
         let config = "\(folder)/config.json"
-        if FileManager.default.fileExists(atPath: config) {
+        if FilePath.exists(config) {
             let file = try ConfigFile(path: config)
             kind = try file.stringIfPresent("_class_name")
             let known = try ModelCatalogue.component(file)

@@ -16,6 +16,7 @@ struct Info: ParsableCommand {
     var path: String
 
     func run() throws {
+        if path.isEmpty { throw FileError.emptyPath("path") }
         let sidecar = path.hasSuffix(".json") ? path : RunRecord.path(forOutput: path)
         do {
             try Console.data(try Format.json(try RunRecord(path: sidecar)))

@@ -38,12 +38,10 @@ struct Inspect: ParsableCommand {
     }
 
     func run() throws {
-        var isDirectory: ObjCBool = false
-        guard FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory) else {
-            throw FileError.missing(path: path)
-        }
-        if isDirectory.boolValue {
-            if FileManager.default.fileExists(atPath: "\(path)/model_index.json") {
+        if path.isEmpty { throw FileError.emptyPath("path") }
+        guard FilePath.exists(path) else { throw FileError.missing(path: path) }
+        if FilePath.isFolder(path) {
+            if FilePath.exists("\(path)/model_index.json") {
                 try show(ModelDescription(path, request()))
             } else {
                 try show(ComponentDescription(folder: path, listsTensors: tensors))

@@ -146,7 +146,7 @@ struct Render: ParsableCommand {
             return
         }
         let checkpoint = Checkpoint.path(forOutput: job.destination.path)
-        if resume && !FileManager.default.fileExists(atPath: checkpoint) {
+        if resume && !FilePath.exists(checkpoint) {
             progress.handle(.notice("no saved state \(checkpoint): starting from the first step"))
         }
         if report.verbose { progress.show(RenderPlanDescription(renderer)) }

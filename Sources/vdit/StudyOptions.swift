@@ -56,6 +56,15 @@ struct ProbeOptions: ParsableArguments {
             valueName: "dense|sparse"))
     var trajectory: AttentionProbe.Trajectory?
 
+    /// What a command that looks into a run reads, and what it makes.
+    func files(model: String?, makes: KeyValuePairs<String, String?>) -> FileRoles {
+        FileRoles(
+            reads: [
+                "model": model, "prompt embedding": promptEmbedding,
+                "negative prompt embedding": negativePromptEmbedding, "initial noise": latents,
+            ], makes: makes)
+    }
+
     /// The first flag given, for commands that only sometimes run a model.
     var given: String? {
         let flags: [(String, Bool)] = [

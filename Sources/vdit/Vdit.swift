@@ -31,11 +31,23 @@ struct Vdit: ParsableCommand {
 
     static func main() {
         Signals.prepare()
-        do {
-            var command = try parseAsRoot()
-            try command.run()
-        } catch {
-            Glibc.exit(report(error))
+        Stack.withEnough {
+            do {
+                try checkArguments()
+                var command = try parseAsRoot()
+                try command.run()
+            } catch {
+                Glibc.exit(report(error))
+            }
+        }
+    }
+
+    /// Names that are no text would be read as other names.
+    private static func checkArguments() throws(CommandError) {
+        for (index, argument) in CommandLine.arguments.enumerated() {
+            guard let bytes = CommandLine.unsafeArgv[index], String(validatingCString: bytes) == nil else { continue }
+            throw CommandError(
+                description: "argument \(index), \(argument.onOneLine): not UTF-8; files need names in UTF-8")
         }
     }
 

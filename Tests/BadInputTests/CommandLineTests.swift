@@ -101,9 +101,13 @@ struct CommandLineTests {
         Mistake("--preset", "warp", says: "preset"),
         Mistake("--pixel-format", "yuv999", says: "pixel format"),
         Mistake("-o", "FOLDER/a.png", "--png-depth", "12", says: "'12'"),
-        Mistake("--save-latents", "FOLDER/out.mp4", says: "same path"),
+        Mistake("--save-latents", "FOLDER/out.mp4", says: "same file as the"),
         Mistake("--save-latents", "FOLDER/missing/l.safetensors", status: 73, says: "does not exist"),
         Mistake("--contact-sheet", "FOLDER/exists.mp4", status: 73, says: "'overwrite'"),
+        Mistake("--preview-every", "1", "--preview-path", "FOLDER/exists.mp4", status: 73, says: "'overwrite'"),
+        Mistake("--save-latents", "", says: "final latents: the path is empty"),
+        Mistake("--contact-sheet", "", says: "contact sheet: the path is empty"),
+        Mistake("--save-trajectory", "", says: "trajectory: the path is empty"),
     ]
 
     static let inputs = [
@@ -121,6 +125,9 @@ struct CommandLineTests {
         Mistake("--latents", "FOLDER/wide.safetensors", status: 65, says: "latents"),
         Mistake("--latents", "FOLDER/none.safetensors", status: 66, says: "no such file"),
         Mistake("--latents", "/dev/zero", status: 66, says: "device"),
+        Mistake("--model", "", says: "model: the path is empty"),
+        Mistake("--prompt-embedding", "", says: "the path is empty"),
+        Mistake("--latents", "", says: "the path is empty"),
     ]
 
     @Test(arguments: sampling + methods + outputs + inputs)
@@ -172,6 +179,19 @@ struct CommandLineTests {
         Mistake("bench", "attention", "--tokens", "0", says: "--tokens"),
         Mistake("bench", "linear", "--rows", "-1", says: "--rows"),
         Mistake("bench", "layer", "--tokens", "7", says: "1560"),
+        Mistake("bench", "checkpoint", "-o", "", says: "checkpoint: the path is empty"),
+        Mistake("inspect", "", says: "the path is empty"),
+        Mistake("info", "", says: "the path is empty"),
+        Mistake("batch", "", says: "the path is empty"),
+        Mistake("predict", "--model", "", "--inputs", prompt, "-o", "a.safetensors", says: "model: the path is empty"),
+        Mistake(
+            "predict", "--model", Golden.sample("wan-mini"), "--inputs", prompt, "-o", "",
+            says: "prediction: the path is empty"),
+        Mistake("decode", "--latents", "", "--model", Golden.sample("wan-mini"), "-o", "a.mp4", says: "the path is empty"),
+        Mistake("compare", prompt, prompt, "--csv", "", says: "table of frames: the path is empty"),
+        Mistake(
+            "compare", "--model", Golden.sample("wan-mini"), "--prompt-embedding", prompt, "--methods", "dense,draft",
+            "-o", "", says: "report: the path is empty"),
     ]
 
     @Test(arguments: commands)

@@ -117,7 +117,7 @@ struct RenderBadInput {
         try Self.expectRefusal("does not exist", .cannotCreate) { job, folder in
             job.destination.path = folder + "/none/out.mkv"
         }
-        try Self.expectRefusal("same path", .usage) { job, _ in
+        try Self.expectRefusal("same file as the", .usage) { job, _ in
             job.saveLatents = job.destination.path
         }
         try Self.expectRefusal("no such file", .missingInput) { job, _ in job.resume = .required }

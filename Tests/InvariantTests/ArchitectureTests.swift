@@ -43,4 +43,29 @@ import TestSupport
         }
         #expect(seen > 0)
     }
+
+    /// A family is a folder and a row: who asks for one by its type would have to be changed for the next.
+    @Test func noFileOutsideAFamilysFolderNamesItsTypes() throws {
+        let sources = Golden.root.appendingPathComponent("Sources")
+        let files = try #require(FileManager.default.enumerator(at: sources, includingPropertiesForKeys: nil))
+        for case let file as URL in files
+        where file.pathExtension == "swift" && !file.path.contains("/VditModels/Wan/") {
+            // Text in quotation marks and comments may speak of models.
+            let code = try String(contentsOf: file, encoding: .utf8)
+                .replacing(/\/\/.*/, with: "").replacing(/"(\\.|[^"\\\n])*"/, with: "")
+            let named = code.matches(of: /\bWan[A-Z]\w*/).map { String($0.output) }
+            #expect(named.isEmpty, "\(file.lastPathComponent) names \(named)")
+        }
+    }
+
+    /// Foundation's own ideas of a path (`~`, a name of one letter, what is not UTF-8) have ended processes before.
+    @Test func noPathGoesThroughFoundation() throws {
+        let sources = Golden.root.appendingPathComponent("Sources")
+        let files = try #require(FileManager.default.enumerator(at: sources, includingPropertiesForKeys: nil))
+        for case let file as URL in files where file.pathExtension == "swift" {
+            let code = try String(contentsOf: file, encoding: .utf8)
+            let calls = code.matches(of: /FileManager|NSString|URL\(fileURLWithPath: [^"]/)
+            #expect(calls.isEmpty, "\(file.lastPathComponent): \(calls.map { String($0.output) })")
+        }
+    }
 }

@@ -7,6 +7,7 @@
 #include "vdit_lowrank.h"
 #include "vdit_peak.h"
 #include "vdit_rows.h"
+#include "vdit_threads.h"
 #include "vdit_vae_rows.h"
 
 #endif

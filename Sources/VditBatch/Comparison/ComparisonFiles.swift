@@ -1,4 +1,5 @@
 import Foundation
+import VditFiles
 import VditMedia
 import VditPipeline
 import VditTensor
@@ -84,8 +85,8 @@ public struct FileComparison: Sendable, Codable, Equatable {
     public init(path: String) throws {
         let decoder = JSONDecoder()
         decoder.keyDecodingStrategy = .convertFromSnakeCase
-        guard let data = FileManager.default.contents(atPath: path),
-            let found = try? decoder.decode(FileComparison.self, from: data), found.schema == 1
+        guard let bytes = try? InputFile.contents(of: path, limit: 1 << 30),
+            let found = try? decoder.decode(FileComparison.self, from: Data(bytes)), found.schema == 1
         else {
             throw BatchError.invalid(
                 path, found: "something else", expected: "the results of a comparison as JSON", kind: .badData)
@@ -173,7 +174,7 @@ public struct FileComparison: Sendable, Codable, Equatable {
 
     private static func warnings(_ clip: ComparisonClip, _ reference: ComparisonClip) -> [String] {
         var warnings: [String] = []
-        if isSameFile(clip.path, reference.path) {
+        if FilePath.isSame(clip.path, reference.path) {
             warnings.append("\(clip.path) and \(reference.path) are the same file")
         }
         for info in [clip.info, reference.info].compactMap({ $0 }) where info.hasSubsampledChroma {
@@ -193,20 +194,6 @@ public struct FileComparison: Sendable, Codable, Equatable {
             if info.hadAlpha { warnings.append("\(info.path): its alpha channel is ignored") }
         }
         return warnings
-    }
-
-    private static func isSameFile(_ a: String, _ b: String) -> Bool {
-        func identity(_ path: String) -> [UInt64]? {
-            let attributes = try? FileManager.default.attributesOfItem(
-                atPath: URL(fileURLWithPath: path).resolvingSymlinksInPath().path)
-            guard let device = attributes?[.systemNumber] as? NSNumber,
-                let file = attributes?[.systemFileNumber] as? NSNumber
-            else { return nil }
-            return [device.uint64Value, file.uint64Value]
-        }
-        if a == b { return true }
-        guard let a = identity(a), let b = identity(b) else { return false }
-        return a == b
     }
 }
 

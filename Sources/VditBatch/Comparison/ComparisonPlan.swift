@@ -55,7 +55,7 @@ extension Planner {
         let render: PlannedJob?
         switch clip.source {
         case .render(let id): render = renders[id]
-        case .file(let path): render = writers[FilePath.canonical(path.text)]
+        case .file(let path): render = writers[FilePath.real(path.text)]
         }
         if let render, let settings = render.render?.settings {
             return Facts(

@@ -52,6 +52,6 @@ public struct WorkerIdentity: Sendable, Equatable, CustomStringConvertible {
     }
 
     private static func namespaceID() -> String {
-        name((try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/ns/pid")) ?? "")
+        name(FilePath.destination(ofLink: "/proc/self/ns/pid") ?? "")
     }
 }

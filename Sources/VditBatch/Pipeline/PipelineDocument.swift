@@ -37,24 +37,9 @@ final class PipelineDocument {
         func refuse(_ found: String, _ expected: String, _ kind: FailureKind) -> BatchError {
             .invalid(path, found: found, expected: expected, kind: kind)
         }
-        let attributes: [FileAttributeKey: Any]
-        do {
-            attributes = try FileManager.default.attributesOfItem(atPath: (path as NSString).resolvingSymlinksInPath)
-        } catch {
-            throw FileError.missing(path: path)
-        }
-        guard attributes[.type] as? FileAttributeType == .typeRegular else {
-            throw refuse("something that is no plain file", "a pipeline file in YAML", .missingInput)
-        }
-        guard let data = FileManager.default.contents(atPath: path) else {
-            throw FileError.inaccessible(path: path, reason: "cannot be read", kind: .permission)
-        }
-        guard data.count <= largestFile else {
-            throw refuse("\(data.count) bytes", "a YAML text of at most \(largestFile)", .badData)
-        }
-        let bytes = [UInt8](data)
+        let bytes = try InputFile.contents(of: path, limit: largestFile)
         let isUTF16 = bytes.starts(with: [0xFF, 0xFE]) || bytes.starts(with: [0xFE, 0xFF])
-        guard var text = String(data: data, encoding: isUTF16 ? .utf16 : .utf8) else {
+        guard var text = String(data: Data(bytes), encoding: isUTF16 ? .utf16 : .utf8) else {
             throw refuse("bytes that are no text", "YAML in UTF-8", .badData)
         }
         if text.unicodeScalars.first == "\u{FEFF}" { text.unicodeScalars.removeFirst() }

@@ -41,6 +41,8 @@ public struct PipelineFile {
     public let slurm: SlurmOptions
     /// The run database.
     public let database: String
+    /// Where it is named, else the beginning of the file.
+    let databaseMark: SourceMark
     /// Where the table of the comparisons goes, as Markdown or CSV.
     let table: (path: String, mark: SourceMark)?
     let defaults: [String: SettingValue]
@@ -98,6 +100,7 @@ public struct PipelineFile {
                 top["table"].map { PipelineDocument.mark($0.value) } ?? rootMark,
                 "table: found '\(table)', expected a name that ends in .md or .csv")
         }
+        databaseMark = top["database"].map { PipelineDocument.mark($0.value) } ?? rootMark
         self.table = table.map { (path: $0, mark: top["table"].map { PipelineDocument.mark($0.value) } ?? rootMark) }
 
         var entries: [JobEntry] = []

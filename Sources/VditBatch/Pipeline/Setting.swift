@@ -236,6 +236,10 @@ extension PipelineDocument {
             rest = rest[rest.index(after: end)...]
         }
         expanded += rest
+        if expanded.isEmpty {
+            report(Self.mark(node), "\(what): the path is empty")
+            return nil
+        }
         return FilePath.resolved(expanded, in: FilePath.folder(of: path))
     }
 }

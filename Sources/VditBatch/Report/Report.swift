@@ -18,7 +18,7 @@ struct Report {
 
     /// Writes all of it anew; pictures and videos of clips that were there before are kept.
     mutating func write(_ results: ComparisonResults) throws {
-        try createDirectory("\(folder)/\(ReportFolder.pictures)")
+        try FilePath.makeFolder("\(folder)/\(ReportFolder.pictures)")
         for clip in results.clips.dropFirst(clips.count) {
             clips.append(try ReportClip(clip, folder: folder, frameRate: frameRate, threads: threads))
         }

@@ -1,8 +1,5 @@
-import Foundation
 import Glibc
 import VditFiles
-import VditPipeline
-import VditTensor
 
 /// The folder of a report. It is new, empty, or one of an earlier comparison.
 struct ReportFolder {
@@ -19,8 +16,8 @@ struct ReportFolder {
     /// - Throws: `BatchError.invalid` (73) for a folder that holds something else, or cannot be made.
     init(_ path: String) throws {
         self.path = path
-        isNew = !FileManager.default.fileExists(atPath: path)
-        let inside = (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []
+        isNew = !FilePath.exists(path)
+        let inside = FilePath.names(in: path) ?? []
         if !inside.isEmpty, !inside.contains(Self.clips) {
             throw BatchError.invalid(
                 path, found: "a folder with other files",
@@ -32,7 +29,7 @@ struct ReportFolder {
                 path, found: "a comparison by an earlier version of vdit",
                 expected: "that version, or a new folder", kind: .cannotCreate)
         }
-        try createDirectory("\(path)/\(Self.clips)")
+        try FilePath.makeFolder("\(path)/\(Self.clips)")
     }
 
     /// Runs work as the only comparison in this folder, after removing what a killed one left half-written.
@@ -50,8 +47,7 @@ struct ReportFolder {
             }
             return try work()
         }
-        for name in (try? FileManager.default.subpathsOfDirectory(atPath: path)) ?? []
-        where name.hasSuffix(".part") { unlink("\(path)/\(name)") }
+        for file in FilePath.files(under: path) where file.hasSuffix(".part") { unlink(file) }
         return try work()
     }
 

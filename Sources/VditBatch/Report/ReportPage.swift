@@ -1,4 +1,5 @@
 import Foundation
+import VditFiles
 import VditPipeline
 import VditTensor
 
@@ -298,15 +299,8 @@ struct ReportPage {
     // MARK: Text
 
     private func inlined(_ path: String) throws -> String {
-        let data: Data
-        do {
-            data = try Data(contentsOf: URL(fileURLWithPath: "\(folder)/\(path)"))
-        } catch {
-            throw BatchError.invalid(
-                "\(folder)/\(path)", found: "a picture that cannot be read", expected: "the one just written",
-                kind: .ioError)
-        }
-        return "data:image/png;base64," + data.base64EncodedString()
+        let bytes = try InputFile.contents(of: "\(folder)/\(path)", limit: 1 << 30)
+        return "data:image/png;base64," + Data(bytes).base64EncodedString()
     }
 
     /// `1.2 T`

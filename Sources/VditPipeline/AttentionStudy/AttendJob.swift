@@ -50,6 +50,7 @@ public struct AttendJob: Sendable {
     /// - Throws: an error that conforms to `Failure`: everything about files, shapes and options before
     ///   anything is computed.
     public func run(onStep: (Step) throws -> Void = { _ in }) throws -> [Step] {
+        try FileRoles(reads: ["inputs": inputs], makes: ["output": output]).check()
         try AtomicFile.check(output, existing: existing)
         // The method runs unless dense steps or layers were asked for.
         let configured = method.withoutWarmUp().configured(forModel: MethodCatalogue.modelOfBareGrids)

@@ -1,4 +1,3 @@
-import Foundation
 import VditFiles
 import VditMedia
 import VditModels
@@ -18,8 +17,7 @@ struct DecoderDirectory {
 
     init(path: String) throws {
         let config = "\(path)/config.json"
-        let hasIndex = FileManager.default.fileExists(atPath: "\(path)/model_index.json")
-        if hasIndex || !FileManager.default.fileExists(atPath: config) {
+        if path.isEmpty || FilePath.exists("\(path)/model_index.json") || !FilePath.exists(config) {
             let model = try ModelDirectory(path: path)
             let defaults = model.specification.defaults
             (self.path, family, frameRate) = (model.path, defaults.name, defaults.frameRate)

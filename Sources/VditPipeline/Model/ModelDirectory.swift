@@ -1,4 +1,3 @@
-import Foundation
 import Synchronization
 import VditFiles
 import VditMedia
@@ -41,11 +40,10 @@ public struct ModelDirectory: Sendable {
     /// - Throws: `FileError` naming the file that is missing or malformed, `TensorError` with all tensors that do not
     ///   fit, `ModelError` (69) for pipelines of other families or other tasks.
     public init(path: String) throws {
+        if path.isEmpty { throw FileError.emptyPath("model") }
         let path = path.count > 1 && path.hasSuffix("/") ? String(path.dropLast()) : path
         let index = "\(path)/model_index.json"
-        if FileManager.default.fileExists(atPath: "\(path)/config.json"),
-            !FileManager.default.fileExists(atPath: index)
-        {
+        if FilePath.exists("\(path)/config.json"), !FilePath.exists(index) {
             throw PipelineError.invalid(
                 path, found: "one component of a model",
                 expected: "the folder above it, with model_index.json", kind: .badData)
@@ -157,7 +155,7 @@ extension RunRecord.ModelFile {
     static func of(_ store: WeightStore) -> [RunRecord.ModelFile] {
         store.files.map {
             RunRecord.ModelFile(
-                name: "\((store.path as NSString).lastPathComponent)/\($0.name)",
+                name: "\(FilePath.name(of: store.path))/\($0.name)",
                 bytes: $0.byteCount, headerSha256: Digest.sha256($0.header))
         }
     }

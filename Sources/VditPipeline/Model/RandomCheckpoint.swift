@@ -23,7 +23,8 @@ public struct RandomCheckpoint: Sendable {
     ///
     /// - Throws: `FileError` when something cannot be written, or the folder already exists.
     public func write(to folder: String) throws {
-        if FileManager.default.fileExists(atPath: folder) {
+        if folder.isEmpty { throw FileError.emptyPath("checkpoint") }
+        if FilePath.isTaken(folder) {
             throw FileError.inaccessible(path: folder, reason: "exists already", kind: .cannotCreate)
         }
         let specification = model.specification
@@ -32,13 +33,7 @@ public struct RandomCheckpoint: Sendable {
         }
         components.append(("vae", specification.decoder.configuration, specification.decoder.tensors))
         for part in components.map(\.0) + ["scheduler"] {
-            do {
-                try FileManager.default.createDirectory(
-                    atPath: "\(folder)/\(part)", withIntermediateDirectories: true)
-            } catch {
-                throw FileError.inaccessible(
-                    path: folder, reason: error.localizedDescription, kind: .cannotCreate)
-            }
+            try FilePath.makeFolder("\(folder)/\(part)")
         }
         try json(model.index, "\(folder)/model_index.json")
         try json(model.scheduler, "\(folder)/scheduler/scheduler_config.json")

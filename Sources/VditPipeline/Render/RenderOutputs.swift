@@ -1,4 +1,4 @@
-import Foundation
+import Glibc
 import VditFiles
 import VditMedia
 import VditModels
@@ -25,6 +25,7 @@ struct RenderOutputs {
     init(
         _ job: RenderJob, _ plan: RenderPlan, resumed: Checkpoint? = nil, folders: Folders = .mustExist
     ) throws {
+        try job.files.check()
         var destination = job.destination
         var latents = job.saveLatents
         if folders == .willBeMade {
@@ -36,7 +37,6 @@ struct RenderOutputs {
         video = try destination.validate(
             width: settings.width, height: settings.height, frameCount: settings.numFrames,
             frameRate: settings.frameRate)
-        try Self.checkThatPathsDiffer(job)
         var existing = job.destination.existing
         if let latents {
             if let resumed, resumed.completed == plan.steps.count,
@@ -47,8 +47,19 @@ struct RenderOutputs {
                 existing = .replace
             }
             try AtomicFile.check(latents, existing: existing)
+        } else if resumed == nil, !FilePath.exists(Checkpoint.path(forOutput: destination.path)) {
+            // No run that was interrupted left it: somebody keeps it.
+            try AtomicFile.check(
+                companionPath(destination.path, ".latents.safetensors"), existing: job.destination.existing)
         }
         existingLatents = existing
+        if let folder = job.saveTrajectory, resumed == nil, job.destination.existing == .refuse {
+            try TrajectoryWriter.checkIsFree(folder)
+        }
+        if let preview = job.preview {
+            // A run that goes on replaces its own.
+            try AtomicFile.check(preview.path, existing: resumed == nil ? job.destination.existing : .replace)
+        }
         for (name, every) in [
             ("preview interval", job.preview?.every), ("checkpoint interval", job.checkpointEverySteps),
         ] {
@@ -73,20 +84,6 @@ struct RenderOutputs {
             throw .invalid(
                 "free space in \(folder)", found: found,
                 expected: "at least \(expected) for latents and checkpoints", kind: .ioError)
-        }
-    }
-
-    private static func checkThatPathsDiffer(_ job: RenderJob) throws(PipelineError) {
-        let paths = [
-            job.saveLatents, job.preview?.path, job.destination.contactSheet, job.destination.path,
-        ].compactMap { $0 }
-        let inputs = [job.promptEmbedding, job.negativePromptEmbedding, job.latents].compactMap { $0 }
-        if let twice = paths.first(where: { path in
-            paths.count { $0 == path } > 1 || inputs.contains(path)
-        }) {
-            throw .invalid(
-                "output \(twice)", found: "the same path for another file of this run",
-                expected: "a path of its own", kind: .usage)
         }
     }
 

@@ -1,4 +1,4 @@
-import Foundation
+import VditFiles
 import VditMedia
 import VditTensor
 
@@ -50,10 +50,9 @@ extension Renderer {
     ///   the first setting that differs.
     public static func finished(_ job: RenderJob) throws -> RunRecord? {
         let (output, path) = (job.destination.path, job.destination.recordPath)
-        let files = FileManager.default
-        let isSequence = output.contains("%")
-        guard files.fileExists(atPath: isSequence ? path : output) else { return nil }
-        guard files.fileExists(atPath: path) else {
+        let isSequence = OutputFormat.isSequence(output)
+        guard FilePath.exists(isSequence ? path : output) else { return nil }
+        guard FilePath.exists(path) else {
             throw PipelineError.invalid(
                 output, found: "a file without a record", expected: "\(path) beside it, which says how it was made",
                 kind: .cannotCreate)

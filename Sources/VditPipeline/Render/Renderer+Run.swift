@@ -29,7 +29,7 @@ extension Renderer {
         if !keepsAll { loaded.dropDecoder() }
         let (latents, attention) = try denoise(loaded, stop, &timing, start, onEvent)
         if !keepsAll { loaded.dropTransformers() }
-        let latentsPath = job.saveLatents ?? companionPath(job.destination.path, ".latents.safetensors")
+        let latentsPath = job.keptLatents
         try LatentsFile.write(
             latents,
             metadata: fileMetadata.merging(["fps": "\(settings.frameRate)", "model": model.path]) { $1 },

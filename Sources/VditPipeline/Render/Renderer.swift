@@ -1,4 +1,3 @@
-import Foundation
 import VditAttention
 import VditFiles
 import VditMedia
@@ -47,7 +46,7 @@ public struct Renderer {
         var notices = inputs.notices(job, plan) + plan.notices
         let checkpoint = Checkpoint.path(forOutput: job.destination.path)
         try resumed?.verify(identity: identity, path: checkpoint)
-        if resumed == nil, FileManager.default.fileExists(atPath: checkpoint) {
+        if resumed == nil, FilePath.exists(checkpoint) {
             notices.append(
                 "\(checkpoint) of an earlier run will be replaced; 'resume' would continue it")
         }
@@ -101,7 +100,7 @@ public struct Renderer {
     private static func findCheckpoint(_ job: RenderJob) throws -> Checkpoint? {
         if case .fresh = job.resume { return nil }
         let path = Checkpoint.path(forOutput: job.destination.path)
-        if case .ifPossible = job.resume, !FileManager.default.fileExists(atPath: path) { return nil }
+        if case .ifPossible = job.resume, !FilePath.exists(path) { return nil }
         return try Checkpoint(path: path)
     }
 }

@@ -1,0 +1,22 @@
+import VditFiles
+import VditMedia
+
+extension RenderJob {
+    /// What it reads and makes.
+    package var files: FileRoles {
+        var files = FileRoles(
+            reads: [
+                "model": model, "prompt embedding": promptEmbedding,
+                "negative prompt embedding": negativePromptEmbedding, "initial noise": latents,
+            ],
+            makes: [
+                "checkpoint": Checkpoint.path(forOutput: destination.path),
+                "final latents": keptLatents, "preview": preview?.path, "trajectory": saveTrajectory,
+            ])
+        destination.add(to: &files)
+        return files
+    }
+
+    /// Where the final latents lie while the video is made, and stay if that was asked for.
+    var keptLatents: String { saveLatents ?? companionPath(destination.path, ".latents.safetensors") }
+}
