@@ -117,10 +117,10 @@ struct OutputPathTests {
     }
 
     @Test(arguments: [
-        ("database: out/batch-1.mkv", "database: batch writes out/batch-1.mkv too"),
-        ("database: linked/batch-1.mkv", "database: batch writes linked/batch-1.mkv too"),
+        ("database: out/batch-1.mkv", "database: batch/1 writes out/batch-1.mkv too"),
+        ("database: linked/batch-1.mkv", "database: batch/1 writes linked/batch-1.mkv too"),
         ("database: batch.yaml", "the database would replace the pipeline file"),
-        ("table: \"\"", "table: the path is empty"), ("database: \"\"", "database: the path is empty"),
+        ("table: \"\"", "table: found the text \"\""), ("database: ${NOTHING}", "database: the path is empty"),
         ("table: README.md", "README.md is there already and is no table of a batch"),
     ])
     func filesOfABatchThatAreOthersAreRefused(_ key: String, _ says: String) throws {
@@ -129,7 +129,7 @@ struct OutputPathTests {
         try fixture.folder.write("", "out/.keep")
         try FileManager.default.createSymbolicLink(
             atPath: fixture.folder.path("linked"), withDestinationPath: fixture.folder.path("out"))
-        let ended = try fixture.vdit(["batch", "batch.yaml"])
+        let ended = try fixture.vdit(["batch", "batch.yaml"], environment: ["NOTHING": ""])
         #expect(ended.status == 78 && ended.errors.contains(says), "\(ended.errors)")
         #expect(try String(contentsOfFile: fixture.folder.path("README.md"), encoding: .utf8) == "mine")
     }

@@ -99,10 +99,12 @@ struct ToyFamilyTests {
     @Test func isDecodedFromItsLatents() throws {
         var job = job()
         job.saveLatents = folder.path("latents.safetensors")
+        // What is said of the run in the file differs, the frames do not.
+        job.destination.metadata = .omit
         let made = try Renderer(job).run()
-        var decode = DecodeJob(
-            latents: folder.path("latents.safetensors"),
-            destination: VideoDestination(path: folder.path("decoded.mkv"), options: job.destination.options))
+        var destination = job.destination
+        destination.path = folder.path("decoded.mkv")
+        var decode = DecodeJob(latents: folder.path("latents.safetensors"), destination: destination)
         decode.threads = 1
         #expect(try decode.run().output.sha256 == made.output.sha256)
     }
