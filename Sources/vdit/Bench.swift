@@ -42,7 +42,8 @@ struct BenchOptions: ParsableArguments {
     /// Prints what was measured; `flops` of one run, if there is a sensible count.
     func report(
         _ name: String, _ timing: Timing, flops: Double?, _ compute: ComputeContext, error: Double? = nil,
-        density: Double? = nil, attention: Timing? = nil, notes: [String: Double] = [:]
+        implementation: String? = nil, density: Double? = nil, attention: Timing? = nil,
+        notes: [String: Double] = [:]
     ) throws {
         let peaks = MachinePeaks.measure(pool: compute.pool, instructionSet: compute.instructionSet)
         let rate = flops.map { $0 / timing.medianSeconds / 1e12 }
@@ -52,8 +53,9 @@ struct BenchOptions: ParsableArguments {
             threads: compute.pool.threads, seconds: timing.seconds, medianSeconds: timing.medianSeconds,
             spread: timing.spread, flops: flops, teraflopsPerSecond: rate,
             peakTeraflopsPerSecond: peak, fractionOfPeak: rate.flatMap { rate in peak.map { rate / $0 } },
-            readBandwidthGbPerSecond: peaks.readBandwidth, relativeError: error, density: density,
-            attentionSeconds: attention?.medianSeconds, notes: notes.isEmpty ? nil : notes)
+            readBandwidthGbPerSecond: peaks.readBandwidth, relativeError: error,
+            implementation: implementation, density: density, attentionSeconds: attention?.medianSeconds,
+            notes: notes.isEmpty ? nil : notes)
         try Console.data(json ? try Format.json(report) : report.text)
     }
 }
@@ -73,6 +75,8 @@ struct BenchReport: Encodable {
     let fractionOfPeak: Double?
     let readBandwidthGbPerSecond: Double
     let relativeError: Double?
+    /// Of a matrix product.
+    let implementation: String?
     /// Of token pairs, where attention is sparse.
     let density: Double?
     let attentionSeconds: Double?
@@ -86,6 +90,7 @@ struct BenchReport: Encodable {
         if let attentionSeconds {
             rows.append(["attention", "\(Format.seconds(attentionSeconds)) of it, planning included"])
         }
+        if let implementation { rows.append(["product", implementation]) }
         if let density { rows.append(["density", Format.percent(density)]) }
         if let flops { rows.append(["work", "\(Format.count(flops))FLOP"]) }
         if let teraflopsPerSecond {
@@ -156,7 +161,9 @@ struct BenchLinear: ParsableCommand {
         let compute = try options.compute()
         let result = try LinearBenchmark(rows: rows, inputs: inputs, outputs: outputs, seed: options.seed)
             .run(repeats: options.repeats, chunk: chunk, compute)
-        try options.report("linear", result.timing, flops: result.flops, compute, error: result.relativeError)
+        try options.report(
+            "linear", result.timing, flops: result.flops, compute, error: result.relativeError,
+            implementation: result.implementation)
     }
 }
 

@@ -26,8 +26,6 @@ public struct TimestepEmbedder: Sendable {
         second = try loader.linear("\(name).linear_2", result: .f32, isFP32: true)
     }
 
-    public var byteCount: Int { first.byteCount + second.byteCount }
-
     /// - Returns: the sinusoid, and the embedding `[1, width]` f32.
     public func callAsFunction(
         _ timestep: Float, _ scratch: Scratch

@@ -52,13 +52,6 @@ public final class WanTransformer: VideoModel {
         projection = try loader.linear("proj_out", result: .f32)
     }
 
-    /// Bytes of packed weights.
-    public var byteCount: Int {
-        blocks.reduce(0) { $0 + $1.byteCount } + patchEmbedding.byteCount + timeProjection.byteCount
-            + timeEmbedder.byteCount + textEmbedding.0.byteCount + textEmbedding.1.byteCount
-            + projection.byteCount
-    }
-
     /// Bytes of one block's packed weights.
     public var layerByteCount: Int { blocks.first?.byteCount ?? 0 }
 

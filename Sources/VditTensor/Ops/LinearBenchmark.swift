@@ -25,6 +25,8 @@ public struct LinearBenchmark: Sendable {
         public let teraflopsPerSecond: Double
         /// Relative RMS error of sampled values against float64 sums over the same operands.
         public let relativeError: Double
+        /// What multiplied.
+        public let implementation: String
     }
 
     /// - Parameter chunk: rows of one task.
@@ -47,7 +49,8 @@ public struct LinearBenchmark: Sendable {
         return Result(
             rows: rows, inputs: inputs, outputs: outputs, timing: timing, flops: flops,
             teraflopsPerSecond: flops / timing.medianSeconds / 1e12,
-            relativeError: activation == .none ? error(of: y, x, w) : 0)
+            relativeError: activation == .none ? error(of: y, x, w) : 0,
+            implementation: layer.implementation)
     }
 
     private func error(of y: Tensor, _ x: Tensor, _ w: Tensor) -> Double {
