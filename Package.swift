@@ -24,10 +24,11 @@ let package = Package(
         .target(name: "VditTensor", dependencies: ["VditFiles", "CVditKernels", "COneDNN"]),
         .target(name: "VditAttention", dependencies: ["VditFiles", "VditTensor"]),
         .target(name: "VditModels", dependencies: ["VditFiles", "VditTensor", "VditAttention"]),
+        .target(name: "VditText", dependencies: ["VditFiles", "VditTensor"]),
         .target(name: "VditMedia", dependencies: ["VditFiles", "VditTensor", "CFFmpeg", "CPNG"]),
         .target(
             name: "VditPipeline",
-            dependencies: ["VditFiles", "VditTensor", "VditAttention", "VditModels", "VditMedia"]),
+            dependencies: ["VditFiles", "VditTensor", "VditAttention", "VditModels", "VditText", "VditMedia"]),
         .target(
             name: "VditBatch",
             dependencies: [
@@ -37,7 +38,8 @@ let package = Package(
         .target(
             name: "VDiT",
             dependencies: [
-                "VditFiles", "VditTensor", "VditAttention", "VditModels", "VditMedia", "VditPipeline", "VditBatch",
+                "VditFiles", "VditTensor", "VditAttention", "VditModels", "VditText", "VditMedia", "VditPipeline",
+                "VditBatch",
             ]),
         .executableTarget(
             name: "VditCommand",

@@ -5,3 +5,4 @@
 @_exported import VditModels
 @_exported import VditPipeline
 @_exported import VditTensor
+@_exported import VditText

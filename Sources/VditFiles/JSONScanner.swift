@@ -188,10 +188,18 @@ public struct JSONScanner {
         } while !closers.isEmpty
     }
 
+    /// Checks and passes over one value of any kind, and returns its text.
+    package mutating func valueText() throws(FileError) -> ArraySlice<UInt8> {
+        skipSpace()
+        let start = position
+        try skipValue()
+        return bytes[start..<position]
+    }
+
     // MARK: Pieces
 
     /// An error about the text here.
-    func unexpected(_ expected: String) -> FileError {
+    package func unexpected(_ expected: String) -> FileError {
         let found =
             peek.map { $0 > 0x20 && $0 < 0x7f ? "'\(Character(UnicodeScalar($0)))'" : "byte \($0)" } ?? "its end"
         let place = context.isEmpty ? part : "\(part), \(context.shortened)"

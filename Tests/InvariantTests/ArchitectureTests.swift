@@ -7,12 +7,13 @@ import TestSupport
     static let system: Set<String> = ["Foundation", "Glibc", "Synchronization", "Dispatch"]
     static let allowed: [String: Set<String>] = {
         let tensor: Set<String> = ["VditFiles", "VditTensor"]
-        let pipeline = tensor.union(["VditAttention", "VditModels", "VditMedia"])
+        let pipeline = tensor.union(["VditAttention", "VditModels", "VditText", "VditMedia"])
         return [
             "VditFiles": [],
             "VditTensor": ["VditFiles", "CVditKernels", "COneDNN"],
             "VditAttention": tensor,
             "VditModels": tensor.union(["VditAttention"]),
+            "VditText": tensor,
             "VditMedia": tensor.union(["CFFmpeg", "CPNG"]),
             "VditPipeline": pipeline,
             "VditBatch": pipeline.union(["VditPipeline", "GRDB", "Yams"]),
