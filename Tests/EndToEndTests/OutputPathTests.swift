@@ -100,7 +100,7 @@ struct OutputPathTests {
         "o/{seed}.mkv", "~/{seed}.mkv", "é/{seed}.mkv", "{seed}.mkv", "./{seed}.mkv", "a/b/c/{seed}.mkv",
     ])
     func aBatchMakesTheFolderItNames(_ output: String) throws {
-        let fixture = try BatchFixture("database: d\n" + BatchFixture.seeds(1), output: output)
+        let fixture = try BatchFixture("database: d\n" + BatchFixture.seeds(1), output: "\"\(output)\"")
         let ended = try fixture.vdit(["batch", "batch.yaml", "-q"])
         #expect(ended.status == 0, "\(ended.errors)")
         let path = fixture.folder.path(output.replacing("{seed}", with: "1"))

@@ -33,6 +33,8 @@ struct ToyFamilyTests {
         job.request.steps = 4
         job.request.seed = 3
         job.request.threads = 2
+        // A frame of one block leaves its mask nothing to drop.
+        if method == "radial" { (job.request.width, job.request.height) = (64, 48) }
         if method != "dense" {
             job.request.sparse = method
             job.request.sparseOptions = Self.options[method] ?? [:]
@@ -45,7 +47,8 @@ struct ToyFamilyTests {
     func rendersStopsAndGoesOn(_ method: String) throws {
         var job = job(method)
         let whole = try Renderer(job).run()
-        #expect((whole.output.width, whole.output.height, whole.output.frames) == (32, 24, 9))
+        let scale = method == "radial" ? 2 : 1
+        #expect((whole.output.width, whole.output.height, whole.output.frames) == (32 * scale, 24 * scale, 9))
         #expect(whole.model.family == "toy-mini" && whole.output.fps == "12/1")
         if method != "dense" { #expect((whole.attention?.sparseCalls ?? 0) > 0) }
         let reader = try FFmpegReader(job.destination.path)
@@ -146,7 +149,8 @@ struct ToyFamilyTests {
         let observation = try probe.run().observation
         #expect(observation.call.layout == TokenLayout(frames: 5, height: 3, width: 4, textAfter: 5))
         let plan = try #require(observation.plans.last)
-        let mask = MaskFile(plan: plan, layout: observation.call.layout)
+        var mask = MaskFile(plan: plan, layout: observation.call.layout)
+        mask.head = 1
         for name in ["mask.png", "mask.npy", "mask.safetensors"] {
             try mask.write(to: folder.path(name), existing: .refuse, pool: WorkPool(threads: 1))
         }
