@@ -35,6 +35,11 @@ public final class AttentionContext {
         let dense: AttentionPlan
 
         init(_ method: ConfiguredMethod, _ layout: TokenLayout, _ fallback: Fallback) throws(AttentionError) {
+            guard layout.tokens <= AttentionPlan.mostTokens else {
+                throw .invalid(
+                    "tokens", found: "\(layout.tokens)",
+                    expected: "at most \(AttentionPlan.mostTokens): a smaller size or fewer frames", kind: .usage)
+            }
             self.layout = layout
             dense = .dense(tokens: layout.tokens)
             do {

@@ -73,6 +73,11 @@ public struct AttentionPlan: Sendable, Equatable {
         }
     }
 
+    /// Tokens of the longest sequence a plan can be made for: the dense plan's list of blocks takes 1 GiB then.
+    public static let mostTokens = 1 << 21
+    /// Blocks of queries, and of keys, at most: pairs of them are counted in 32 bits.
+    public static let mostBlocks = 40_000
+
     /// One entry per head, or a single one that all heads share.
     public var heads: [Head]
 

@@ -123,6 +123,9 @@ struct BenchAttention: ParsableCommand {
             throw ValidationError("--head-dim takes a multiple of 8 up to 256")
         }
         guard (1...65536).contains(block) else { throw ValidationError("--block takes 1 to 65536") }
+        guard (tokens - 1) / block < AttentionPlan.mostBlocks else {
+            throw ValidationError("--block: --tokens makes more than \(AttentionPlan.mostBlocks) of them")
+        }
         guard blockDensity > 0, blockDensity <= 1 else { throw ValidationError("--block-density takes 0 < x <= 1") }
     }
 

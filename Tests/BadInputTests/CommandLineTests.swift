@@ -32,6 +32,7 @@ struct CommandLineTests {
         Mistake("--num-frames", "2", says: "use 1 or 5"),
         Mistake("--num-frames", "82", says: "use 81 or 85"),
         Mistake("--num-frames", "1000000000", says: "num_frames: found 1000000000"),
+        Mistake("--size", "4096x4096", "--num-frames", "401", says: "tokens: found 6619136, expected at most"),
         Mistake("--steps", "0", says: "steps: found 0"),
         Mistake("--steps", "-1", says: "steps: found -1"),
         Mistake("--steps", "1000000", says: "steps: found 1000000"),
@@ -177,7 +178,14 @@ struct CommandLineTests {
         Mistake("methods", "nope", says: "nope"),
         Mistake("bench", "attention", "--head-dim", "7", says: "--head-dim"),
         Mistake("bench", "attention", "--tokens", "0", says: "--tokens"),
+        Mistake("bench", "attention", "--tokens", "1000000", "--block", "1", says: "--block"),
         Mistake("bench", "linear", "--rows", "-1", says: "--rows"),
+        Mistake(
+            "mask", "--sparse", "radial", "--frames", "1000", "--height", "100", "--width", "100", "-o", "m.png",
+            says: "tokens: found 10000000, expected at most"),
+        Mistake(
+            "mask", "--sparse", "radial", "--sparse-option", "block=16", "--frames", "100", "--height", "100",
+            "--width", "100", "-o", "m.png", says: "blocks of the sparse method: found 62500"),
         Mistake("bench", "layer", "--tokens", "7", says: "1560"),
         Mistake("bench", "checkpoint", "-o", "", says: "checkpoint: the path is empty"),
         Mistake("inspect", "", says: "the path is empty"),

@@ -81,6 +81,15 @@ struct OutputPathTests {
         #expect(!folder.contents.contains { $0.hasPrefix("p.mkv") })
     }
 
+    @Test func aLongVideoIsPlanned() throws {
+        let ended = try CommandRun.run([
+            "render", "--model", Golden.sample("wan-mini"), "--prompt-embedding",
+            Golden.sample("prompts/01-red-ball-right.safetensors"), "--size", "1280x720", "--num-frames", "601",
+            "--sparse", "radial", "--density", "0.2", "--memory-limit", "9T", "--dry-run", "-o", folder.path("o.mkv"),
+        ])
+        #expect(ended.status == 0, "\(ended.errors)")
+    }
+
     @Test func aSmallStackIsEnough() throws {
         let ended = try CommandRun.run(
             Self.render + ["-o", "o.mkv"], script: "cd '\(folder.path)' && ulimit -s 64 && exec \"$VDIT\" \"$@\"")

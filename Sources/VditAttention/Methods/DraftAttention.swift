@@ -37,7 +37,7 @@ public struct DraftAttention: SparseMethod {
         let (order, offsets) = layout.regions(
             rows: cut.bounds(layout.height, size: poolHeight),
             columns: cut.bounds(layout.width, size: poolWidth))
-        let blocks = TokenBlocks(layout, videoOffsets: offsets)
+        let blocks = try TokenBlocks(layout, videoOffsets: offsets)
         if case .density(let density) = budget {
             let sizes = blocks.videoSizes.map(Double.init)
             let least = sizes.reduce(0) { $0 + $1 * $1 }

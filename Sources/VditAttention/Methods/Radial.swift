@@ -37,11 +37,15 @@ public struct Radial: SparseMethod {
                 sink: sink)
         }
         var size = block ?? 64
+        // Before a mask of so many is looked at.
+        _ = try TokenBlocks(layout, size: size)
         var band = band
         var solved: [String: Double] = [:]
         if let density {
             // Small blocks follow a narrow band more closely: they reach less.
-            let candidates = block.map { [$0] } ?? [64, 32, 16]
+            let candidates =
+                block.map { [$0] }
+                ?? [64, 32, 16].filter { $0 == 64 || layout.tokens / $0 < AttentionPlan.mostBlocks }
             let reaching = candidates.first {
                 layout.videoPairs(density: density) >= Self.pairs(shape($0), .narrowest)
             }
@@ -53,7 +57,7 @@ public struct Radial: SparseMethod {
             ]
         }
         var mask = RadialMask(shape(size), band)
-        let blocks = TokenBlocks(layout, size: size)
+        let blocks = try TokenBlocks(layout, size: size)
         return LayoutPlanner(
             AttentionPlan(heads: [.init(queries: blocks, keys: blocks, kept: { mask.kept($0) })]), solved: solved)
     }

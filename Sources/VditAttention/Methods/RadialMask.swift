@@ -116,7 +116,7 @@ struct RadialMask {
     mutating func pairs() -> Double {
         let video = shape.frames * shape.tokensPerFrame
         func size(_ block: Int) -> Int { min(shape.block, video - block * shape.block) }
-        let step = max(1, blocks / Self.exactRows)
+        let step = blocks <= Self.exactRows ? 1 : blocks / Self.sampledRows
         var (total, seen) = (0, 0)
         for row in stride(from: step / 2, to: blocks, by: step) {
             let keeps = keeps(row)
@@ -128,6 +128,7 @@ struct RadialMask {
     }
 
     private static let exactRows = 2048
+    private static let sampledRows = 512
 }
 
 /// What the blocks of a frame pair depend on: the band, and where the frames begin inside their blocks.

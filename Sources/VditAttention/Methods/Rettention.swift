@@ -66,7 +66,7 @@ public struct Rettention: SparseMethod {
             half = try Self.solve(density, offsets, size, layout)
             solved[Self.kept.name] = Double(2 * half) / Double(positions)
         }
-        let blocks = TokenBlocks(
+        let blocks = try TokenBlocks(
             layout, videoOffsets: offsets.map { $0 * Int32(layout.frames) })
         let order = layout.order(ofVideo: layout.positionMajor())
         let reach = Self.reach(half, size)

@@ -102,8 +102,8 @@ public struct SVG2: SparseMethod {
                 }
             }
             return AttentionPlan.Head(
-                queries: TokenBlocks(call.layout, videoOffsets: queryGroups.offsets),
-                keys: TokenBlocks(call.layout, videoOffsets: keyGroups.offsets),
+                queries: try TokenBlocks(call.layout, videoOffsets: queryGroups.offsets),
+                keys: try TokenBlocks(call.layout, videoOffsets: keyGroups.offsets),
                 queryOrder: call.layout.order(ofVideo: queryGroups.order),
                 keyOrder: call.layout.order(ofVideo: keyGroups.order), kept: { kept[$0] })
         }

@@ -9,18 +9,25 @@ struct TokenBlocks: Sendable {
     let video: Range<Int>
 
     /// - Parameter videoOffsets: boundaries among video positions, first 0, last the video's token count.
-    init(_ layout: TokenLayout, videoOffsets: [Int32], textBlock: Int = 128) {
+    /// - Throws: `AttentionError.invalid` (64) for more blocks than a plan can have.
+    init(_ layout: TokenLayout, videoOffsets: [Int32], textBlock: Int = 128) throws(AttentionError) {
         let before = AttentionPlan.offsets(tokens: layout.textBefore, block: textBlock).dropLast()
         let after = AttentionPlan.offsets(tokens: layout.textAfter, block: textBlock).dropFirst()
         let start = Int32(layout.textBefore)
         let end = Int32(layout.textBefore + layout.videoTokens)
         offsets = before + videoOffsets.map { $0 + start } + after.map { $0 + end }
         video = before.count..<before.count + videoOffsets.count - 1
+        guard offsets.count - 1 <= AttentionPlan.mostBlocks else {
+            throw .invalid(
+                "blocks of the sparse method", found: "\(offsets.count - 1)",
+                expected: "at most \(AttentionPlan.mostBlocks): larger blocks, a smaller size or fewer frames",
+                kind: .usage)
+        }
     }
 
     /// Video blocks of `size` tokens, the last one short.
-    init(_ layout: TokenLayout, size: Int) {
-        self.init(layout, videoOffsets: AttentionPlan.offsets(tokens: layout.videoTokens, block: size))
+    init(_ layout: TokenLayout, size: Int) throws(AttentionError) {
+        try self.init(layout, videoOffsets: AttentionPlan.offsets(tokens: layout.videoTokens, block: size))
     }
 
     var count: Int { offsets.count - 1 }
