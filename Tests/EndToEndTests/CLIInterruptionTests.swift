@@ -85,12 +85,28 @@ struct CLIInterruptionTests {
         var output: String { folder.path("long.y4m") }
 
         init() throws {
-            folder = try TemporaryDirectory()
-            job = Self.job(folder)
-            run = try CommandRun(job)
-            #expect(run.waits(for: #""step":1,"#))
-            let step = try #require(run.errorsSoFar.firstMatch(of: /"seconds":([0-9.]+),"step":1,/))
-            #expect(run.waits(forWork: 0.2 * (try #require(Double(step.1)))))
+            // Held there, as the step does not wait for a test that the machine has no time for.
+            while true {
+                let folder = try TemporaryDirectory()
+                let run = try CommandRun(Self.job(folder))
+                #expect(run.waits(for: #""step":1,"#))
+                let step = try #require(run.errorsSoFar.firstMatch(of: /"seconds":([0-9.]+),"step":1,/))
+                #expect(run.waits(forWork: 0.2 * (try #require(Double(step.1)))))
+                run.send(SIGSTOP)
+                usleep(20_000)
+                if !run.errorsSoFar.contains(#""step":2,"#) {
+                    (self.folder, self.run, job) = (folder, run, Self.job(folder))
+                    return
+                }
+                run.send(SIGKILL)
+                _ = try run.finish()
+            }
+        }
+
+        /// Sends a signal and lets the run go on.
+        func send(_ signal: Int32) {
+            run.send(signal)
+            run.send(SIGCONT)
         }
 
         var savedSteps: Int? { try? Checkpoint(path: Checkpoint.path(forOutput: output)).completed }
@@ -121,7 +137,7 @@ struct CLIInterruptionTests {
 
     @Test func theFirstSignalLetsTheStepAtWorkEnd() throws {
         let long = try LongSteps()
-        long.run.send(SIGINT)
+        long.send(SIGINT)
         let stopped = try long.run.finish()
         #expect(stopped.status == 130)
         #expect(stopped.errors.contains(#""event":"finishing","seconds""#), "\(stopped.errors)")
@@ -132,7 +148,7 @@ struct CLIInterruptionTests {
 
     @Test func theSecondSignalGivesTheStepUp() throws {
         let long = try LongSteps()
-        long.run.send(SIGTERM)
+        long.send(SIGTERM)
         #expect(long.run.waits(for: #""event":"finishing""#))
         // What is finished is on disk by now, whoever may be in a hurry.
         #expect(long.savedSteps == 1)
@@ -146,7 +162,7 @@ struct CLIInterruptionTests {
 
     @Test func theThirdSignalEndsTheProcessAndLosesNoFinishedStep() throws {
         let long = try LongSteps()
-        long.run.send(SIGINT)
+        long.send(SIGINT)
         #expect(long.run.waits(for: #""event":"finishing""#))
         // Both before it can do anything about the first.
         long.run.send(SIGSTOP)

@@ -69,7 +69,8 @@ import VDiT
             (["--model", "m", "--prompt-embedding", "p", "--methods", "radial"], 64, "--model needs --output"),
             (["--model", "m", "--prompt-embedding", "p", "-o", "r"], 64, "--model needs --methods"),
             ([reference, folder.path("none.mkv")], 66, "none.mkv"),
-            ([reference, short, "--align", "--csv", reference], 73, "exists already"),
+            ([reference, short, "--align", "--csv", reference], 64, "would replace the compared video"),
+            ([reference, reference, "--csv", short], 73, "exists already"),
             ([reference, short, "--align", "--csv", folder.path("no/t.csv")], 73, "does not exist"),
         ]
         for (arguments, status, text) in cases {
