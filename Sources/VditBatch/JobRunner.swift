@@ -18,7 +18,8 @@ public final class LocalRunner: JobRunner {
     private var opened: (path: String, model: ModelDirectory)?
     private var loaded: LoadedModel?
 
-    public init() {}
+    /// - Parameter model: one that is open already.
+    public init(_ model: ModelDirectory? = nil) { opened = model.map { ($0.path, $0) } }
 
     public func run(
         _ job: PlannedJob, stop: StopFlag, onEvent: (RenderEvent) throws -> Void

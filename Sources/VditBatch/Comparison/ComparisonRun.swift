@@ -20,7 +20,7 @@ extension Comparison {
         for notice in notices { try onEvent(.notice(notice)) }
         let database = try RunDatabase(path: folder.database, sharing: .oneProcess)
         defer { database.close() }
-        let runner = RememberingRunner()
+        let runner = RememberingRunner(LocalRunner(first.model))
         let batch = Batch(cells.flatMap(\.jobs), database: database, runner: runner)
         try batch.prepare()
 
@@ -73,8 +73,10 @@ extension Comparison {
 
 /// Remembers why the last job ended early: a comparison ends there.
 private final class RememberingRunner: JobRunner {
-    private let runner = LocalRunner()
+    private let runner: LocalRunner
     private(set) var failure: (any Error)?
+
+    init(_ runner: LocalRunner) { self.runner = runner }
 
     func run(_ job: PlannedJob, stop: StopFlag, onEvent: (RenderEvent) throws -> Void) throws -> JobMetrics {
         do {
