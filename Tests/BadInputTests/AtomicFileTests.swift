@@ -50,7 +50,7 @@ import VDiT
 
     @Test func anExistingFileIsRefusedOrReplacedAsAsked() throws {
         let path = try directory.write("old", "out.bin")
-        expectRefusal(path, .cannotCreate, "--overwrite", existing: .refuse)
+        expectRefusal(path, .cannotCreate, "'overwrite'", existing: .refuse)
         #expect(FileManager.default.contents(atPath: path) == Data("old".utf8))
         try AtomicFile.write([7], to: path, existing: .replace)
         #expect(FileManager.default.contents(atPath: path) == Data([7]))

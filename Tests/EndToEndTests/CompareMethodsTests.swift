@@ -181,7 +181,6 @@ import VDiT
         func begun() throws -> [String] {
             var begun: [String] = []
             let results = try Comparison(job).run { if case .begins(let title, _, _) = $0 { begun.append(title) } }
-            #expect(results.clips == first.clips || !begun.isEmpty)
             for (row, expected) in zip(results.clips[0].rows, first.clips[0].rows) {
                 #expect(row.clipSha256 == expected.clipSha256 && row.fingerprint == expected.fingerprint)
                 #expect(row.quality == expected.quality && row.steps == expected.steps)
@@ -190,7 +189,7 @@ import VDiT
         }
         let remove = { try FileManager.default.removeItem(atPath: folder.path("report/\($0 as String)")) }
         try remove("comparison.sqlite")
-        #expect(try begun() == [])
+        #expect(try begun() == [] && Comparison(job).run().clips == first.clips)
         // The latents it is made of are gone once it is done.
         try remove("clips/a-seed1-radial-0.8-dense-layers0-dense-steps1.quality.json")
         #expect(try begun() == ["a, seed 1, radial 0.8"])
