@@ -32,12 +32,17 @@ package final class FileMap: @unchecked Sendable {
     }
 
     /// Gives the memory of bytes `range` back. Later reads fetch them from the file again.
-    package func release(_ range: Range<Int>) {
+    package func release(_ range: Range<Int>) { advise(range, MADV_DONTNEED) }
+
+    /// Has the system begin to read bytes `range`, which are wanted soon.
+    package func prefetch(_ range: Range<Int>) { advise(range, MADV_WILLNEED) }
+
+    private func advise(_ range: Range<Int>, _ advice: Int32) {
         let page = Int(sysconf(Int32(_SC_PAGESIZE)))
         let range = range.clamped(to: 0..<byteCount)
         guard let base, !range.isEmpty else { return }
         let start = range.lowerBound / page * page
-        madvise(base + start, range.upperBound - start, MADV_DONTNEED)
+        madvise(base + start, range.upperBound - start, advice)
     }
 
     /// - Throws: `FileError.inaccessible` when the file was replaced, rewritten or cut short since it was

@@ -95,6 +95,11 @@ public final class SafetensorsReader: Sendable {
         if let info = info(name) { map?.release(info.byteRange) }
     }
 
+    /// Has the system begin to read a tensor that is wanted soon.
+    public func prefetch(_ name: String) {
+        if let info = info(name) { map?.prefetch(info.byteRange) }
+    }
+
     /// - Throws: `FileError.inaccessible` when the file changed since it was opened.
     public func verifyUnchanged() throws(FileError) { try map?.verifyUnchanged() }
 

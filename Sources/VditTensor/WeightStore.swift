@@ -69,6 +69,11 @@ public final class WeightStore: Sendable {
         if let shard = shardOf[name] { shards[shard].release(name) }
     }
 
+    /// Has the system begin to read a tensor that is wanted soon.
+    public func prefetch(_ name: String) {
+        if let shard = shardOf[name] { shards[shard].prefetch(name) }
+    }
+
     /// - Throws: `FileError.inaccessible` when a file changed since it was opened.
     public func verifyUnchanged() throws(FileError) {
         for shard in shards { try shard.verifyUnchanged() }
@@ -88,8 +93,11 @@ public final class WeightStore: Sendable {
 
     /// Checks that the component holds exactly the expected tensors, all of a floating-point type.
     ///
+    /// - Parameter isIgnored: names of tensors that may be there and are not used.
     /// - Throws: `TensorError.weights` with everything that is wrong.
-    public func check(_ expected: [(name: String, shape: [Int])]) throws(TensorError) {
+    public func check(
+        _ expected: [(name: String, shape: [Int])], ignoring isIgnored: (String) -> Bool = { _ in false }
+    ) throws(TensorError) {
         var problems = WeightProblems()
         var known: Set<String> = []
         for (name, shape) in expected {
@@ -105,7 +113,7 @@ public final class WeightStore: Sendable {
                 problems.notFloatingPoint.append("\(name) \(info.dtypeName)")
             }
         }
-        problems.unexpected = names.filter { !known.contains($0) }
+        problems.unexpected = names.filter { !known.contains($0) && !isIgnored($0) }
         if !problems.isEmpty { throw .weights(path: path, problems) }
     }
 }
