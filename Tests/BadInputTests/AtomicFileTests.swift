@@ -50,7 +50,7 @@ import VDiT
 
     @Test func anExistingFileIsRefusedOrReplacedAsAsked() throws {
         let path = try directory.write("old", "out.bin")
-        expectRefusal(path, .cannotCreate, "--overwrite", existing: .refuse)
+        expectRefusal(path, .cannotCreate, "'overwrite'", existing: .refuse)
         #expect(FileManager.default.contents(atPath: path) == Data("old".utf8))
         try AtomicFile.write([7], to: path, existing: .replace)
         #expect(FileManager.default.contents(atPath: path) == Data([7]))
@@ -83,7 +83,7 @@ import VDiT
         expectRefusal(directory.path("folder"), .cannotCreate, "is a directory")
         expectRefusal(directory.path("folder/"), .cannotCreate, "directory")
         expectRefusal(directory.path(".."), .cannotCreate, "directory")
-        expectRefusal("", .cannotCreate, "directory")
+        expectRefusal("", .usage, "the path is empty")
         expectRefusal("/dev/null", .cannotCreate, "device")
         expectRefusal(directory.path("nul\0.bin"), .cannotCreate, "NUL")
         expectRefusal(directory.path(String(repeating: "x", count: 300)), .cannotCreate, "too long")

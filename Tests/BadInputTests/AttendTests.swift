@@ -90,7 +90,7 @@ import VDiT
 
     @Test func masksSayWhatTheyNeed() throws {
         let dynamic = #expect(throws: PipelineError.self) { try MaskFile.layoutPlan(MethodChoice("svg2"), layout) }
-        #expect(dynamic?.description.contains("--model") == true)
+        #expect(dynamic?.description.contains("a model and a prompt embedding") == true)
         let plan = try MaskFile.layoutPlan(MethodChoice("radial"), layout)
         var file = MaskFile(plan: plan, layout: layout)
         let pool = WorkPool(threads: 1)

@@ -166,7 +166,7 @@ struct CommandLineTests {
         Mistake("render", "--steps", says: "--steps"),
         Mistake("decode", "-o", "a.mp4", says: "--latents"),
         Mistake("decode", "--latents", "/nonexistent.safetensors", "-o", "a.mp4", status: 66, says: "no such file"),
-        Mistake("decode", "--latents", prompt, "-o", "a.mp4", says: "--model"),
+        Mistake("decode", "--latents", prompt, "-o", "a.mp4", says: "expected a model"),
         Mistake(
             "decode", "--latents", prompt, "--model", Golden.sample("wan-mini"), "-o", "a.mp4", status: 65,
             says: "latents"),
