@@ -32,6 +32,15 @@ public enum AttentionError: Failure, Equatable {
         }
     }
 
+    public var setting: String? {
+        switch self {
+        case .unknownMethod, .unsupported: "sparse"
+        case .unknownOption, .optionOfAnotherMethod, .optionValue, .conflict: "sparse_options"
+        case .unreachableDensity: "density"
+        case .invalid, .state, .tensor: nil
+        }
+    }
+
     public var description: String {
         switch self {
         case .invalid(let what, let found, let expected, _):

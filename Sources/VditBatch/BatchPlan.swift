@@ -92,21 +92,15 @@ final class Planner {
         }
         guard isComplete, let modelPath = job.settings["model"] else { return nil }
         do {
-            let model = try open(modelPath.text)
+            let model = try blaming("model") { try open(modelPath.text) }
             var render = RenderJob(
                 model: modelPath.text, promptEmbedding: "",
                 destination: VideoDestination(path: template.text))
             for (name, value) in job.settings.sorted(by: { $0.key < $1.key }) {
-                do {
-                    try SettingTable.byName[name]?.apply(value, &render)
-                } catch {
-                    throw Misplaced(mark: value.mark, error: error)
-                }
+                try SettingTable.key(name)?.put(value.given, from: .file, into: &render)
             }
-            render.request.seed = render.request.seed ?? (render.latents == nil ? 0 : nil)
+            render.request.unseeded = .fixed(0)
             render.request.threads = render.request.threads ?? Surroundings.processors()
-            render.request.origins = Dictionary(
-                uniqueKeysWithValues: job.settings.keys.map { ($0, Origin.file) })
             render.memoryLimit = [render.memoryLimit, file.limits.memory].compactMap { $0 }.min()
             render.destination.options.existing = .replace
             let settings = try RenderSettings(
@@ -129,20 +123,13 @@ final class Planner {
                 id: job.id, needs: job.needs, position: position,
                 work: .render(render, plan),
                 fingerprint: render.fingerprint ?? "", overwrite: job.settings["overwrite"]?.flag == true)
-        } catch let error as Misplaced {
-            report(error.mark, "\(error.error)")
         } catch let error as any Failure where error.kind == .ioError || error.kind == .osError {
             // The machine is at fault, not the file.
             throw error
         } catch {
-            report(mark(of: "\(error)", job), "\(error)")
+            report(mark(of: error, job), "\(error)")
         }
         return nil
-    }
-
-    private struct Misplaced: Error {
-        let mark: SourceMark
-        let error: any Error
     }
 
     private func open(_ path: String) throws -> ModelDirectory {
@@ -160,23 +147,10 @@ final class Planner {
         }
     }
 
-    /// The setting an error speaks of: by its name, or by the path that is its value.
-    private func mark(of message: String, _ job: BatchJob) -> SourceMark {
-        let place = message.prefix { $0 != ":" }.replacing(" ", with: "_")
-        if let named = job.settings[String(place)] { return named.mark }
-        if message.hasPrefix("output "), let output = job.output { return output.mark }
-        let words = ["crf": "crf", "codec": "codec", "pixel": "pix_fmt", "preset": "preset"]
-        if let word = words.first(where: { message.hasPrefix($0.key) }), let named = job.settings[word.value] {
-            return named.mark
-        }
-        let byPath = job.settings.values.filter {
-            if case .text(let text) = $0.content { return !text.isEmpty && message.hasPrefix(text) }
-            return false
-        }
-        if let longest = byPath.max(by: { $0.text.count < $1.text.count }) { return longest.mark }
-        if message.contains("option"), let options = job.settings["sparse_options"] { return options.mark }
-        if message.contains("density"), let density = job.settings["density"] { return density.mark }
-        return job.output.map { message.hasPrefix(FilePath.folder(of: $0.text)) ? $0.mark : job.mark } ?? job.mark
+    /// Where the setting at fault was written.
+    private func mark(of error: any Error, _ job: BatchJob) -> SourceMark {
+        guard let setting = (error as? any Failure)?.setting else { return job.mark }
+        return (setting == "output" ? job.output : job.settings[setting])?.mark ?? job.mark
     }
 
     /// The file's name in the nearest folder that exists.
@@ -189,7 +163,7 @@ final class Planner {
     private func fingerprint(
         _ render: RenderJob, _ settings: RenderSettings, _ model: ModelDirectory
     ) throws -> String {
-        var lines = settings.table.filter { !SettingTable.withoutEffect.contains($0.name) }
+        var lines = settings.table.filter { SettingTable.byName[$0.name]?.effect != SettingEffect.none }
             .map { "\($0.name)=\($0.value)" }
         lines.append("model=\(try model.fingerprint())")
         lines.append(
@@ -207,6 +181,10 @@ final class Planner {
             "encoding=\(options.codec?.rawValue ?? "-") \(options.crf.map(String.init) ?? "-") "
                 + "\(options.pixelFormat ?? "-") \(options.preset ?? "-") \(render.destination.metadata) "
                 + "\(render.saveLatents ?? "-") \(render.destination.contactSheet ?? "-") \(render.fallback)")
+        // Settings that came later; who gives none keeps the fingerprint of before.
+        for row in SettingTable.rows(of: .output) where row.isKey && row.isRecorded {
+            if let value = row.given(in: render) { lines.append("\(row.name)=\(value)") }
+        }
         return Digest.sha256(Array(lines.joined(separator: "\n").utf8))
     }
 

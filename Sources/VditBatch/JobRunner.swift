@@ -77,7 +77,7 @@ public final class LocalRunner: JobRunner {
         do {
             render.resume = .ifPossible
             record = try Renderer(render, model: model).run(using: loaded, stop: stop, onEvent: onEvent)
-        } catch let error as any Failure where job.isAboutCheckpoint(error) {
+        } catch let error as PipelineError where error.isAboutCheckpoint {
             try onEvent(.notice("begins anew: \(error)"))
             render.resume = .fresh
             record = try Renderer(render, model: model).run(using: loaded, stop: stop, onEvent: onEvent)
@@ -105,15 +105,6 @@ public final class LocalRunner: JobRunner {
         let fresh = try LoadedModel(model, threads: settings.threads, precision: settings.precision)
         loaded = fresh
         return fresh
-    }
-}
-
-extension PlannedJob {
-    /// A checkpoint of other settings, another version or another machine, or a damaged one; not a full disk.
-    fileprivate func isAboutCheckpoint(_ error: any Failure) -> Bool {
-        [.badData, .configuration].contains(error.kind)
-            && (error.description.contains(Checkpoint.path(forOutput: output))
-                || error.description.hasPrefix("checkpoint"))
     }
 }
 

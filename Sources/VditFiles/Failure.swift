@@ -17,4 +17,30 @@ public enum FailureKind: Int32, Sendable {
 /// and what was expected.
 public protocol Failure: Error, CustomStringConvertible {
     var kind: FailureKind { get }
+    /// Name of the setting at fault, where one is; who knows where it was written can point there.
+    var setting: String? { get }
+}
+
+extension Failure {
+    public var setting: String? { nil }
+}
+
+/// What went wrong with the file that a setting names.
+public struct SettingFailure: Failure {
+    public let setting: String?
+    public let cause: any Failure
+
+    public init(_ setting: String, _ cause: any Failure) { (self.setting, self.cause) = (setting, cause) }
+
+    public var kind: FailureKind { cause.kind }
+    public var description: String { cause.description }
+}
+
+/// Does work on the file that a setting names; a failure that names no setting gets this one.
+public func blaming<Result>(_ setting: String, _ work: () throws -> Result) throws -> Result {
+    do {
+        return try work()
+    } catch let error as any Failure where error.setting == nil {
+        throw SettingFailure(setting, error)
+    }
 }

@@ -6,6 +6,8 @@ import VditTensor
 public enum MediaError: Failure, Equatable {
     /// A value that cannot be used: what it is, what was found, what was expected.
     case invalid(String, found: String, expected: String, kind: FailureKind)
+    /// A setting that cannot be what was asked, of what kind of file.
+    case setting(String, what: String, found: String, expected: String)
     /// A path the operating system, or our rules for outputs, refuse.
     case inaccessible(path: String, reason: String, kind: FailureKind)
     /// A file whose content is not what its format or its own header promises.
@@ -16,13 +18,18 @@ public enum MediaError: Failure, Equatable {
     public var kind: FailureKind {
         switch self {
         case .invalid(_, _, _, let kind), .inaccessible(_, _, let kind), .library(_, _, _, let kind): kind
+        case .setting: .usage
         case .malformed: .badData
         }
     }
 
+    public var setting: String? { if case .setting(let name, _, _, _) = self { name } else { nil } }
+
     public var description: String {
         switch self {
         case .invalid(let what, let found, let expected, _):
+            "\(what): found \(found), expected \(expected)"
+        case .setting(_, let what, let found, let expected):
             "\(what): found \(found), expected \(expected)"
         case .inaccessible(let path, let reason, _):
             "\(path): \(reason)"

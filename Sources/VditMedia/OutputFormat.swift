@@ -12,14 +12,14 @@ public enum OutputFormat: String, Sendable, CaseIterable, Codable {
     /// Endings we write, for messages and help.
     public static let names = ".mp4, .mov, .mkv, .webm, .gif, .y4m, .png or a pattern such as frames/%05d.png"
 
-    /// - Throws: `MediaError.invalid` if the name's ending is none of ours.
+    /// - Throws: `MediaError.setting` if the name's ending is none of ours.
     init(path: String) throws(MediaError) {
         let name = FilePath.split(path).name
         let ending = name.lastIndex(of: ".").map { name[name.index(after: $0)...].lowercased() } ?? ""
         guard let format = Self(rawValue: ending), format != .pngSequence else {
-            throw .invalid(
-                "output \(path)", found: ending.isEmpty ? "no file name extension" : ".\(ending)",
-                expected: Self.names, kind: .usage)
+            throw .setting(
+                "output", what: "output \(path)", found: ending.isEmpty ? "no file name extension" : ".\(ending)",
+                expected: Self.names)
         }
         self = format == .png && name.contains("%") ? .pngSequence : format
     }

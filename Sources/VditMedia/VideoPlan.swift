@@ -52,9 +52,9 @@ public struct VideoPlan: Sendable, Equatable {
             default: codec.map(EncoderRow.of)
             }
         guard let row else {
-            try Self.refuse(options.crf.map(String.init), "crf", for: format)
-            try Self.refuse(options.preset, "preset", for: format)
-            try Self.refuse(options.pixelFormat, "pixel format", for: format)
+            try Self.refuse(options.crf.map(String.init), "crf", "crf", for: format)
+            try Self.refuse(options.preset, "preset", "preset", for: format)
+            try Self.refuse(options.pixelFormat, "pix_fmt", "pixel format", for: format)
             encoder = "libpng"
             pixelFormat = options.pngDepth == .eight ? "rgb24" : "rgb48be"
             (crf, preset) = (nil, nil)
@@ -64,7 +64,7 @@ public struct VideoPlan: Sendable, Equatable {
         let label = codec?.rawValue ?? format.rawValue
         crf = try Self.crf(options.crf, row, label)
         preset = try Self.preset(options.preset, row, label)
-        if format == .gif { try Self.refuse(options.pixelFormat, "pixel format", for: format) }
+        if format == .gif { try Self.refuse(options.pixelFormat, "pix_fmt", "pixel format", for: format) }
         let name = options.pixelFormat ?? row.pixelFormat
         let pixelFormat = try Self.pixelFormat(name, row, label)
         self.pixelFormat = name
@@ -92,9 +92,9 @@ public struct VideoPlan: Sendable, Equatable {
             throw .invalid("threads", found: "\(options.threads)", expected: "1 to 1024", kind: .usage)
         }
         if format == .gif, options.frameRate.framesPerSecond > 50 {
-            throw .invalid(
-                "frame rate of a GIF", found: "\(options.frameRate)",
-                expected: "at most 50: its clock ticks in hundredths of a second", kind: .usage)
+            throw .setting(
+                "fps", what: "frame rate of a GIF", found: "\(options.frameRate)",
+                expected: "at most 50: its clock ticks in hundredths of a second")
         }
         if format == .png, case .contactSheet(let tiles) = options.still, !(1...400).contains(tiles) {
             throw .invalid("contact sheet tiles", found: "\(tiles)", expected: "1 to 400", kind: .usage)
@@ -126,10 +126,11 @@ public struct VideoPlan: Sendable, Equatable {
         if format.codecs.contains(wanted) { return wanted }
         let homes = OutputFormat.allCases.filter { $0.codecs.contains(wanted) }.map { ".\($0.rawValue)" }
         let choices = format.codecs.map(\.rawValue).joined(separator: ", ")
-        throw .invalid(
-            "codec of a .\(format == .pngSequence ? "png" : format.rawValue) output", found: wanted.rawValue,
+        throw .setting(
+            "codec", what: "codec of a .\(format == .pngSequence ? "png" : format.rawValue) output",
+            found: wanted.rawValue,
             expected: (choices.isEmpty ? "no codec option" : choices)
-                + " (or name the output \(homes.joined(separator: " or ")))", kind: .usage)
+                + " (or name the output \(homes.joined(separator: " or ")))")
     }
 
     private static func crf(
@@ -137,17 +138,17 @@ public struct VideoPlan: Sendable, Equatable {
     ) throws(MediaError) -> Int? {
         guard let crf = row.crf else {
             if let wanted {
-                throw .invalid(
-                    "crf of \(label)", found: "\(wanted)", expected: "none: \(label) has no such setting",
-                    kind: .usage)
+                throw .setting(
+                    "crf", what: "crf of \(label)", found: "\(wanted)",
+                    expected: "none: \(label) has no such setting")
             }
             return nil
         }
         let value = wanted ?? crf.standard
         guard crf.range.contains(value) else {
-            throw .invalid(
-                "crf of \(label)", found: "\(value)",
-                expected: "\(crf.range.lowerBound) to \(crf.range.upperBound)", kind: .usage)
+            throw .setting(
+                "crf", what: "crf of \(label)", found: "\(value)",
+                expected: "\(crf.range.lowerBound) to \(crf.range.upperBound)")
         }
         return value
     }
@@ -158,9 +159,9 @@ public struct VideoPlan: Sendable, Equatable {
         guard let wanted else { return row.preset }
         if row.presets.contains(wanted) { return wanted }
         let choices = row.presets.joined(separator: ", ")
-        throw .invalid(
-            "preset of \(label)", found: "\"\(wanted.prefix(40))\"",
-            expected: choices.isEmpty ? "none: \(label) has no such setting" : choices, kind: .usage)
+        throw .setting(
+            "preset", what: "preset of \(label)", found: "\"\(wanted.prefix(40))\"",
+            expected: choices.isEmpty ? "none: \(label) has no such setting" : choices)
     }
 
     private static func pixelFormat(
@@ -178,9 +179,9 @@ public struct VideoPlan: Sendable, Equatable {
             return !alpha && !Libav.name(of: $0).hasPrefix("yuvj") || Libav.name(of: $0) == "pal8"
         }
         if let format, usable.contains(format) || offered.isEmpty { return format }
-        throw .invalid(
-            "pixel format of \(label)", found: "\"\(name.prefix(40))\"",
-            expected: usable.map(Libav.name(of:)).joined(separator: ", "), kind: .usage)
+        throw .setting(
+            "pix_fmt", what: "pixel format of \(label)", found: "\"\(name.prefix(40))\"",
+            expected: usable.map(Libav.name(of:)).joined(separator: ", "))
     }
 
     private static func checkChroma(
@@ -192,19 +193,19 @@ public struct VideoPlan: Sendable, Equatable {
         if width % x == 0, height % y == 0 { return }
         let even = "\((width + x - 1) / x * x)x\((height + y - 1) / y * y)"
         let fuller = label == "prores" ? "yuv444p10le" : "yuv444p"
-        throw .invalid(
-            "size for \(label) with pixel format \(name)", found: "\(width)x\(height)",
-            expected: "even sizes such as \(even), or pixel format \(fuller)", kind: .usage)
+        throw .setting(
+            "width", what: "size for \(label) with pixel format \(name)", found: "\(width)x\(height)",
+            expected: "even sizes such as \(even), or pixel format \(fuller)")
     }
 
     private static func refuse(
-        _ value: String?, _ what: String, for format: OutputFormat
+        _ value: String?, _ setting: String, _ what: String, for format: OutputFormat
     ) throws(MediaError) {
         if let value {
             let name = format == .pngSequence ? "png" : format.rawValue
-            throw .invalid(
-                "\(what) of a .\(name) output", found: value, expected: "none: it has no such setting",
-                kind: .usage)
+            throw .setting(
+                setting, what: "\(what) of a .\(name) output", found: value,
+                expected: "none: it has no such setting")
         }
     }
 }

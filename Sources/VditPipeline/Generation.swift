@@ -180,13 +180,12 @@ public struct Generation: ~Copyable {
 
     /// Goes on from a checkpoint of the same run, bit for bit.
     ///
-    /// - Throws: `PipelineError.invalid` (65) when its tensors do not fit this run.
+    /// - Throws: `PipelineError.damagedCheckpoint` when its tensors do not fit this run.
     public mutating func restore(_ checkpoint: Checkpoint) throws {
         guard checkpoint.latents.shape == latents.shape, checkpoint.completed <= steps.count else {
-            throw PipelineError.invalid(
-                "checkpoint: latents",
-                found: "\(checkpoint.latents.shape) after \(checkpoint.completed) steps",
-                expected: "\(latents.shape) after at most \(steps.count)", kind: .badData)
+            throw PipelineError.damagedCheckpoint(
+                "checkpoint: latents: found \(checkpoint.latents.shape) after \(checkpoint.completed) steps, "
+                    + "expected \(latents.shape) after at most \(steps.count)")
         }
         try scheduler.restore(checkpoint.history, like: latents)
         try checkpoint.restore(experts.map(\.attention))

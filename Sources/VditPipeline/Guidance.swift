@@ -10,16 +10,15 @@ public struct Guidance: Sendable, Equatable {
     public let start: Double
     public let end: Double
 
-    /// - Throws: `PipelineError.invalid` (64) for values out of range.
+    /// - Throws: `PipelineError.setting` for values out of range.
     public init(scale: Double, start: Double = 0, end: Double = 1) throws(PipelineError) {
         guard scale.isFinite, (0...1000).contains(scale) else {
-            throw .invalid(
-                "guidance scale", found: "\(scale)", expected: "0 to 1000", kind: .usage)
+            throw .setting("guidance_scale", found: "\(scale)", expected: "0 to 1000")
         }
         guard start >= 0, end <= 1, start <= end else {
-            throw .invalid(
-                "guidance interval", found: "\(start):\(end)",
-                expected: "two fractions START:END with 0 <= START <= END <= 1", kind: .usage)
+            throw .setting(
+                "guidance_interval", found: "\(start):\(end)",
+                expected: "two fractions START:END with 0 <= START <= END <= 1")
         }
         self.scale = scale
         self.start = start

@@ -41,23 +41,6 @@ public struct RunRecord: Sendable, Codable, Equatable {
         public var latentsSha256: String?
     }
 
-    public struct Sampling: Sendable, Codable, Equatable {
-        public var width: Int
-        public var height: Int
-        public var numFrames: Int
-        public var steps: Int
-        public var guidanceScale: Double
-        public var guidanceScale2: Double?
-        public var guidanceInterval: [Double]
-        public var flowShift: Double
-        public var scheduler: String
-        public var sigmaSpacing: String
-        public var seed: Int
-        public var rng: String
-        public var precision: String
-        public var threads: Int
-    }
-
     public struct Output: Sendable, Codable, Equatable {
         public var path: String
         public var sha256: String?
@@ -70,6 +53,8 @@ public struct RunRecord: Sendable, Codable, Equatable {
         public var preset: String?
         /// A fraction such as 16/1.
         public var fps: String
+        /// Settings of the file that were given and have no field of their own, by name.
+        public var options: [String: String]?
     }
 
     /// Seconds, of all processes that worked on a run; what a process had done since it saved its state and was

@@ -50,7 +50,9 @@ public struct VideoDestination: Sendable {
         let plan = try FFmpegWriter.validate(
             path: path, width: width, height: height, frameCount: frameCount, options: options)
         if record == .write { try AtomicFile.check(recordPath, existing: options.existing) }
-        if let contactSheet { try AtomicFile.check(contactSheet, existing: options.existing) }
+        if let contactSheet {
+            try blaming("contact_sheet") { try AtomicFile.check(contactSheet, existing: options.existing) }
+        }
         return plan
     }
 }

@@ -51,10 +51,7 @@ struct Attend: ParsableCommand {
         help: ArgumentHelp("Default: that of the tensors.", valueName: "bf16|fp32"))
     var precision: Precision?
 
-    @Option(
-        name: [.short, .long], parsing: .unconditional,
-        help: ArgumentHelp("Threads. Default: the cores this process may use.", valueName: "n"))
-    var threads: Int?
+    @OptionGroup var machine: SettingFlags<ThreadSection>
 
     @Flag(name: .long, help: "Print what each step did as JSON on standard output.")
     var json = false
@@ -62,9 +59,6 @@ struct Attend: ParsableCommand {
     @OptionGroup(title: "Messages") var report: ReportOptions
 
     func run() throws {
-        var machine = MachineOptions()
-        machine.precision = precision
-        machine.threads = threads
         var job = AttendJob(
             method: try method.choice(), layout: try grid.layout(), inputs: qkv, output: output)
         job.step = site.step ?? 0
@@ -74,7 +68,7 @@ struct Attend: ParsableCommand {
         job.precision = precision
         job.threads = try machine.decided().threads
         job.existing = overwrite ? .replace : .refuse
-        job.fallback = method.sparseFallback ?? .refuse
+        job.fallback = try method.fallback()
         let steps = try job.run { step in
             if report.quiet { return }
             Console.message(

@@ -44,8 +44,7 @@ struct Decode: ParsableCommand {
         let path = try output.path()
         var job = DecodeJob(
             model: model, latents: latents, destination: try output.destination(path, threads: threads))
-        var settings = Settings()
-        job.frameRate = try settings.value("fps", fps)
+        job.frameRate = try fps ?? SettingFlags<FrameRateSection>().request().frameRate
         job.precision = precision
         job.threads = threads
         job.command = commandLine

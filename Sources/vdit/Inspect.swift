@@ -17,7 +17,7 @@ struct Inspect: ParsableCommand {
     @Argument(help: ArgumentHelp("A folder, .safetensors, .npy, .json or video file.", valueName: "path"))
     var path: String
 
-    @OptionGroup(title: "A video of this size") var sampling: SizeOptions
+    @OptionGroup(title: "A video of this size") var size: SettingFlags<SizeSection>
     @OptionGroup(title: "Machine") var machine: MachineOptions
 
     @Flag(name: .long, help: "List every tensor.")
@@ -26,23 +26,12 @@ struct Inspect: ParsableCommand {
     @Flag(name: .long, help: "As JSON.")
     var json = false
 
-    struct SizeOptions: ParsableArguments {
-        @Option(name: [.customShort("W"), .long], parsing: .unconditional, help: "Pixels.")
-        var width: Int?
-        @Option(name: [.customShort("H"), .long], parsing: .unconditional, help: "Pixels.")
-        var height: Int?
-        @Option(name: [.customLong("num-frames"), .customLong("frames")], parsing: .unconditional, help: "Frames.")
-        var numFrames: Int?
-        @Option(name: [.customLong("steps")], parsing: .unconditional, help: "Denoising steps.")
-        var steps: Int?
-    }
-
     func run() throws {
         if path.isEmpty { throw FileError.emptyPath("path") }
         guard FilePath.exists(path) else { throw FileError.missing(path: path) }
         if FilePath.isFolder(path) {
             if FilePath.exists("\(path)/model_index.json") {
-                try show(ModelDescription(path, request()))
+                try show(ModelDescription(path, size.request(machine)))
             } else {
                 try show(ComponentDescription(folder: path, listsTensors: tensors))
             }
@@ -57,19 +46,6 @@ struct Inspect: ParsableCommand {
         case "mp4", "mov", "mkv", "webm", "gif", "y4m", "png", "avi": try show(VideoDescription(path))
         default: try show(TensorFileDescription(path, listsTensors: tensors))
         }
-    }
-
-    private func request() throws -> RenderRequest {
-        var settings = Settings()
-        var request = RenderRequest()
-        request.width = try settings.value("width", sampling.width)
-        request.height = try settings.value("height", sampling.height)
-        request.numFrames = try settings.value("num_frames", sampling.numFrames)
-        request.steps = try settings.value("steps", sampling.steps)
-        request.precision = try settings.value("precision", machine.precision)
-        request.threads = try settings.value("threads", machine.threads)
-        request.origins = settings.origins
-        return request
     }
 
     private func show(_ description: some Description) throws {

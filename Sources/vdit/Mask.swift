@@ -67,7 +67,7 @@ struct Mask: ParsableCommand {
         let existing = overwrite ? ExistingFile.replace : .refuse
         try source.files(model: model, makes: ["mask": output]).check()
         try AtomicFile.check(output, existing: existing)
-        let choice = try method.choice(block.map { ["block=\($0)"] } ?? [])
+        let choice = try method.choice(block.map { ["block": "\($0)"] } ?? [:])
         var file: MaskFile
         if let model {
             let probe = try source.probe(

@@ -104,7 +104,7 @@ final class Progress {
         ].filter { $0.1 > 0 }.map { "\($0.0) \(Format.seconds($0.1))" }
         line(
             "\(output.path): \(output.frames) frames of \(output.width)×\(output.height)"
-                + (record.sampling.map { ", seed \($0.seed)" } ?? "") + ", "
+                + (record.sampling?.seed.map { ", seed \($0)" } ?? "") + ", "
                 + "\(Format.seconds(start.secondsUntilNow))"
                 + (record.resumedSteps == nil ? " (" : " after it was resumed (of the whole run: ")
                 + "\(parts.joined(separator: ", "))), "

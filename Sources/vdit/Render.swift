@@ -27,41 +27,13 @@ struct Render: ParsableCommand {
             Where the model comes with no recommendation, Wan's published ones hold.
             """)
 
-    @Option(
-        name: [.short, .long], parsing: .unconditional,
-        help: ArgumentHelp(
-            "A folder in diffusers' layout: model_index.json, transformer/, vae/, scheduler/.", valueName: "folder"))
-    var model: String?
-
-    @Option(
-        name: .long, parsing: .unconditional,
-        help: ArgumentHelp("What to show, as a text encoder put it: .safetensors or .npy.", valueName: "file"))
-    var promptEmbedding: String?
-
-    @Option(
-        name: .long, parsing: .unconditional,
-        help: ArgumentHelp("What not to show. Default: the one in the prompt's file, else zeros.", valueName: "file"))
-    var negativePromptEmbedding: String?
-
+    @OptionGroup var inputs: SettingFlags<InputSection>
     @OptionGroup(title: "Output") var output: OutputOptions
     @OptionGroup(title: "Sampling") var sampling: SamplingOptions
-    @OptionGroup(title: "Noise and attention") var variant: VariantOptions
+    @OptionGroup(title: "Noise and attention") var variant: SettingFlags<VariantSection>
     @OptionGroup(title: "Machine") var machine: MachineOptions
 
-    @Option(
-        name: .long, parsing: .unconditional,
-        help: ArgumentHelp("Refuse a run that needs more, such as 20G. Default: what is free.", valueName: "bytes"))
-    var memoryLimit: ByteCount?
-
-    @Option(
-        name: .long, parsing: .unconditional,
-        help: ArgumentHelp("Start from this noise instead of a seed's.", valueName: "file"))
-    var latents: String?
-
-    @Option(
-        name: .long, parsing: .unconditional,
-        help: ArgumentHelp("Keep the final latents, for 'vdit decode'.", valueName: "file.safetensors"))
-    var saveLatents: String?
+    @OptionGroup var settings: SettingFlags<RunSection>
 
     @Option(
         name: .long, parsing: .unconditional,
@@ -77,11 +49,6 @@ struct Render: ParsableCommand {
         name: .long, parsing: .unconditional,
         help: ArgumentHelp("Default: OUT.preview.png.", valueName: "file.png"))
     var previewPath: String?
-
-    @Option(
-        name: .long, parsing: .unconditional,
-        help: ArgumentHelp("Save the state every n steps. Default: about once a minute.", valueName: "n"))
-    var checkpointEvery: Int?
 
     @Flag(name: .long, help: "Go on from the state an interrupted run saved.")
     var resume = false
@@ -107,8 +74,8 @@ struct Render: ParsableCommand {
 
     func validate() throws {
         if from == nil {
-            if model == nil { throw ValidationError("Missing expected argument '--model <folder>'") }
-            if promptEmbedding == nil {
+            if !inputs.has("model") { throw ValidationError("Missing expected argument '--model <folder>'") }
+            if !inputs.has("prompt_embedding") {
                 throw ValidationError("Missing expected argument '--prompt-embedding <file>'")
             }
             _ = try output.path()
@@ -157,38 +124,32 @@ struct Render: ParsableCommand {
     /// What the flags say, and the record where they say nothing.
     private func job(_ replay: Replay?) throws -> RenderJob {
         let record = replay?.record
-        var request = try sampling.request(machine, recorded: replay?.settings ?? [:])
-        try variant.apply(to: &request, recorded: replay?.settings ?? [:])
+        var given = Settings(recorded: replay?.settings(anotherPrompt: inputs.has("prompt_embedding")) ?? [:])
+        given.add(inputs)
+        given.add(sampling)
+        given.add(variant)
+        given.add(machine)
+        given.add(settings)
         let path = try output.output ?? record?.output.path ?? output.path()
-        var job = RenderJob(
-            model: model ?? record?.model.path ?? "",
-            promptEmbedding: promptEmbedding ?? record?.inputs.promptEmbedding?.path ?? "",
-            destination: try output.destination(
-                path, threads: request.threads ?? usableProcessors(), recorded: record?.output))
-        // The file of another prompt may hold its own.
-        job.negativePromptEmbedding =
-            negativePromptEmbedding ?? (promptEmbedding == nil ? record?.inputs.negativePromptEmbedding?.path : nil)
-        job.request = request
-        job.latents = latents ?? record?.inputs.latents
-        job.saveLatents = saveLatents
+        var job = RenderJob(model: "", promptEmbedding: "", destination: VideoDestination(path: path))
+        try given.apply(
+            InputSection.rows + SamplingSection.rows + VariantSection.rows + MachineSection.rows + RunSection.rows,
+            to: &job)
+        job.destination = try output.destination(
+            path, threads: job.request.machine().threads, recorded: record?.output)
         job.saveTrajectory = saveTrajectory
         job.preview = previewEvery.map { ($0, previewPath ?? companionPath(path, ".preview.png")) }
-        job.checkpointEverySteps = checkpointEvery
         job.resume = resume ? .ifPossible : .fresh
-        let fellBack = (record?.attention?.fallbackCalls ?? 0) > 0
-        job.fallback = variant.method.sparseFallback ?? (fellBack ? .dense : .refuse)
         job.nonFinite = allowNonfinite ? .accept : .refuse
-        job.memoryLimit = memoryLimit?.bytes
         job.command = commandLine
         return job
     }
 
     /// Inputs that a flag named, by the name of their setting.
     private var givenInputs: Set<String> {
-        let flags = [
-            ("model", model), ("prompt_embedding", promptEmbedding),
-            ("negative_prompt_embedding", negativePromptEmbedding ?? promptEmbedding), ("latents", latents),
-        ]
-        return Set(flags.filter { $0.1 != nil }.map(\.0))
+        var given = Set(inputs.texts.keys).union(settings.has("latents") ? ["latents"] : [])
+        // The file of another prompt may hold its own.
+        if given.contains("prompt_embedding") { given.insert("negative_prompt_embedding") }
+        return given
     }
 }

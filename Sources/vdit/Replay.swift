@@ -20,9 +20,21 @@ struct Replay {
     }
 
     /// Values as flags take them, by the name of the setting. Threads are of the machine, not of the video.
-    var settings: [String: String] {
+    ///
+    /// - Parameter anotherPrompt: whether a flag names a prompt, whose file may hold its own negative one.
+    func settings(anotherPrompt: Bool) -> [String: String] {
         var settings = identity
+        // The identity has the spacing whatever the sampler; only unipc can be asked for one.
+        if settings["scheduler"] != SchedulerConfiguration.Kind.unipc.rawValue { settings["sigma_spacing"] = nil }
         settings["fps"] = record.output.fps
+        // The identity has digests of these.
+        settings["model"] = record.model.path
+        settings["prompt_embedding"] = record.inputs.promptEmbedding?.path
+        settings["negative_prompt_embedding"] = anotherPrompt ? nil : record.inputs.negativePromptEmbedding?.path
+        settings["latents"] = record.inputs.latents
+        if record.attention?.fallbackCalls ?? 0 > 0 {
+            settings["sparse_fallback"] = AttentionContext.Fallback.dense.rawValue
+        }
         return settings
     }
 

@@ -2,97 +2,119 @@ import ArgumentParser
 import Glibc
 import VDiT
 
-/// Values from flags, where no flag was given from `VDIT_` variables of the environment, else from a record.
+/// Settings as a record, the environment and flags give them. The strongest wins; options of a method add up.
 struct Settings {
+    private var flags: [String: [String]] = [:]
     /// Values as flags take them, by setting name.
-    var recorded: [String: String] = [:]
-    /// Where values that were given came from, by setting name.
-    private(set) var origins: [String: Origin] = [:]
+    private let recorded: [String: String]
 
-    /// - Parameters:
-    ///   - name: snake_case, as in the sidecar.
-    ///   - flag: what the command line said.
-    /// - Throws: 64 for a variable, 65 for a recorded value that is none.
-    mutating func value<Value: ExpressibleByArgument>(
-        _ name: String, _ flag: Value?
-    ) throws(CommandError) -> Value? {
-        if let flag {
-            origins[name] = .commandLine
-            return flag
-        }
-        let variable = "VDIT_\(name.uppercased())"
-        if let text = getenv(variable).map({ String(cString: $0) }), !text.isEmpty {
-            guard let value = Value(argument: text) else {
-                throw CommandError(description: "\(variable): '\(text)' is no valid value")
+    init(recorded: [String: String] = [:]) { self.recorded = recorded }
+
+    mutating func add<Section>(_ section: SettingFlags<Section>) { flags.merge(section.texts) { $1 } }
+
+    /// Gives a job what the flags, variables and recorded values of some rows say.
+    ///
+    /// - Throws: 64 for a flag or a variable, 65 for a recorded value that is none.
+    func apply(_ rows: [any SettingRow], to job: inout RenderJob) throws {
+        for row in rows {
+            let given = sources(of: row)
+            // Options of different sources add up, the strongest last.
+            for source in row.kind == .options ? given : Array(given.suffix(1)) {
+                do {
+                    try row.put(.text(source.text), from: source.origin, into: &job)
+                } catch {
+                    throw CommandError(
+                        description: source.name.map { "\($0): \(error)" } ?? "\(error)", kind: source.kind)
+                }
             }
-            origins[name] = .environment
-            return value
         }
-        guard let text = recorded[name] else { return nil }
-        guard let value = Value(argument: text) else {
-            throw CommandError(description: "recorded \(name): '\(text)' is no valid value", kind: .badData)
+    }
+
+    /// What is asked of a run, for commands that have no job of their own.
+    func request(_ rows: [any SettingRow]) throws -> RenderRequest {
+        var job = RenderJob(model: "", promptEmbedding: "", destination: VideoDestination(path: ""))
+        try apply(rows, to: &job)
+        return job.request
+    }
+
+    private struct Source {
+        let text: String
+        let origin: Origin
+        /// What to call it in an error.
+        var name: String?
+        var kind = FailureKind.usage
+    }
+
+    /// Weakest first.
+    private func sources(of row: any SettingRow) -> [Source] {
+        var sources: [Source] = []
+        if let text = recorded[row.name], !isReplaced(row.belongsTo) {
+            sources.append(Source(text: text, origin: .file, name: "recorded \(row.name)", kind: .badData))
         }
-        origins[name] = .file
-        return value
+        if let text = variable(row) {
+            sources.append(Source(text: text, origin: .environment, name: Self.variable(row.name)))
+        }
+        if let texts = flags[row.name] {
+            sources.append(Source(text: texts.joined(separator: ","), origin: .commandLine))
+        }
+        return sources
+    }
+
+    /// Whether a flag or a variable says something else than the record.
+    private func isReplaced(_ name: String?) -> Bool {
+        guard let name, let row = SettingTable.byName[name] else { return false }
+        let given = flags[name]?.last ?? variable(row)
+        return given.map { $0 != recorded[name] } ?? false
+    }
+
+    private static func variable(_ name: String) -> String { "VDIT_\(name.uppercased())" }
+
+    private func variable(_ row: any SettingRow) -> String? {
+        guard row.isVariable, let text = getenv(Self.variable(row.name)).map({ String(cString: $0) }), !text.isEmpty
+        else { return nil }
+        return text
     }
 }
 
-/// Bytes as a person writes them: `20G`, `1.5GiB`, `512M`, `1073741824`. Units are powers of 1024.
-struct ByteCount: ExpressibleByArgument {
-    let bytes: Int
+typealias SamplingOptions = SettingFlags<SamplingSection>
+typealias MachineOptions = SettingFlags<MachineSection>
+typealias MethodOptions = SettingFlags<MethodSection>
 
-    init?(argument: String) {
-        let digits = argument.prefix { $0.isNumber || $0 == "." }
-        let unit = argument.dropFirst(digits.count).uppercased()
-        let power = ["", "K", "M", "G", "T"].firstIndex { [$0, $0 + "B", $0 + "IB"].contains(unit) }
-        guard let power, let number = Double(digits) else { return nil }
-        let value = (0..<power).reduce(number) { value, _ in value * 1024 }
-        guard value >= 1, value < 1e18 else { return nil }
-        bytes = Int(value)
+extension SettingFlags {
+    /// What these flags and their variables ask of a run.
+    ///
+    /// - Parameter machine: flags to go with them.
+    func request(_ machine: MachineOptions? = nil) throws -> RenderRequest {
+        var settings = Settings()
+        settings.add(self)
+        if let machine { settings.add(machine) }
+        return try settings.request(Section.rows + (machine == nil ? [] : MachineSection.rows))
     }
 }
 
-/// `832x480` or `832*480`.
-struct FrameSize: ExpressibleByArgument {
-    let width: Int
-    let height: Int
-
-    init(width: Int, height: Int) {
-        self.width = width
-        self.height = height
-    }
-
-    init?(argument: String) {
-        let parts = argument.split(omittingEmptySubsequences: false) { $0 == "x" || $0 == "*" }.map { Int($0) }
-        guard parts.count == 2, let width = parts[0], let height = parts[1] else { return nil }
-        self.width = width
-        self.height = height
-    }
+extension SettingFlags {
+    /// What these flags, variables and this machine decide, for jobs that have no table of settings.
+    func decided() throws -> (precision: Precision, threads: Int) { try request().machine() }
 }
 
-/// Two fractions of the loop, `0.1:0.9`.
-struct Interval: ExpressibleByArgument {
-    let start: Double
-    let end: Double
+extension SettingFlags where Section == MethodSection {
+    /// For commands that look at one method.
+    ///
+    /// - Parameter more: options of flags that stand for one.
+    func choice(_ more: [String: String] = [:]) throws -> MethodChoice {
+        let request = try request()
+        guard let choice = try request.methodChoice(more) else {
+            throw ValidationError("missing --sparse; 'vdit methods' lists the methods")
+        }
+        return choice
+    }
 
-    init?(argument: String) {
-        let parts = argument.split(separator: ":", omittingEmptySubsequences: false).map { Double($0) }
-        guard parts.count == 2, let start = parts[0], let end = parts[1] else { return nil }
-        self.start = start
-        self.end = end
+    /// What happens where the method cannot serve a call.
+    func fallback() throws -> AttentionContext.Fallback {
+        var settings = Settings()
+        settings.add(self)
+        var job = RenderJob(model: "", promptEmbedding: "", destination: VideoDestination(path: ""))
+        try settings.apply(MethodSection.rows, to: &job)
+        return job.fallback
     }
 }
-
-extension FrameRate: ExpressibleByArgument {
-    public init?(argument: String) {
-        guard let rate = try? FrameRate(parsing: argument) else { return nil }
-        self = rate
-    }
-}
-
-extension FrameRounding: ExpressibleByArgument {}
-extension Precision: ExpressibleByArgument {}
-extension VideoCodec: ExpressibleByArgument {}
-extension SchedulerConfiguration.Kind: ExpressibleByArgument {}
-extension UniPCMultistep.Spacing: ExpressibleByArgument {}
-extension AttentionContext.Fallback: ExpressibleByArgument {}

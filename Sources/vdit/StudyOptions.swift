@@ -81,18 +81,17 @@ struct ProbeOptions: ParsableArguments {
     ) throws -> AttentionProbe {
         guard let promptEmbedding else { throw ValidationError("--model needs --prompt-embedding") }
         var probe = AttentionProbe(model: model, promptEmbedding: promptEmbedding, method: choice)
-        probe.fallback = method.sparseFallback ?? .refuse
-        let (precision, threads) = try machine.decided()
+        probe.fallback = try method.fallback()
+        probe.request = try machine.request()
         probe.negativePromptEmbedding = negativePromptEmbedding
         probe.latents = latents
         probe.request.width = size.width
         probe.request.height = size.height
         probe.request.numFrames = size.frames
-        probe.request.seed = seed ?? 0
+        probe.request.seed = seed
+        probe.request.unseeded = .fixed(0)
         probe.request.steps = steps
         probe.request.guidanceScale = guidanceScale
-        probe.request.precision = precision
-        probe.request.threads = threads
         probe.trajectory = trajectory ?? .dense
         probe.step = site.step ?? 0
         probe.layer = site.layer ?? 0

@@ -38,7 +38,7 @@ struct ToyFamilyTests {
         if method != "dense" {
             job.request.sparse = method
             job.request.sparseOptions = Self.options[method] ?? [:]
-            job.request.sparseOptions.merge(["dense-steps": "1", "dense-layers": "0"]) { $1 }
+            job.request.sparseOptions?.merge(["dense-steps": "1", "dense-layers": "0"]) { $1 }
         }
         return job
     }
@@ -95,8 +95,8 @@ struct ToyFamilyTests {
             ["prompt_embeds": random.normal([1, 6, 12])], to: folder.path("bare.safetensors"), existing: .refuse)
         var bare = job()
         bare.promptEmbedding = folder.path("bare.safetensors")
-        let error = try #require(throws: PipelineError.self) { try Renderer(bare) }
-        #expect("\(error)".contains("prompt_attention_mask"), "\(error)")
+        let error = try #require(throws: SettingFailure.self) { try Renderer(bare) }
+        #expect("\(error)".contains("prompt_attention_mask") && error.setting == "prompt_embedding", "\(error)")
     }
 
     @Test func isDecodedFromItsLatents() throws {

@@ -108,7 +108,7 @@ private struct Pairing {
                 isUsable = false
                 let what = axes.contains(axis) ? "'\(first.name)' has no render with \(axis) '\(label)'"
                     : "'\(first.name)' has no axis '\(axis)'"
-                let hint = SettingTable.suggestion(for: wanted, among: Array(Set(known)).sorted())
+                let hint = spellingHint(for: wanted, among: Array(Set(known)).sorted())
                 file.document.report(mark, "\(name).reference: \(what)\(hint)")
             }
             if !isUsable { return nil }

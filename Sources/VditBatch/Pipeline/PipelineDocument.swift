@@ -192,7 +192,7 @@ final class PipelineDocument {
                 continue
             }
             if let known, !known.contains(name) {
-                let hint = SettingTable.suggestion(for: name, among: known)
+                let hint = spellingHint(for: name, among: known)
                 report(Self.mark(key), "\(what): unknown key '\(name)'\(hint)")
                 continue
             }

@@ -1,5 +1,6 @@
 import Foundation
 import VditFiles
+import VditPipeline
 import VditTensor
 import Yams
 
@@ -82,7 +83,7 @@ public struct PipelineFile {
         }
         defaults = top["defaults"].map {
             document.settings(
-                document.entries($0.value, of: "defaults", known: SettingTable.names), of: "defaults.",
+                document.entries($0.value, of: "defaults", known: SettingTable.keys), of: "defaults.",
                 in: environment)
         } ?? [:]
         output = top["output"].flatMap { document.template($0.value, "output", environment) }
@@ -151,7 +152,8 @@ extension PipelineDocument {
                 }
             default:
                 guard let text = written(entry.value, what, "a size such as 20G") else { continue }
-                do { limits.memory = try SettingTable.bytes(text) } catch {
+                limits.memory = ByteCount(written: text)?.bytes
+                if limits.memory == nil {
                     report(Self.mark(entry.value), "\(what): found '\(text)', expected a size such as 20G or 512M")
                 }
             }
@@ -173,7 +175,7 @@ extension PipelineDocument {
                 }.filter { !$0.isEmpty }
                 continue
             }
-            let isSetting = SettingTable.byName[entry.key] != nil
+            let isSetting = SettingTable.key(entry.key) != nil
             var points: [PipelineFile.Axis.Point] = []
             let values = items(entry.value, of: name)
             if values.isEmpty, case .sequence = entry.value {
@@ -184,7 +186,7 @@ extension PipelineDocument {
                 if let point = self.point(value, place, setting: isSetting ? entry.key : nil, environment) {
                     points.append(point)
                 } else if !isSetting, value.mapping == nil {
-                    let hint = SettingTable.suggestion(for: entry.key, among: SettingTable.names)
+                    let hint = spellingHint(for: entry.key, among: SettingTable.keys)
                     report(
                         entry.keyMark,
                         "\(what): '\(entry.key)' is no setting\(hint); an axis of another name lists mappings of settings")
@@ -210,7 +212,7 @@ extension PipelineDocument {
                 guard let text = settings["sparse_options"]?.text else { return nil }
                 return .init(label: FilePath.label(text), settings: settings, mark: mark)
             }
-            let pairs = entries(value, of: what, known: ["name"] + SettingTable.names)
+            let pairs = entries(value, of: what, known: ["name"] + SettingTable.keys)
             let name = pairs.first { $0.key == "name" }.flatMap { text($0.value, "\(what).name", "a name") }
             let settings = self.settings(pairs.filter { $0.key != "name" }, of: "\(what).", in: environment)
             let shown = pairs.filter { $0.key != "name" }.compactMap { $0.value.scalar?.string }.map(FilePath.stemIfPath)

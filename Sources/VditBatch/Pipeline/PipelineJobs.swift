@@ -1,4 +1,5 @@
 import VditFiles
+import VditPipeline
 import VditTensor
 import Yams
 
@@ -46,7 +47,7 @@ extension PipelineFile {
         static let keys = ["name", "compare", "reference", "align", "min_psnr", "output", "csv", "needs"] + settings
     }
 
-    static let jobKeys = ["name", "matrix", "needs", "output"] + ComparisonEntry.ownKeys + SettingTable.names
+    static let jobKeys = ["name", "matrix", "needs", "output"] + ComparisonEntry.ownKeys + SettingTable.keys
 }
 
 extension PipelineFile.JobEntry {
@@ -90,7 +91,7 @@ extension PipelineDocument {
         } ?? []
         let comparison = comparison(pairs, what, environment)
         let settings = pairs.filter {
-            SettingTable.byName[$0.key] != nil
+            SettingTable.key($0.key) != nil
                 && (comparison == nil || PipelineFile.ComparisonEntry.settings.contains($0.key))
         }
         return PipelineFile.JobEntry(
@@ -187,7 +188,7 @@ extension PipelineDocument {
             for (name, key, mark) in job.dependencies where !name.isEmpty {
                 guard let other = seen[name] else {
                     let hint = key == "compare" && name.contains(where: { "./".contains($0) })
-                        ? "; files are given as a list" : SettingTable.suggestion(for: name, among: jobs.map(\.name))
+                        ? "; files are given as a list" : spellingHint(for: name, among: jobs.map(\.name))
                     report(mark, "\(job.name).\(key): no job named '\(name)'\(hint)")
                     continue
                 }

@@ -1,4 +1,5 @@
 import Foundation
+import VditPipeline
 
 /// The JSON Schema of pipeline files: what an editor needs to complete names and to mark mistakes.
 public enum PipelineSchema {
@@ -11,14 +12,16 @@ public enum PipelineSchema {
 
     private typealias Object = [String: Any]
 
+    private static var rows: [any SettingRow] { SettingTable.all.filter(\.isKey) }
+
     private static var document: Object {
-        let settings: Object = Dictionary(uniqueKeysWithValues: SettingTable.all.map { ($0.name, schema($0) as Any) })
+        let settings: Object = Dictionary(uniqueKeysWithValues: rows.map { ($0.name, schema($0) as Any) })
         var axes: Object = [
             "exclude": [
                 "type": "array", "items": ["type": "object"], "description": "combinations to leave out",
             ] as Object
         ]
-        for setting in SettingTable.all {
+        for setting in rows {
             axes[setting.name] = ["type": "array", "minItems": 1, "items": schema(setting)] as Object
         }
         let matrix: Object = [
@@ -89,7 +92,7 @@ public enum PipelineSchema {
         return keys
     }
 
-    private static func schema(_ setting: Setting) -> Object {
+    private static func schema(_ setting: any SettingRow) -> Object {
         var schema: Object = switch setting.kind {
         case .input, .output: ["type": "string"]
         case .integer(let range): integer(range, "")

@@ -101,7 +101,7 @@ extension PipelineDocument {
         let expected = "one of " + names.joined(separator: ", ")
         guard let text = node.scalar?.string, names.contains(text) else {
             let word = node.scalar?.string ?? ""
-            refuse(node, what, expected, SettingTable.suggestion(for: word, among: names))
+            refuse(node, what, expected, spellingHint(for: word, among: names))
             return nil
         }
         return text

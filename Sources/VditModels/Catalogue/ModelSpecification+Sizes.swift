@@ -13,7 +13,7 @@ extension ModelSpecification {
     private static let largestSide = 1 << 14
     private static let mostFrames = 1 << 16
 
-    /// - Throws: `ModelError.invalid` (64) naming what cannot be and the nearest that can, on both sides.
+    /// - Throws: `ModelError.setting` naming what cannot be and the nearest that can, on both sides.
     public func check(width: Int, height: Int, numFrames: Int) throws(ModelError) {
         try check("width", width)
         try check("height", height)
@@ -25,7 +25,7 @@ extension ModelSpecification {
             let below = (numFrames - 1) / compression * compression + 1
             expected = "\(rule); use \(below) or \(below + compression)"
         }
-        throw .invalid("num_frames", found: "\(numFrames)", expected: expected, kind: .usage)
+        throw .setting("num_frames", found: "\(numFrames)", expected: expected)
     }
 
     private func check(_ name: String, _ value: Int) throws(ModelError) {
@@ -36,7 +36,7 @@ extension ModelSpecification {
             let below = value / multiple * multiple
             expected = "a multiple of \(multiple); use \(below) or \(below + multiple)"
         }
-        throw .invalid(name, found: "\(value)", expected: expected, kind: .usage)
+        throw .setting(name, found: "\(value)", expected: expected)
     }
 
     /// The neighbour that can be made; numbers out of range stay as they are.

@@ -25,12 +25,14 @@ public struct PromptPair: Sendable {
     public init(
         path: String, negativePath: String?, needs: ConditioningNeeds, length: Int?
     ) throws {
-        let file = try PromptEmbedding.read(path, needs: needs)
+        let file = try blaming("prompt_embedding") { try PromptEmbedding.read(path, needs: needs) }
         prompt = file.prompt
         lacksNegative = negativePath == nil && file.negative == nil
         var notices: [String] = []
         if let negativePath {
-            negative = try PromptEmbedding.read(negativePath, needs: needs).prompt
+            negative = try blaming("negative_prompt_embedding") {
+                try PromptEmbedding.read(negativePath, needs: needs).prompt
+            }
         } else if let inFile = file.negative {
             negative = inFile
         } else {

@@ -18,10 +18,12 @@ public struct RenderInputs: Sendable {
             length: model.defaults.textLength)
         let latents = model.decoder.latentShape(
             width: settings.width, height: settings.height, numFrames: settings.numFrames)
-        noise = try job.latents.map {
-            try LatentsFile.read(
-                $0, channels: latents.channels, extents: [latents.frames, latents.height, latents.width]
-            ).latents
+        noise = try job.latents.map { path in
+            try blaming("latents") {
+                try LatentsFile.read(
+                    path, channels: latents.channels, extents: [latents.frames, latents.height, latents.width]
+                ).latents
+            }
         }
         noiseDigest = noise?.withBytes { Digest.sha256($0) }
     }

@@ -34,9 +34,11 @@ struct RenderOutputs {
             latents = latents.map(Self.inExistingFolder)
         }
         let settings = plan.settings
-        video = try destination.validate(
-            width: settings.width, height: settings.height, frameCount: settings.numFrames,
-            frameRate: settings.frameRate)
+        video = try blaming("output") {
+            try destination.validate(
+                width: settings.width, height: settings.height, frameCount: settings.numFrames,
+                frameRate: settings.frameRate)
+        }
         var existing = job.destination.existing
         if let latents {
             if let resumed, resumed.completed == plan.steps.count,
@@ -46,7 +48,7 @@ struct RenderOutputs {
                 // Its own, written before the decoding that was interrupted.
                 existing = .replace
             }
-            try AtomicFile.check(latents, existing: existing)
+            try blaming("save_latents") { try AtomicFile.check(latents, existing: existing) }
         } else if resumed == nil, !FilePath.exists(Checkpoint.path(forOutput: destination.path)) {
             // No run that was interrupted left it: somebody keeps it.
             try AtomicFile.check(
@@ -60,11 +62,12 @@ struct RenderOutputs {
             // A run that goes on replaces its own.
             try AtomicFile.check(preview.path, existing: resumed == nil ? job.destination.existing : .replace)
         }
-        for (name, every) in [
-            ("preview interval", job.preview?.every), ("checkpoint interval", job.checkpointEverySteps),
-        ] {
-            guard let every, every < 1 else { continue }
-            throw PipelineError.invalid(name, found: "\(every)", expected: "at least 1 step", kind: .usage)
+        if let every = job.preview?.every, every < 1 {
+            throw PipelineError.invalid(
+                "preview interval", found: "\(every)", expected: "at least 1 step", kind: .usage)
+        }
+        if let every = job.checkpointEverySteps, every < 1 {
+            throw PipelineError.setting("checkpoint_every", found: "\(every)", expected: "at least 1 step")
         }
     }
 

@@ -74,10 +74,10 @@ public struct RenderPlan: Sendable {
         let layout = layouts[.conditional]!
         scheduler = try settings.scheduler.scheduler(
             steps: settings.steps, tokens: layout.videoTokens, noise: .seed(UInt64(settings.seed)))
-        let guidance = try settings.guidance()
+        let guidance = settings.guidance
         self.guidance = guidance
         let calls = scheduler.steps.map { guidance[0].applies(to: $0) ? 2 : 1 }
-        method = try settings.method(forModel: model)
+        method = settings.method.configured(forModel: model.defaults.name)
         // Throws where the method cannot serve the layout.
         let attention = try AttentionContext(method, layouts: layouts, fallback: fallback)
         estimate = Estimate(
@@ -108,8 +108,7 @@ public struct RenderPlan: Sendable {
             guard case .invalid(let what, let found, let expected, _) = error else { throw error }
             // The extents follow from what was asked.
             let setting = ["latent frames": "num_frames", "latent height": "height", "latent width": "width"][what]
-            throw PipelineError.invalid(
-                setting ?? what, found: "\(found) in the latents", expected: expected, kind: .usage)
+            throw PipelineError.setting(setting ?? what, found: "\(found) in the latents", expected: expected)
         }
     }
 

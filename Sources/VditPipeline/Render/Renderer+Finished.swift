@@ -84,10 +84,28 @@ extension Renderer {
 extension RunRecord.Output {
     /// What a plan will give.
     init(_ plan: VideoPlan, frames: Int, frameRate: FrameRate) {
+        let options = RenderJob(
+            model: "", promptEmbedding: "", destination: VideoDestination(path: plan.path, options: plan.options))
+        var given: [String: String] = [:]
+        for row in SettingTable.rows(of: .output) where row.isRecorded { given[row.name] = row.given(in: options) }
         self.init(
             path: plan.path, width: plan.width, height: plan.height, frames: frames, codec: plan.codec?.rawValue,
             pixFmt: plan.pixelFormat, crf: plan.crf, preset: plan.preset,
-            fps: "\(frameRate.numerator)/\(frameRate.denominator)")
+            fps: "\(frameRate.numerator)/\(frameRate.denominator)", options: given.isEmpty ? nil : given)
+    }
+
+    /// Values as flags take them, by the name of the setting.
+    public var settings: [String: String] {
+        var settings = options ?? [:]
+        if let codec {
+            settings["codec"] = codec
+            settings["crf"] = crf.map(String.init)
+            settings["pix_fmt"] = pixFmt
+            settings["preset"] = preset
+        } else if pixFmt == "rgb48be" {
+            settings["png_depth"] = SampleDepth.sixteen.written
+        }
+        return settings
     }
 
     /// The first field that differs, by its name in the file.
@@ -95,7 +113,7 @@ extension RunRecord.Output {
         func fields(_ output: Self) -> [(String, String?)] {
             [
                 ("codec", output.codec), ("pix_fmt", output.pixFmt), ("crf", output.crf.map(String.init)),
-                ("preset", output.preset), ("fps", output.fps), ("width", "\(output.width)"),
+                ("preset", output.preset), ("options", output.options?.written), ("fps", output.fps), ("width", "\(output.width)"),
                 ("height", "\(output.height)"), ("frames", "\(output.frames)"),
             ]
         }

@@ -35,15 +35,7 @@ extension Renderer {
                 promptEmbedding: embedding(prompts.prompt),
                 negativePromptEmbedding: embedding(prompts.negative), prompt: prompts.prompt.prompt,
                 latents: job.latents, latentsSha256: inputs.noiseDigest),
-            sampling: RunRecord.Sampling(
-                width: settings.width, height: settings.height, numFrames: settings.numFrames,
-                steps: settings.steps, guidanceScale: settings.guidanceScale,
-                guidanceScale2: settings.secondGuidanceScale,
-                guidanceInterval: [settings.guidanceStart, settings.guidanceEnd],
-                flowShift: settings.scheduler.flowShift,
-                scheduler: settings.scheduler.kind.rawValue,
-                sigmaSpacing: settings.scheduler.spacing.rawValue, seed: settings.seed,
-                rng: "torch-cpu", precision: settings.precision.rawValue, threads: settings.threads),
+            sampling: RunRecord.Sampling(settings),
             attention: RunRecord.Attention(
                 method: plan.method, contexts: attention, headDim: plan.model.transformer.headDim,
                 predictedStateBytes: estimate.methodBytes, instructionSet: instructionSet),

@@ -61,10 +61,7 @@ public struct Renderer {
         _ job: RenderJob, _ model: ModelDirectory, seed: Int? = nil
     ) throws -> (RenderPlan, RenderInputs) {
         var request = job.request
-        if request.seed == nil, let seed {
-            request.seed = seed
-            request.origins["seed"] = .file
-        }
+        if let seed { request.unseeded = .remembered(seed) }
         let settings = try RenderSettings(request, model: model.specification, sampler: model.scheduler)
         let inputs = try RenderInputs(job, settings: settings, model: model.specification)
         let plan = try RenderPlan(
@@ -101,6 +98,10 @@ public struct Renderer {
         if case .fresh = job.resume { return nil }
         let path = Checkpoint.path(forOutput: job.destination.path)
         if case .ifPossible = job.resume, !FilePath.exists(path) { return nil }
-        return try Checkpoint(path: path)
+        do {
+            return try Checkpoint(path: path)
+        } catch let error as any Failure where error.kind == .badData {
+            throw PipelineError.damagedCheckpoint(error.description)
+        }
     }
 }

@@ -76,27 +76,24 @@ public struct SchedulerConfiguration: Sendable, Equatable {
     ///   - tokens: video tokens, which a dynamic shift depends on.
     ///   - start: the unshifted noise levels of `FlowMatchEuler`, which the model family decides.
     ///   - noise: what `renoise` adds from step to step; of no account to a loop that is only planned.
-    /// - Throws: `PipelineError.invalid` (64) for steps or shifts out of range, and for a list that the scheduler
+    /// - Throws: `PipelineError.setting` for steps or shifts out of range, and for a list that the scheduler
     ///   cannot follow or that has another length.
     public func scheduler(
         steps: Int, tokens: Int = 0, start: FlowMatchEuler.Start = .interpolated,
         noise: Renoise.Noise = .seed(0)
     ) throws(PipelineError) -> any Scheduler {
         guard (1...trainTimesteps).contains(steps) else {
-            throw .invalid(
-                "steps", found: "\(steps)", expected: "1 to \(trainTimesteps)", kind: .usage)
+            throw .setting("steps", found: "\(steps)", expected: "1 to \(trainTimesteps)")
         }
         try Self.check(flowShift: flowShift)
         if let list {
             guard kind.takesList else {
-                throw .invalid(
-                    "scheduler", found: "\(kind.rawValue) with a list of steps", expected: "euler or renoise",
-                    kind: .usage)
+                throw .setting(
+                    "scheduler", found: "\(kind.rawValue) with a list of steps", expected: "euler or renoise")
             }
             guard steps == list.sigmas.count else {
-                throw .invalid(
-                    "steps", found: "\(steps)", expected: "\(list.sigmas.count), as many as are listed",
-                    kind: .usage)
+                throw .setting(
+                    "steps", found: "\(steps)", expected: "\(list.sigmas.count), as many as are listed")
             }
             return kind == .euler ? FlowMatchEuler(list) : Renoise(list, noise: noise)
         }
@@ -110,12 +107,10 @@ public struct SchedulerConfiguration: Sendable, Equatable {
         }
     }
 
-    /// - Throws: `PipelineError.invalid` (64).
+    /// - Throws: `PipelineError.setting`.
     static func check(flowShift: Double) throws(PipelineError) {
         guard flowShift.isFinite, flowShift > 0, flowShift <= 1000 else {
-            throw .invalid(
-                "flow shift", found: "\(flowShift)", expected: "a number above 0, at most 1000",
-                kind: .usage)
+            throw .setting("flow_shift", found: "\(flowShift)", expected: "a number above 0, at most 1000")
         }
     }
 }

@@ -1,0 +1,94 @@
+import VditAttention
+import VditMedia
+import VditModels
+import VditTensor
+
+/// Where a setting's value came from.
+public enum Origin: String, Sendable, Codable {
+    case commandLine = "command line"
+    case environment
+    case file
+    case model
+    case builtIn = "built-in"
+}
+
+/// What somebody asked for. What is nil is decided by the model, or built in.
+///
+/// Every setting of `SettingTable` that a run decides is a property: `request.steps = 4`.
+@dynamicMemberLookup
+public struct RenderRequest: Sendable {
+    struct Asked: Sendable {
+        let value: any WrittenValue
+        let origin: Origin
+    }
+
+    /// By setting name.
+    private(set) var asked: [String: Asked] = [:]
+    /// The seed where none is asked for.
+    public var unseeded = Seed.random
+
+    public init() {}
+
+    public subscript<Value>(dynamicMember row: KeyPath<SettingTable, Setting<Value>>) -> Value? {
+        get { asked[SettingTable.rows[keyPath: row].name]?.value as? Value }
+        set { ask(SettingTable.rows[keyPath: row].name, newValue, from: .commandLine) }
+    }
+
+    public subscript<Value>(dynamicMember row: KeyPath<SettingTable, Setting<Value?>>) -> Value? {
+        get { asked[SettingTable.rows[keyPath: row].name]?.value as? Value }
+        set { ask(SettingTable.rows[keyPath: row].name, newValue, from: .commandLine) }
+    }
+
+    mutating func ask(_ name: String, _ value: (any WrittenValue)?, from origin: Origin) {
+        asked[name] = value?.present.map { Asked(value: $0, origin: origin) }
+    }
+
+    /// Adds options of the sparse method to those of a weaker origin, which they override.
+    ///
+    /// - Throws: `PipelineError.setting` for one that was given already.
+    mutating func addOptions(_ options: [String: String], from origin: Origin) throws(PipelineError) {
+        let name = SettingTable.rows.sparseOptions.name
+        let given = self.sparseOptions ?? [:]
+        let earlier = asked[name]?.origin == origin ? given : [:]
+        if let twice = options.keys.filter({ earlier[$0] != nil }).min() {
+            throw .setting(name, found: "'\(twice)' twice", expected: "each once")
+        }
+        ask(name, given.merging(options) { $1 }, from: origin)
+    }
+
+    /// What arithmetic is done in and by how many threads, for work that has no model to ask.
+    ///
+    /// - Throws: `PipelineError.setting`.
+    public func machine() throws(PipelineError) -> (precision: Precision, threads: Int) {
+        let rows = SettingTable.rows
+        return (try rows.precision.value(in: self) ?? .bf16, try rows.threads.value(in: self) ?? 1)
+    }
+
+    /// The sparse method that was asked for; nil where none was.
+    ///
+    /// - Parameter more: options beside those of the request.
+    /// - Throws: `PipelineError.setting` for an option given twice, or what `MethodChoice` throws.
+    public func methodChoice(_ more: [String: String] = [:]) throws -> MethodChoice? {
+        guard let sparse = self.sparse else { return nil }
+        var request = self
+        try request.addOptions(more, from: .commandLine)
+        return try MethodChoice(sparse, options: request.sparseOptions ?? [:], density: request.density)
+    }
+}
+
+/// What a run takes for its seed when nobody asked for one.
+public enum Seed: Sendable, Equatable {
+    case random
+    case fixed(Int)
+    /// Of the run that is continued or made again: a seed drawn at random is part of it.
+    case remembered(Int)
+
+    /// The one place where a seed is decided.
+    var decided: (seed: Int, origin: Origin) {
+        switch self {
+        case .random: (Int.random(in: 0...Int(UInt32.max)), .builtIn)
+        case .fixed(let seed): (seed, .builtIn)
+        case .remembered(let seed): (seed, .file)
+        }
+    }
+}

@@ -1,0 +1,101 @@
+import VditAttention
+import VditMedia
+import VditModels
+import VditTensor
+
+/// What a rule may look at: what was asked, the model, and what was decided before.
+public struct Decision {
+    let request: RenderRequest
+    let model: ModelSpecification
+    /// What the model's scheduler configuration says.
+    let sampler: SchedulerConfiguration
+    var values = DecidedValues()
+    var table: [RenderSettings.Row] = []
+}
+
+/// Values by setting name, read by the row's property: `values.steps`.
+@dynamicMemberLookup
+struct DecidedValues: Sendable {
+    private var values: [String: any WrittenValue] = [:]
+
+    subscript(name: String) -> (any WrittenValue)? {
+        get { values[name] }
+        set { values[name] = newValue }
+    }
+
+    subscript<Value>(dynamicMember row: KeyPath<SettingTable, Setting<Value>>) -> Value {
+        let name = SettingTable.rows[keyPath: row].name
+        guard let value = values[name] as? Value else { preconditionFailure("\(name) is not decided yet") }
+        return value
+    }
+
+    subscript<Value>(dynamicMember row: KeyPath<SettingTable, Setting<Value?>>) -> Value? {
+        values[SettingTable.rows[keyPath: row].name] as? Value
+    }
+}
+
+/// Every value a run depends on, decided. Each setting of `SettingTable` is a property: `settings.steps`.
+@dynamicMemberLookup
+public struct RenderSettings: Sendable, Equatable {
+    /// One line of the table of settings.
+    public struct Row: Sendable, Equatable {
+        /// snake_case, as in files and environment variables.
+        public let name: String
+        public let value: String
+        public let origin: Origin
+    }
+
+    let values: DecidedValues
+    /// All settings with where each came from, in a fixed order.
+    public let table: [Row]
+    /// The sampler: the model's, with what was asked of it.
+    public let scheduler: SchedulerConfiguration
+    /// Of each transformer.
+    public let guidance: [Guidance]
+    /// The sparse method, its options and its density.
+    public let method: MethodChoice
+    /// The number of frames that was asked for, where it was rounded.
+    public let unroundedFrames: Int?
+
+    public subscript<Value>(dynamicMember row: KeyPath<SettingTable, Setting<Value>>) -> Value {
+        values[dynamicMember: row]
+    }
+
+    public subscript<Value>(dynamicMember row: KeyPath<SettingTable, Setting<Value?>>) -> Value? {
+        values[dynamicMember: row]
+    }
+
+    /// Decides every setting and checks its range.
+    ///
+    /// - Parameter sampler: what the model's scheduler configuration says.
+    /// - Throws: an error whose `setting` is the one at fault, with what was asked and what is possible.
+    public init(_ request: RenderRequest, model: ModelSpecification, sampler: SchedulerConfiguration) throws {
+        var decision = Decision(request: request, model: model, sampler: sampler)
+        for row in SettingTable.all { try row.decide(&decision) }
+        for row in SettingTable.all { try row.check(decision) }
+        let values = decision.values
+        self.values = values
+        table = decision.table
+        var scheduler = sampler.switched(to: values.scheduler)
+        scheduler.flowShift = values.flowShift
+        scheduler.spacing = values.sigmaSpacing
+        if request.flowShift != nil { scheduler.dynamicShift = nil }
+        self.scheduler = scheduler
+        guidance = try [values.guidanceScale, values.secondGuidanceScale].compactMap { $0 }.map {
+            try Guidance(scale: $0, start: values.guidanceInterval.start, end: values.guidanceInterval.end)
+        }
+        method = try MethodChoice(values.sparse, options: values.sparseOptions, density: values.density)
+        unroundedFrames = request.numFrames.flatMap { $0 == values.numFrames ? nil : $0 }
+    }
+
+    /// What the latents depend on, by name: see `Checkpoint`. Threads and frame rate are not among it.
+    var identity: [String: String] {
+        var identity = ["solver": "\(scheduler.solverType.rawValue), order \(scheduler.solverOrder)"]
+        for row in SettingTable.all where row.effect == .latents { identity[row.name] = values[row.name]?.written }
+        return identity
+    }
+
+    public static func == (a: RenderSettings, b: RenderSettings) -> Bool {
+        a.table == b.table && a.identity == b.identity && a.scheduler == b.scheduler && a.method == b.method
+    }
+}

@@ -1,0 +1,227 @@
+import VditAttention
+import VditMedia
+import VditModels
+import VditTensor
+
+/// Every setting of a render: what it is called, what it means and how it is decided, in the order of tables.
+///
+/// From a row follow the command's flag and its help, the `VDIT_` variable, the key of pipeline files and its type
+/// check, `pipelines/schema.json`, the dry run's table, the identity of checkpoints, the record and how it is read
+/// back; the property is the key by which code reads the value.
+public struct SettingTable: Sendable {
+    public static let rows = SettingTable()
+    public static let all: [any SettingRow] =
+        Mirror(reflecting: rows).children.compactMap { $0.value as? any SettingRow }
+    public static let byName = Dictionary(uniqueKeysWithValues: all.map { ($0.name, $0) })
+    /// Names of those that pipeline files have.
+    public static let keys = all.filter(\.isKey).map(\.name)
+
+    /// A row that is a key of pipeline files.
+    public static func key(_ name: String) -> (any SettingRow)? { byName[name].flatMap { $0.isKey ? $0 : nil } }
+
+    public static func rows(of group: SettingGroup) -> [any SettingRow] { all.filter { $0.group == group } }
+
+    // MARK: Inputs
+
+    let model = Setting<String>(
+        "model", .inputs, "pipeline folder in diffusers' layout", kind: .input,
+        flag: SettingFlag(
+            "folder", "A folder in diffusers' layout: model_index.json, transformer/, vae/, scheduler/.", short: "m"),
+        isVariable: false, effect: .latents, at: .at(\.model))
+    let promptEmbedding = Setting<String>(
+        "prompt_embedding", .inputs, "what the text encoder made of the prompt", kind: .input,
+        flag: SettingFlag("file", "What to show, as a text encoder put it: .safetensors or .npy."),
+        isVariable: false, effect: .latents, at: .at(\.promptEmbedding))
+    let negativePromptEmbedding = Setting<String?>(
+        "negative_prompt_embedding", .inputs, "the same for the negative prompt", kind: .input,
+        flag: SettingFlag("file", "What not to show. Default: the one in the prompt's file, else zeros."),
+        isVariable: false, effect: .latents, at: .at(\.negativePromptEmbedding))
+
+    // MARK: Sampling
+
+    public let width = Setting<Int>(
+        "width", .sampling, "pixels", kind: .integer(1...16384),
+        flag: SettingFlag("pixels", "Pixels. Default: the model's.", short: "W"),
+        rule: .model { $0.model.defaults.width })
+    public let height = Setting<Int>(
+        "height", .sampling, "pixels", kind: .integer(1...16384),
+        flag: SettingFlag("pixels", "Pixels. Default: the model's.", short: "H"),
+        rule: .model { $0.model.defaults.height })
+    let size = Setting<FrameSize>(
+        "size", .sampling, "width x height in pixels, such as 832x480",
+        flag: SettingFlag("WxH", "Width and height at once."), isVariable: false,
+        at: .spread { size, origin, request in
+            request.ask("width", size.width, from: origin)
+            request.ask("height", size.height, from: origin)
+        })
+    public let numFrames = Setting<Int>(
+        "num_frames", .sampling, "frames of the video, 4k+1 for Wan", kind: .integer(1...65536),
+        flag: SettingFlag(
+            "n", "Frames of the video, 4k+1 for Wan. Default: the model's.", names: ["num-frames", "frames"]),
+        rule: Rule<Int>.model { $0.model.defaults.numFrames }
+            .adjusted { $1.model.rounded(frames: $0, $1.request.frameRounding ?? .error) }
+            .checked { try $1.model.check(width: $1.values.width, height: $1.values.height, numFrames: $0) })
+    public let frameRounding = Setting<FrameRounding?>(
+        "frame_rounding", .sampling, "what to do about a number of frames the model cannot make",
+        flag: SettingFlag(
+            "error|down|up", "What to do about a number of frames the model cannot make. Default: error."),
+        isKey: false, effect: .none, at: .request)
+    public let frameRate = Setting<FrameRate>(
+        "fps", .sampling, "frames per second: 16, 23.976 or 30000/1001",
+        flag: SettingFlag("rate", "Frames per second, 16 or 30000/1001. Default: the model's."),
+        effect: .file, isRecorded: false, rule: .model { try FrameRate($0.model.defaults.frameRate) })
+    public let steps = Setting<Int>(
+        "steps", .sampling, "steps of the sampler", kind: .integer(1...100_000),
+        flag: SettingFlag("n", "Denoising steps. Default: the model's.", names: ["steps", "num-inference-steps"]),
+        rule: Rule<Int>.model { $0.model.defaults.steps }.checked { steps, decision in
+            let most = decision.sampler.trainTimesteps
+            guard (1...most).contains(steps) else {
+                throw PipelineError.setting("steps", found: "\(steps)", expected: "1 to \(most)")
+            }
+        })
+    public let guidanceScale = Setting<Double>(
+        "guidance_scale", .sampling, "classifier-free guidance; 1 is off",
+        flag: SettingFlag(
+            "x", "Classifier-free guidance; 1 is none and takes half the time. Default: the model's.",
+            names: ["guidance-scale", "cfg-scale"]),
+        rule: .model { $0.model.defaults.guidanceScale })
+    public let secondGuidanceScale = Setting<Double?>(
+        "guidance_scale_2", .sampling, "of the second transformer, where there are two",
+        flag: SettingFlag("x", "The same for the second transformer of a Wan2.2 model."),
+        rule: Rule<Double?>.model { decision in
+            guard decision.model.transformers.count > 1 else { return nil }
+            return decision.request.guidanceScale ?? decision.model.defaults.secondGuidanceScale
+                ?? decision.values.guidanceScale
+        }.refused { $0.model.transformers.count > 1 ? nil : "none: this model has one transformer" })
+    public let guidanceInterval = Setting<GuidanceInterval>(
+        "guidance_interval", .sampling, "where in the loop guidance is on",
+        flag: SettingFlag("start:end", "Part of the loop with guidance. Default: 0:1."),
+        rule: .builtIn(.whole, shown: "0:1"))
+    public let scheduler = Setting<SchedulerConfiguration.Kind>(
+        "scheduler", .sampling, "sampler", flag: SettingFlag("name", "Default: the model's."),
+        rule: .model { $0.sampler.kind })
+    public let flowShift = Setting<Double>(
+        "flow_shift", .sampling, "shift of the noise schedule",
+        flag: SettingFlag(
+            "x", "More noise longer when above 1. Default: the model's scheduler.", names: ["flow-shift", "shift"]),
+        rule: .model { $0.sampler.flowShift })
+    public let sigmaSpacing = Setting<UniPCMultistep.Spacing>(
+        "sigma_spacing", .sampling, "noise levels of unipc",
+        flag: SettingFlag(
+            "current|original",
+            "Noise levels of unipc: as diffusers has them since 2026, or as the original Wan sampler."),
+        belongsTo: "scheduler",
+        rule: Rule<UniPCMultistep.Spacing>(
+            standard: { ($0.sampler.switched(to: $0.values.scheduler).spacing, .builtIn, nil) }
+        ).refused { $0.values.scheduler == .unipc ? nil : "none: only unipc has a choice" })
+
+    // MARK: Noise and attention
+
+    public let seed = Setting<Int>(
+        "seed", .seed, "of the noise; 0 when not given, so that a batch can be repeated", kind: .integer(0...Int.max),
+        flag: SettingFlag("n", "Noise like torch's CPU generator of this seed. Default: random."),
+        rule: Rule(standard: { decision in
+            let (seed, origin) = decision.request.unseeded.decided
+            return (seed, origin, nil)
+        }))
+    public let precision = Setting<Precision>(
+        "precision", .machine, "operands of matrix products",
+        flag: SettingFlag(
+            "bf16|fp32", "bf16: bf16 weights and operands, fp32 sums. fp32: the reference. Default: bf16."),
+        rule: .builtIn(.bf16))
+    public let threads = Setting<Int>(
+        "threads", .machine, "worker threads; never changes the result", kind: .integer(1...1024),
+        flag: SettingFlag("n", "Threads. Default: the cores this process may use.", short: "t"),
+        effect: .none, rule: .builtIn(usableProcessors()))
+    public let sparse = Setting<String>(
+        "sparse", .attention, "sparse attention method", kind: .choice(MethodCatalogue.methods.map(\.name)),
+        flag: SettingFlag("method", "Sparse attention; 'vdit methods' lists them. Default: dense."),
+        isRecorded: false, rule: .builtIn(MethodChoice.dense.name))
+    public let sparseOptions = Setting<[String: String]>(
+        "sparse_options", .attention, "options of the method, by name",
+        flag: SettingFlag(
+            "name=value", "An option of the sparse method; repeat for more.", names: ["sparse-option"],
+            style: .repeated),
+        isRecorded: false, belongsTo: "sparse", at: .spread { try $2.addOptions($0, from: $1) },
+        rule: Rule<[String: String]>.builtIn([:]).shown { !$0.isEmpty })
+    public let density = Setting<Double?>(
+        "density", .attention, "share of token pairs to keep, above 0, at most 1",
+        flag: SettingFlag("x", "Part of the attention a sparse method keeps, above 0, at most 1."),
+        isRecorded: false, belongsTo: "sparse",
+        rule: Rule<Double?>.builtIn(nil).checked { density, _ in
+            if let density, !(density > 0 && density <= 1) {
+                throw PipelineError.setting("density", found: "\(density)", expected: MethodChoice.densityRange)
+            }
+        })
+    let denseSteps = Setting<String>(
+        "dense_steps", .attention, "first steps computed densely",
+        flag: SettingFlag("n", "First steps computed densely, a number or a part such as 25%."), isKey: false,
+        at: .spread { try $2.addOptions(["dense-steps": $0], from: $1) })
+    let denseLayers = Setting<Int>(
+        "dense_layers", .attention, "first transformer blocks computed densely",
+        flag: SettingFlag("n", "First transformer blocks computed densely."), isKey: false,
+        at: .spread { try $2.addOptions(["dense-layers": "\($0)"], from: $1) })
+    let sparseFallback = Setting<AttentionContext.Fallback>(
+        "sparse_fallback", .attention, "what to do where the method cannot run",
+        flag: SettingFlag(
+            "refuse|dense",
+            "What happens where the method cannot serve a call: stop, or compute it densely. Default: refuse."),
+        effect: .file, at: .at(\.fallback))
+
+    // MARK: The run
+
+    let memoryLimit = Setting<ByteCount?>(
+        "memory_limit", .run, "memory the render may take",
+        flag: SettingFlag("bytes", "Refuse a run that needs more, such as 20G. Default: what is free."),
+        effect: .none,
+        at: .job(get: { $0.memoryLimit.map(ByteCount.init) }, set: { $1.memoryLimit = $0?.bytes }))
+    let latents = Setting<String?>(
+        "latents", .run, "noise to start from instead of the seed's", kind: .input,
+        flag: SettingFlag("file", "Start from this noise instead of a seed's."), isVariable: false, effect: .latents,
+        at: .at(\.latents))
+    let saveLatents = Setting<String?>(
+        "save_latents", .run, "where the final latents stay", kind: .output,
+        flag: SettingFlag("file.safetensors", "Keep the final latents, for 'vdit decode'."), isVariable: false,
+        at: .at(\.saveLatents))
+    let checkpointEvery = Setting<Int?>(
+        "checkpoint_every", .run, "steps between checkpoints; once a minute when not given",
+        kind: .integer(1...100_000),
+        flag: SettingFlag("n", "Save the state every n steps. Default: about once a minute."), effect: .none,
+        at: .at(\.checkpointEverySteps))
+    let overwrite = Setting<Bool>(
+        "overwrite", .run, "whether outputs of other runs may be replaced", effect: .none, at: .nowhere)
+
+    // MARK: The file
+
+    let codec = Setting<VideoCodec?>(
+        "codec", .output, "of the container's choice when not given",
+        flag: SettingFlag("name", "Default: h264; vp9 for .webm."), at: .at(\.destination.options.codec))
+    let crf = Setting<Int?>(
+        "crf", .output, "constant quality, smaller is better", kind: .integer(0...63),
+        flag: SettingFlag("n", "Quality, lower is better and larger. Default: h264 18, hevc 20, av1 and vp9 24."),
+        belongsTo: "codec", at: .at(\.destination.options.crf))
+    let preset = Setting<String?>(
+        "preset", .output, "encoder's speed", kind: .written("a name of the encoder's presets"),
+        flag: SettingFlag("name", "Encoder speed: h264 and hevc 'medium', 'slow', …; av1 and vp9 a number."),
+        belongsTo: "codec", at: .at(\.destination.options.preset))
+    let pixelFormat = Setting<String?>(
+        "pix_fmt", .output, "FFmpeg's name", kind: .written("FFmpeg's name of a pixel format"),
+        flag: SettingFlag(
+            "name", "FFmpeg's name of a pixel format. Default: yuv420p.", names: ["pixel-format", "pix-fmt"]),
+        belongsTo: "codec", at: .at(\.destination.options.pixelFormat))
+    let pngDepth = Setting<SampleDepth>(
+        "png_depth", .output, "bits per sample of PNG files",
+        flag: SettingFlag("8|16", "Bits per sample of PNG files. Default: 8."), isKey: false,
+        at: .at(\.destination.options.pngDepth))
+    let contactSheet = Setting<String?>(
+        "contact_sheet", .output, "PNG of evenly spaced frames", kind: .output,
+        flag: SettingFlag("file.png", "Also write a PNG of evenly spaced frames."), isVariable: false,
+        at: .at(\.destination.contactSheet))
+    let metadata = Setting<Bool>(
+        "metadata", .output, "whether settings are embedded in the video",
+        flag: SettingFlag(
+            "", "Embed no settings in the file.", names: ["no-metadata"], style: .present(means: false)),
+        isVariable: false,
+        at: .job(
+            get: { $0.destination.metadata == .embed }, set: { $1.destination.metadata = $0 ? .embed : .omit }))
+}

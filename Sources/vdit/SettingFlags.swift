@@ -1,0 +1,135 @@
+import ArgumentParser
+import VDiT
+
+/// Rows of the table of settings that a command takes as flags.
+protocol FlagSection: Sendable {
+    static var rows: [any SettingRow] { get }
+}
+
+enum InputSection: FlagSection { static var rows: [any SettingRow] { SettingTable.rows(of: .inputs) } }
+enum OutputSection: FlagSection { static var rows: [any SettingRow] { SettingTable.rows(of: .output) } }
+/// Size, steps and guidance: what all renders of a comparison share.
+enum SamplingSection: FlagSection { static var rows: [any SettingRow] { SettingTable.rows(of: .sampling) } }
+/// The noise and the attention of one render: what a comparison varies.
+enum VariantSection: FlagSection {
+    static var rows: [any SettingRow] { SettingTable.rows(of: .seed) + SettingTable.rows(of: .attention) }
+}
+enum MethodSection: FlagSection { static var rows: [any SettingRow] { SettingTable.rows(of: .attention) } }
+enum MachineSection: FlagSection { static var rows: [any SettingRow] { SettingTable.rows(of: .machine) } }
+enum ThreadSection: FlagSection {
+    static var rows: [any SettingRow] { [SettingTable.byName["threads"]].compactMap { $0 } }
+}
+enum FrameRateSection: FlagSection {
+    static var rows: [any SettingRow] { [SettingTable.byName["fps"]].compactMap { $0 } }
+}
+enum RunSection: FlagSection { static var rows: [any SettingRow] { SettingTable.rows(of: .run) } }
+/// What a video's work and memory depend on.
+enum SizeSection: FlagSection {
+    static var rows: [any SettingRow] {
+        ["width", "height", "num_frames", "steps"].compactMap { SettingTable.byName[$0] }
+    }
+}
+
+/// The flags of a section, declared from its rows.
+///
+/// The parser takes a command's flags from a mirror of its properties; this type's mirror shows one for every row, so
+/// that a new setting needs no property here.
+struct SettingFlags<Section: FlagSection>: ParsableArguments, CustomReflectable {
+    /// What was given, by setting name; more than one text where a flag may be repeated.
+    private(set) var texts: [String: [String]] = [:]
+
+    init() {}
+
+    init(from decoder: any Decoder) throws {
+        let container = try decoder.container(keyedBy: SettingKey.self)
+        for row in Section.rows {
+            guard let flag = row.flag else { continue }
+            let given = try row.texts(of: flag, in: container)
+            if !given.isEmpty { texts[row.name] = given }
+        }
+    }
+
+    var customMirror: Mirror {
+        Mirror(
+            self,
+            children: Section.rows.compactMap { row -> Mirror.Child? in
+                row.flag.map { (label: "_\(row.name)", value: row.declaration(of: $0)) }
+            })
+    }
+
+    func validate() throws {
+        if has("size") && (has("width") || has("height")) {
+            throw ValidationError("--size and --width or --height say the same; give one")
+        }
+    }
+
+    /// Whether the flag of a setting was given.
+    func has(_ name: String) -> Bool { texts[name] != nil }
+
+    func text(_ name: String) -> String? { texts[name]?.last }
+}
+
+private struct SettingKey: CodingKey {
+    let stringValue: String
+    var intValue: Int? { nil }
+    init(stringValue: String) { self.stringValue = stringValue }
+    init?(intValue: Int) { nil }
+}
+
+/// A value that was read, and the text it was read from.
+private struct ReadText<Value: WrittenValue>: ExpressibleByArgument {
+    let text: String
+
+    init?(argument: String) {
+        guard Value(written: argument) != nil else { return nil }
+        text = argument
+    }
+
+    static var allValueStrings: [String] {
+        if case .choice(let names) = Value.kind { names } else { [] }
+    }
+}
+
+extension SettingRow {
+    fileprivate func declaration(of flag: SettingFlag) -> Any {
+        let long = flag.names.isEmpty ? [name.replacing("_", with: "-")] : flag.names
+        var spellings = long.map { NameSpecification.Element.customLong($0) }
+        if let short = flag.short { spellings.insert(.customShort(short), at: 0) }
+        let names = NameSpecification(spellings)
+        let help = ArgumentHelp(flag.help, valueName: flag.value.isEmpty ? nil : flag.value)
+        return switch flag.style {
+        case .value: Option<ReadText<Value>?>(name: names, parsing: .unconditional, help: help)
+        case .repeated:
+            Option<[String]>(wrappedValue: [], name: names, parsing: .unconditionalSingleValue, help: help)
+        case .present: Flag<Bool>(wrappedValue: false, name: names, help: help)
+        }
+    }
+
+    fileprivate func texts(
+        of flag: SettingFlag, in container: KeyedDecodingContainer<SettingKey>
+    ) throws -> [String] {
+        let key = SettingKey(stringValue: name)
+        return switch flag.style {
+        case .value:
+            [try container.decode(Option<ReadText<Value>?>.self, forKey: key).wrappedValue?.text].compactMap { $0 }
+        case .repeated: try container.decode(Option<[String]>.self, forKey: key).wrappedValue
+        case .present(let means):
+            try container.decode(Flag<Bool>.self, forKey: key).wrappedValue ? ["\(means)"] : []
+        }
+    }
+}
+
+extension FrameSize: ExpressibleByArgument {
+    public init?(argument: String) { self.init(written: argument) }
+}
+
+extension FrameRate: ExpressibleByArgument {
+    public init?(argument: String) { self.init(written: argument) }
+}
+
+extension ByteCount: ExpressibleByArgument {
+    public init?(argument: String) { self.init(written: argument) }
+}
+
+extension Precision: ExpressibleByArgument {}
+extension AttentionContext.Fallback: ExpressibleByArgument {}
