@@ -59,6 +59,76 @@ import VditAttention
         #expect(found == Array(expected.suffix(found.count)), "seed \(seed)")
     }
 
+    /// Putting an earlier state back undoes what came after it, statistics included.
+    @Test(arguments: MethodExample.all)
+    func anEarlierStateUndoesAStep(example: MethodExample) throws {
+        let seed = SeededRandom.fresh().seed
+        let context = try AttentionContext(example.configured(), layout: layout)
+        _ = try run(context, steps: 3..<5, seed: seed)
+        let before = context.state
+        let once = try run(context, steps: 5..<6, seed: seed)
+        let pairs = context.statistics.total.computedPairs
+        context.state = before
+        #expect(try run(context, steps: 5..<6, seed: seed) == once, "seed \(seed)")
+        #expect(context.statistics.total.computedPairs == pairs)
+    }
+
+    /// Branches whose texts differ in length are computed as if each had a context of its own.
+    @Test(arguments: MethodExample.all)
+    func branchesOfTwoLayoutsAreComputedAsIfAlone(example: MethodExample) throws {
+        let seed = SeededRandom.fresh().seed
+        let layouts: [AttentionSite.Branch: TokenLayout] = [
+            .conditional: layout, .unconditional: TokenLayout(frames: 3, height: 7, width: 9, textBefore: 4),
+        ]
+        let both = try AttentionContext(example.configured(), layouts: layouts)
+        let found = try run(both, steps: 4..<7, seed: seed)
+        var work = 0.0, pairs = 0.0
+        for (offset, branch) in AttentionSite.Branch.allCases.enumerated() {
+            let own = try #require(layouts[branch])
+            let alone = try AttentionContext(example.configured(), layout: own)
+            let expected = try run(alone, steps: 4..<7, seed: seed)
+            // Two layers of each branch in turn.
+            for index in expected.indices where index / 2 % 2 == offset {
+                #expect(found[index] == expected[index], "\(branch) seed \(seed)")
+            }
+            let dense = Double(own.tokens * own.tokens)
+            work += alone.predictedWork(calls: [2, 2, 2], layers: 2).share * dense
+            pairs += dense
+        }
+        #expect(abs(both.predictedWork(calls: [2, 2, 2], layers: 2).share - work / pairs) < 1e-12)
+    }
+
+    @Test func oneBranchMayBeRefusedAndTheOtherServed() throws {
+        let wordy = TokenLayout(frames: 3, height: 7, width: 9, textAfter: 200)
+        let layouts: [AttentionSite.Branch: TokenLayout] = [
+            .conditional: wordy, .unconditional: TokenLayout(frames: 3, height: 7, width: 9),
+        ]
+        let method = try MethodExample("svg2", density: 0.3).configured()
+        #expect(throws: AttentionError.self) { try AttentionContext(method, layouts: layouts) }
+        let context = try AttentionContext(method, layouts: layouts, fallback: .dense)
+        #expect(context.refusal(of: .conditional) != nil && context.refusal(of: .unconditional) == nil)
+        _ = try run(context, steps: 4..<5, seed: 1)
+        #expect(context.statistics.total.fallbackCalls == 2 && context.statistics.total.sparseCalls == 2)
+    }
+
+    /// What is not kept and enters as means is computed, and counted; what is kept is the same.
+    @Test func pooledRestsAddTheirMeans() throws {
+        for name in ["radial", "svg2", "draft", "rettention"] {
+            let small = ["radial": ["block": "16"], "draft": ["pool-height": "3", "pool-width": "4"]][name] ?? [:]
+            func densities(_ rest: String) throws -> (kept: Double, work: Double, values: [Float]) {
+                let options = small.merging(["rest": rest]) { $1 }
+                let density = name == "radial" ? 0.9 : 0.6
+                let context = try AttentionContext(
+                    MethodExample(name, options, density: density).configured(), layout: layout)
+                let values = try run(context, steps: 4..<7, seed: 5).flatMap { $0 }
+                return (context.statistics.sparseDensity ?? 1, context.statistics.work, values)
+            }
+            let (dropped, pooled) = (try densities("dropped"), try densities("pooled"))
+            #expect(dropped.kept < pooled.kept && pooled.kept < dropped.kept + 0.1, "\(name)")
+            #expect(dropped.work < pooled.work && dropped.values != pooled.values, "\(name)")
+        }
+    }
+
     @Test(arguments: MethodExample.all)
     func outputsDoNotDependOnThreads(example: MethodExample) throws {
         let seed = SeededRandom.fresh().seed
