@@ -140,7 +140,6 @@ public struct OptionSettings: Sendable, Equatable {
         settings[option.name]?.value as? Value ?? option.standard
     }
 
-    func contains(_ name: String) -> Bool { settings[name] != nil }
     mutating func remove(_ name: String) { settings[name] = nil }
 
     /// These, where the others say nothing.
