@@ -25,7 +25,7 @@ struct Vdit: ParsableCommand {
             """,
         version: vditVersion,
         subcommands: [
-            Render.self, Decode.self, Predict.self, Inspect.self, Info.self, Methods.self, Doctor.self,
+            Render.self, Embed.self, Decode.self, Predict.self, Inspect.self, Info.self, Methods.self, Doctor.self,
             Bench.self, Compare.self, Attend.self, Mask.self, AttentionMapCommand.self, BatchCommand.self,
         ])
 

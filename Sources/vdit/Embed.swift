@@ -1,0 +1,103 @@
+import ArgumentParser
+import Foundation
+import VDiT
+
+struct Embed: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Turn a prompt into the embedding file a render takes.",
+        discussion: """
+            With a checkpoint that brings its text encoder, and with the sample model, whose
+            encoder 'scripts/setup --text-encoder' fetches:
+
+              vdit embed --model Wan2.1-T2V-1.3B-Diffusers --prompt 'a cat walks on the grass' \\
+                  -o cat.safetensors
+              vdit embed --model samples/wan-mini --text-encoder samples/.text-encoder \\
+                  --prompt 'a red ball moves from left to right' -o ball.safetensors
+
+            The negative prompt, the empty text where none is given, goes into the same file.
+            How a prompt is cleaned, cut and filled up follows the model's pipeline. One
+            encoder serves several checkpoints: --text-encoder takes another checkpoint's.
+            """)
+
+    @OptionGroup(title: "Text") var text: PromptOptions
+
+    @Option(
+        name: [.short, .long], parsing: .unconditional,
+        help: ArgumentHelp("A checkpoint in diffusers' layout: its rules and its encoder.", valueName: "folder"))
+    var model: String?
+
+    @Option(
+        name: .long, parsing: .unconditional,
+        help: ArgumentHelp("The encoder, and the tokenizer beside it. Default: the model's.", valueName: "path"))
+    var textEncoder: String?
+
+    @Option(
+        name: .long, parsing: .unconditional,
+        help: ArgumentHelp("A folder with tokenizer.json, spiece.model or vocab.txt.", valueName: "folder"))
+    var tokenizer: String?
+
+    @Option(
+        name: .long, parsing: .unconditional,
+        help: ArgumentHelp("Whose rules hold, where no model tells: \(families).", valueName: "name"))
+    var family: String?
+
+    @Option(
+        name: [.short, .long], parsing: .unconditional,
+        help: ArgumentHelp("The file to make.", valueName: "file.safetensors"))
+    var output: String?
+
+    @Flag(name: .long, help: "Replace files that exist.")
+    var overwrite = false
+
+    @Flag(name: .long, help: "Print the prompt's ids as JSON instead; nothing is encoded.")
+    var tokens = false
+
+    @OptionGroup(title: "Machine") var machine: MachineOptions
+    @OptionGroup(title: "Messages") var report: ReportOptions
+
+    private static let families = PromptRules.all.map(\.family).joined(separator: ", ")
+
+    func validate() throws {
+        if let family, !PromptRules.all.contains(where: { $0.family == family }) {
+            throw ValidationError("family: found '\(family)', expected \(Self.families)")
+        }
+        if output == nil && !tokens { throw ValidationError("Missing expected argument '--output <file.safetensors>'") }
+    }
+
+    func run() throws {
+        let (precision, threads) = try machine.decided()
+        var job = EmbedJob(prompt: try text.required())
+        job.negativePrompt = text.negativePrompt ?? ""
+        (job.model, job.textEncoder, job.tokenizer, job.family) = (model, textEncoder, tokenizer, family)
+        (job.precision, job.threads) = (precision, threads)
+        guard !tokens, let output else { return try printTokens(job) }
+        let start = ContinuousClock.now
+        let result = try job.run(to: output, existing: overwrite ? .replace : .refuse) { done, layers in
+            if Console.isTerminal, !report.quiet { Console.redraw("encoding: layer \(done) of \(layers)") }
+        }
+        if report.quiet { return }
+        if Console.isTerminal { Console.redraw("") }
+        for notice in result.notices { Console.message("note: \(notice.onOneLine)") }
+        let seconds = Format.seconds(start.secondsUntilNow)
+        Console.message(
+            "\(output): \(result.prompt.ids.count) tokens of \(result.prompt.embedding.shape[0]), "
+                + "\(result.negative.ids.count) of the negative prompt, in \(seconds)")
+    }
+
+    private struct Tokens: Encodable {
+        let prompt, cleaned: String
+        let ids: [Int32]
+        let length: Int
+        let lost: String?
+    }
+
+    private func printTokens(_ job: EmbedJob) throws {
+        let encoder = try job.encoder()
+        let (cleaned, sequence) = try encoder.tokens(job.prompt)
+        try Console.data(
+            Format.json(
+                Tokens(
+                    prompt: job.prompt, cleaned: cleaned, ids: sequence.ids, length: encoder.rules.length,
+                    lost: sequence.lost)))
+    }
+}
