@@ -49,7 +49,11 @@ extension BatchPlan {
 final class Planner {
     let file: PipelineFile
     private let command: [String]
-    private var models: [String: Result<ModelDirectory, any Error>] = [:]
+    private struct ModelKey: Hashable {
+        let path: String
+        let adapters: [AdapterChoice]
+    }
+    private var models: [ModelKey: Result<ModelDirectory, any Error>] = [:]
     /// Of files, by path.
     private var fingerprints: [String: String] = [:]
     /// All jobs, by id.
@@ -92,13 +96,13 @@ final class Planner {
         }
         guard isComplete, let modelPath = job.settings["model"] else { return nil }
         do {
-            let model = try blaming("model") { try open(modelPath.text) }
             var render = RenderJob(
                 model: modelPath.text, promptEmbedding: "",
                 destination: VideoDestination(path: template.text))
             for (name, value) in job.settings.sorted(by: { $0.key < $1.key }) {
                 try SettingTable.key(name)?.put(value.given, from: .file, into: &render)
             }
+            let model = try blaming("model") { try open(modelPath.text, render.adapters) }
             render.request.unseeded = .fixed(0)
             render.request.threads = render.request.threads ?? Surroundings.processors()
             render.memoryLimit = [render.memoryLimit, file.limits.memory].compactMap { $0 }.min()
@@ -132,9 +136,12 @@ final class Planner {
         return nil
     }
 
-    private func open(_ path: String) throws -> ModelDirectory {
-        let opened = models[path] ?? Result { try ModelDirectory(path: path) }
-        models[path] = opened
+    private func open(_ path: String, _ adapters: [AdapterChoice] = []) throws -> ModelDirectory {
+        let key = ModelKey(path: path, adapters: adapters)
+        let opened = models[key] ?? Result {
+            try adapters.isEmpty ? ModelDirectory(path: path) : open(path).adapted(by: adapters)
+        }
+        models[key] = opened
         return try opened.get()
     }
 
@@ -168,6 +175,7 @@ final class Planner {
         lines.append("model=\(try model.fingerprint())")
         lines.append(
             "vae=" + model.files.map { "\($0.name) \($0.bytes) \($0.headerSha256)" }.joined(separator: ","))
+        if let adapters = model.adapters.identity { lines.append("lora=\(adapters)") }
         for (name, path) in [
             ("prompt", render.promptEmbedding), ("negative", render.negativePromptEmbedding), ("latents", render.latents),
         ] {

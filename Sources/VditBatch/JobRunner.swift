@@ -15,11 +15,11 @@ public protocol JobRunner: AnyObject {
 
 /// Renders and compares; keeps the model from one job to the next that uses it.
 public final class LocalRunner: JobRunner {
-    private var opened: (path: String, model: ModelDirectory)?
+    private var opened: (path: String, adapters: [AdapterChoice], model: ModelDirectory)?
     private var loaded: LoadedModel?
 
     /// - Parameter model: one that is open already.
-    public init(_ model: ModelDirectory? = nil) { opened = model.map { ($0.path, $0) } }
+    public init(_ model: ModelDirectory? = nil) { opened = model.map { ($0.path, [], $0) } }
 
     public func run(
         _ job: PlannedJob, stop: StopFlag, onEvent: (RenderEvent) throws -> Void
@@ -66,7 +66,7 @@ public final class LocalRunner: JobRunner {
         _ job: PlannedJob, _ render: RenderJob, _ plan: RenderPlan, _ stop: StopFlag,
         _ onEvent: (RenderEvent) throws -> Void
     ) throws -> JobMetrics {
-        let model = try open(job.model)
+        let model = try open(render.model, render.adapters)
         var render = render
         let machine = MemoryLimit.current().bytes
         let (available, overflow) = machine.addingReportingOverflow(loaded?.heldBytes ?? 0)
@@ -88,12 +88,14 @@ public final class LocalRunner: JobRunner {
         return metrics
     }
 
-    /// The model, opened again when its files are not those that were opened.
-    private func open(_ path: String) throws -> ModelDirectory {
-        if let opened, opened.path == path, Self.isUnchanged(opened.model) { return opened.model }
+    /// The model with its adapters, opened again when its files are not those that were opened.
+    private func open(_ path: String, _ adapters: [AdapterChoice]) throws -> ModelDirectory {
+        if let opened, opened.path == path, opened.adapters == adapters, Self.isUnchanged(opened.model) {
+            return opened.model
+        }
         (opened, loaded) = (nil, nil)
-        let model = try ModelDirectory(path: path)
-        opened = (path, model)
+        let model = try ModelDirectory(path: path).adapted(by: adapters)
+        opened = (path, adapters, model)
         return model
     }
 

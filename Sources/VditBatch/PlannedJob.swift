@@ -37,8 +37,13 @@ public struct PlannedJob: Sendable {
         }
     }
 
-    /// Empty for what needs none.
-    public var model: String { renderJob?.model ?? "" }
+    /// The model and what is merged into it: jobs of one kind run after each other, so that it is loaded once. Empty
+    /// for what needs none.
+    public var model: String {
+        guard let job = renderJob else { return "" }
+        return ([job.model] + job.adapters.map { "\($0.path)=\($0.strength) \($0.target.rawValue)" })
+            .joined(separator: " + ")
+    }
 
     /// Of the sampler; for a comparison its candidates.
     public var steps: Int {
@@ -51,7 +56,8 @@ public struct PlannedJob: Sendable {
     /// Files it reads beside the model. A render's noise is not among them.
     var inputs: [String] {
         switch work {
-        case .render(let job, _): [job.promptEmbedding] + [job.negativePromptEmbedding].compactMap { $0 }
+        case .render(let job, _):
+            [job.promptEmbedding] + [job.negativePromptEmbedding].compactMap { $0 } + job.adapters.map(\.path)
         case .comparison(let comparison): comparison.clips.map(\.path)
         }
     }

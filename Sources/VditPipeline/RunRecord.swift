@@ -23,6 +23,17 @@ public struct RunRecord: Sendable, Codable, Equatable {
         public var dtype: String
     }
 
+    public struct Adapter: Sendable, Codable, Equatable {
+        public var path: String
+        public var sha256: String
+        public var strength: Double
+        /// The largest; nil for a file of differences only.
+        public var rank: Int?
+        /// Layers it changes.
+        public var modules: Int
+        public var target: AdapterChoice.Target
+    }
+
     public struct Embedding: Sendable, Codable, Equatable {
         public var path: String
         public var sha256: String
@@ -77,6 +88,8 @@ public struct RunRecord: Sendable, Codable, Equatable {
     public var created: String
     public var command: [String]
     public var model: Model
+    /// What was merged into the model, in this order.
+    public var lora: [Adapter]?
     public var inputs: Inputs
     /// Nil for a decode of latents made elsewhere.
     public var sampling: Sampling?
@@ -123,13 +136,14 @@ public struct RunRecord: Sendable, Codable, Equatable {
     }
 
     init(
-        command: [String], model: Model, inputs: Inputs, sampling: Sampling?, attention: Attention?,
+        command: [String], model: Model, lora: [Adapter]? = nil, inputs: Inputs, sampling: Sampling?, attention: Attention?,
         output: Output, timing: Timing, latentsSha256: String, resumedSteps: Int?, warnings: [String]
     ) {
         vditVersion = VditPipeline.vditVersion
         created = ISO8601DateFormatter().string(from: Date())
         self.command = command
         self.model = model
+        self.lora = lora
         self.inputs = inputs
         self.sampling = sampling
         self.attention = attention

@@ -38,7 +38,12 @@ struct Inspect: ParsableCommand {
             return
         }
         switch path.lowercased().split(separator: ".").last {
-        case "safetensors": try show(TensorFileDescription(path, listsTensors: tensors))
+        case "safetensors":
+            if !tensors, let adapter = try AdapterDescription(path) {
+                try show(adapter)
+            } else {
+                try show(TensorFileDescription(path, listsTensors: tensors))
+            }
         case "npy": try show(TensorFileDescription(npy: path))
         case "json" where path.hasSuffix(".safetensors.index.json"):
             try show(ComponentDescription(folder: path, listsTensors: tensors))

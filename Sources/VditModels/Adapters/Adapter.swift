@@ -28,7 +28,8 @@ public struct Adapter: Sendable {
         layers = (check.products, all)
         var notices: [String] = []
         if !file.textEncoderKeys.isEmpty {
-            notices.append("\(file.path): \(file.textEncoderKeys.count) tensors of a text encoder's adapter are left out")
+            notices.append(
+                "\(file.path): \(file.textEncoderKeys.count) tensors of a text encoder's adapter are left out")
         }
         if !check.absent.isEmpty {
             notices.append(
@@ -128,8 +129,7 @@ private struct Check {
             problems.add("factors of rank \(rank) and \(second[1])", down)
             return
         }
-        if first.dropFirst().elementsEqual([inputs]) || first.dropFirst() == weight.shape.dropFirst() {
-        } else {
+        if !first.dropFirst().elementsEqual([inputs]), first.dropFirst() != weight.shape.dropFirst() {
             problems.add("a first factor \(first) where the layer takes \(inputs)", down)
             widths.append((first[1], inputs))
         }
@@ -170,7 +170,7 @@ private struct Check {
     /// Says once what all wrong widths have in common, where they have something in common.
     private mutating func explainWidths() {
         guard let first = widths.first, widths.count > 1,
-            widths.allSatisfy({ $0.found * first.expected == $0.expected * first.found })
+            widths.allSatisfy({ Double($0.found) * Double(first.expected) == Double($0.expected) * Double(first.found) })
         else { return }
         let width = file.inputWidths.first ?? first.found
         let size = names.sizes[width].map { "a \($0) model" } ?? "a model of width \(width)"

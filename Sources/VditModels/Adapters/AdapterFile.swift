@@ -20,9 +20,13 @@ public struct AdapterFile: Sendable {
     /// - Throws: `FileError` for a file that is missing or no safetensors, `ModelError.unsupported` for a pickle;
     ///   `ModelError.adapter` (65) for one without a tensor or without a part of an adapter, (69) for a kind with
     ///   another formula or a text encoder's.
-    public init(_ path: String) throws {
+    public init(_ path: String) throws { try self.init(Self.open(path)) }
+
+    /// The same of a file that is open.
+    public init(_ reader: SafetensorsReader) throws {
+        let path = reader.path
         self.path = path
-        reader = try Self.open(path)
+        self.reader = reader
         metadata = try AdapterMetadata(reader.metadata, path: path)
         var modules: [String: [AdapterKey.Part: String]] = [:]
         var problems = AdapterProblems()
@@ -61,6 +65,16 @@ public struct AdapterFile: Sendable {
         self.modules = modules
         self.textEncoderKeys = textEncoderKeys
         self.problems = problems
+    }
+
+    /// Whether a file with tensors of these names is one, of whatever kind.
+    public static func isAdapter(_ names: [String]) -> Bool {
+        names.contains { name in
+            switch AdapterKey.parse(name) {
+            case .success: true
+            case .failure(let failure): if case .plain = failure.other { false } else { true }
+            }
+        }
     }
 
     private static func open(_ path: String) throws -> SafetensorsReader {
@@ -109,13 +123,24 @@ public struct AdapterFile: Sendable {
     ///
     /// A tensor beats the metadata; with neither it is 1, as if alpha were the rank.
     func scale(of module: String, rank: Int) -> Double {
-        if let key = modules[module]?[.alpha], let alpha = try? reader.tensor(key).converted(to: .f64) {
-            return alpha.withBytes { $0.load(as: Double.self) } / Double(rank)
+        if let key = modules[module]?[.alpha], let alpha = try? reader.tensor(key), alpha.count == 1,
+            alpha.dtype.isFloatingPoint
+        {
+            return alpha.converted(to: .f64).withBytes { $0.load(as: Double.self) } / Double(rank)
         }
         return metadata?.scale(of: module, rank: rank) ?? 1
     }
 
+    /// - Throws: `FileError` when the file changed since it was opened.
+    public func verifyUnchanged() throws(FileError) { try reader.verifyUnchanged() }
+
     // MARK: Description
+
+    /// The ranks in words.
+    public var rankText: String {
+        guard let ranks else { return "no factors" }
+        return ranks.count == 1 ? "rank \(ranks.lowerBound)" : "ranks \(ranks.lowerBound) to \(ranks.upperBound)"
+    }
 
     /// Ranks of all factors, smallest and largest; nil where there are only differences.
     public var ranks: ClosedRange<Int>? {
@@ -138,7 +163,7 @@ public struct AdapterFile: Sendable {
     }
 
     /// Inputs of the first factors by how often they occur, most often first: what tells a model's size.
-    var inputWidths: [Int] {
+    public var inputWidths: [Int] {
         var counts: [Int: Int] = [:]
         for module in modules.values {
             guard let shape = module[.down].flatMap({ reader.info($0)?.shape }), shape.count == 2 else { continue }

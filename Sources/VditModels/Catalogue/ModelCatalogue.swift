@@ -26,6 +26,8 @@ public struct ModelFamily: Sendable {
     public let name: String
     /// `_class_name`s of `model_index.json` it serves.
     public let pipelines: [String]
+    /// Those of them whose models are distilled, with the name of their few-step sampling.
+    public let distilled: [String: String]
     /// `_class_name`s of the components' `config.json`.
     public let transformerClass: String
     public let decoderClass: String
@@ -42,7 +44,8 @@ public struct ModelFamily: Sendable {
     ///   - decoder: the same of the VAE.
     ///   - defaults: what is recommended for a model of these transformers.
     public init(
-        name: String, pipelines: [String], transformerClass: String, decoderClass: String, frameRate: Int,
+        name: String, pipelines: [String], distilled: [String: String] = [:], transformerClass: String,
+        decoderClass: String, frameRate: Int,
         transformer: @escaping @Sendable (ConfigFile) throws(FileError) -> any TransformerSpecification,
         decoder: @escaping @Sendable (ConfigFile) throws(FileError) -> any DecoderSpecification,
         defaults: @escaping @Sendable ([any TransformerSpecification]) -> ModelDefaults,
@@ -50,6 +53,7 @@ public struct ModelFamily: Sendable {
     ) {
         self.name = name
         self.pipelines = pipelines
+        self.distilled = distilled
         self.transformerClass = transformerClass
         self.decoderClass = decoderClass
         self.frameRate = frameRate
@@ -145,9 +149,11 @@ extension ModelFamily {
     ///
     /// - Parameters:
     ///   - transformers: the folder of each within the model, its configuration, and where it begins to serve.
+    ///   - pipeline: the `_class_name` of the whole, where there is one.
     /// - Throws: `TensorError` or `ModelError` naming what cannot be served.
     public func specification(
-        transformers: [(component: String, file: ConfigFile, boundary: Double)], decoder file: ConfigFile
+        transformers: [(component: String, file: ConfigFile, boundary: Double)], decoder file: ConfigFile,
+        pipeline: String? = nil
     ) throws -> ModelSpecification {
         var read: [ModelSpecification.Transformer] = []
         for (component, file, boundary) in transformers {
@@ -155,8 +161,9 @@ extension ModelFamily {
                 ModelSpecification.Transformer(
                     component: component, specification: try transformer(file), boundary: boundary))
         }
+        var defaults = defaults(read.map(\.specification))
+        defaults.fewStep = pipeline.flatMap { distilled[$0] }
         return try ModelSpecification(
-            family: name, transformers: read, decoder: decoder(file),
-            defaults: defaults(read.map(\.specification)))
+            family: name, transformers: read, decoder: decoder(file), defaults: defaults)
     }
 }

@@ -15,6 +15,8 @@ public struct ModelDefaults: Sendable, Equatable {
     public var secondGuidanceScale: Double?
     /// Tokens of a prompt embedding; nil when not known.
     public var textLength: Int?
+    /// The few-step sampling the model was distilled for, by its name; nil for others.
+    public var fewStep: String?
 
     public init(
         name: String, width: Int, height: Int, numFrames: Int, frameRate: Int, steps: Int,

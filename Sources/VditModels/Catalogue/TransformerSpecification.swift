@@ -83,6 +83,8 @@ public protocol TransformerSpecification: Sendable {
     var conditioning: ConditioningNeeds { get }
     /// Every tensor of the checkpoint and its shape.
     var tensors: [(name: String, shape: [Int])] { get }
+    /// Tensors that some checkpoints have beside these, and that the model runs without.
+    var optionalTensors: [(name: String, shape: [Int])] { get }
     /// The names an adapter may call its modules by.
     var adapterNames: AdapterNames { get }
     /// The shape in words, for a person.
@@ -121,6 +123,8 @@ public protocol TransformerSpecification: Sendable {
 extension TransformerSpecification {
     /// Parameters in all.
     public var parameterCount: Int { tensors.reduce(0) { $0 + $1.shape.reduce(1, *) } }
+
+    public var optionalTensors: [(name: String, shape: [Int])] { [] }
 
     /// The checkpoint's own names and no others.
     public var adapterNames: AdapterNames { AdapterNames(tensors: tensors, aliases: []) }

@@ -5,8 +5,8 @@ import VditTensor
 extension ModelCatalogue {
     /// Wan 2.1 and 2.2, text to video.
     static let wan = ModelFamily(
-        name: "wan", pipelines: ["WanPipeline"], transformerClass: "WanTransformer3DModel",
-        decoderClass: "AutoencoderKLWan", frameRate: 16,
+        name: "wan", pipelines: ["WanPipeline", "WanDMDPipeline"], distilled: ["WanDMDPipeline": "fastwan-3"],
+        transformerClass: "WanTransformer3DModel", decoderClass: "AutoencoderKLWan", frameRate: 16,
         transformer: { (file) throws(FileError) in try WanTransformerConfig(file) },
         decoder: { (file) throws(FileError) in try WanVAEConfig(file) },
         defaults: { WanModels.defaults($0.compactMap { $0 as? WanTransformerConfig }) },

@@ -88,6 +88,16 @@ public struct WanTransformerConfig: Sendable, Equatable {
     public var inner: Int { heads * headDim }
     var patchSize: Int { patch.reduce(1, *) }
 
+    /// The gates of video sparse attention, in checkpoints that were trained with it.
+    public var optionalTensors: [(name: String, shape: [Int])] {
+        (0..<layers).flatMap { block in
+            [
+                ("blocks.\(block).to_gate_compress.weight", [inner, inner]),
+                ("blocks.\(block).to_gate_compress.bias", [inner]),
+            ]
+        }
+    }
+
     /// Every tensor of the checkpoint and its shape.
     public var tensors: [(name: String, shape: [Int])] {
         let d = inner

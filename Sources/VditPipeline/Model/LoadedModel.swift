@@ -32,8 +32,10 @@ public final class LoadedModel {
     func transformer(_ index: Int) throws -> any VideoModel {
         if let loaded = transformers[index] { return loaded }
         let weights = model.transformerWeights[index]
-        let loaded = try model.specification.transformers[index].specification.load(weights, compute)
+        let loaded = try model.specification.transformers[index].specification.load(
+            model.adapters.weights(weights, ofTransformer: index, compute), compute)
         try weights.verifyUnchanged()
+        try model.adapters.verifyUnchanged()
         transformers[index] = loaded
         return loaded
     }

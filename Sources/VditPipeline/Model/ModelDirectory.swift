@@ -14,6 +14,8 @@ public struct ModelDirectory: Sendable {
     /// Of the transformers, in the specification's order.
     public let transformerWeights: [WeightStore]
     public let decoderWeights: WeightStore
+    /// What is merged into the transformers when they are loaded.
+    public private(set) var adapters = AdapterSet.none
     private let identity = Identity()
 
     /// Where the parts of a model lie.
@@ -25,6 +27,8 @@ public struct ModelDirectory: Sendable {
         public var decoder: String
         /// The configuration file.
         public var scheduler: String
+        /// The `_class_name` of the whole, where there is one.
+        var pipeline: String?
 
         public init(transformers: [String], boundary: Double = 0, decoder: String, scheduler: String) {
             self.transformers = transformers
@@ -57,12 +61,11 @@ public struct ModelDirectory: Sendable {
                 path: index, field: "boundary_ratio", found: "nothing",
                 expected: "a number from 0 to 1, as there is a transformer_2")
         }
-        try self.init(
-            path: path, family: family,
-            Components(
-                transformers: ["\(path)/transformer"] + (hasSecond ? ["\(path)/transformer_2"] : []),
-                boundary: boundary ?? 0, decoder: "\(path)/vae",
-                scheduler: "\(path)/scheduler/scheduler_config.json"))
+        var components = Components(
+            transformers: ["\(path)/transformer"] + (hasSecond ? ["\(path)/transformer_2"] : []),
+            boundary: boundary ?? 0, decoder: "\(path)/vae", scheduler: "\(path)/scheduler/scheduler_config.json")
+        components.pipeline = try file.stringIfPresent("_class_name")
+        try self.init(path: path, family: family, components)
     }
 
     /// Opens components from anywhere.
@@ -80,15 +83,52 @@ public struct ModelDirectory: Sendable {
                     file: try ConfigFile(path: "\(folder)/config.json"),
                     boundary: index == last ? 0 : components.boundary
                 )
-            }, decoder: ConfigFile(path: "\(components.decoder)/config.json"))
+            }, decoder: ConfigFile(path: "\(components.decoder)/config.json"), pipeline: components.pipeline)
         var weights: [WeightStore] = []
         for (part, folder) in zip(specification.transformers, components.transformers) {
             weights.append(try WeightStore(folder))
-            try weights[weights.count - 1].check(part.specification.tensors)
+            try weights[weights.count - 1].check(
+                part.specification.tensors, optional: part.specification.optionalTensors)
         }
         transformerWeights = weights
         decoderWeights = try WeightStore(components.decoder)
         try decoderWeights.check(specification.decoder.tensors)
+    }
+
+    /// What a person should know of the checkpoint, and of the sampler with it.
+    func notices(_ plan: RenderPlan) -> [String] {
+        var notices = adapters.notices(plan)
+        let unused = specification.transformers.enumerated().reduce(0) { sum, part in
+            let weights = transformerWeights[part.offset]
+            return sum + part.element.specification.optionalTensors.count { weights.contains($0.name) }
+        }
+        if unused > 0 {
+            notices.append(
+                "\(path): \(unused) tensors of a trained sparse attention are left out; the model runs without it")
+        }
+        let (steps, guidance) = (plan.settings.steps, plan.guidance.map(\.scale).max() ?? 1)
+        let isDistilled = specification.defaults.fewStep != nil || unused > 0
+            || Distillation.isNamed(in: FilePath.name(of: path))
+        let isFew = steps <= Distillation.mostSteps && guidance <= Distillation.mostGuidance
+        if isDistilled, !isFew {
+            notices.append(
+                "\(path): a distilled model, made for few steps without guidance, runs \(steps) steps with "
+                    + "guidance \(guidance)")
+        }
+        if plan.settings.scheduler.list != nil, !isDistilled, !adapters.isDistilled {
+            notices.append(
+                "\(path): nothing tells that this model was distilled; few steps of another give a blur")
+        }
+        return notices
+    }
+
+    /// The same model with adapters, in this order.
+    ///
+    /// - Throws: `FileError`, `ModelError` or `PipelineError` naming the file that cannot be used.
+    public func adapted(by choices: [AdapterChoice]) throws -> ModelDirectory {
+        var model = self
+        model.adapters = try AdapterSet(choices, model: specification)
+        return model
     }
 
     /// The stored element type of the first transformer's largest weights.
@@ -110,6 +150,7 @@ public struct ModelDirectory: Sendable {
     /// - Throws: `FileError` when a file is not the one that was opened.
     public func verifyUnchanged() throws(FileError) {
         for store in transformerWeights + [decoderWeights] { try store.verifyUnchanged() }
+        try adapters.verifyUnchanged()
     }
 
     /// A digest of the transformers: their headers, and 64 bytes at five places of every tensor. Made once.

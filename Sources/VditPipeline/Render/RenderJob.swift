@@ -9,6 +9,8 @@ public struct RenderJob: Sendable {
     /// `.safetensors` or `.npy`; see `PromptEmbedding`.
     public var promptEmbedding: String
     public var negativePromptEmbedding: String?
+    /// What is merged into the model, in this order.
+    public var adapters: [AdapterChoice] = []
     public var request = RenderRequest()
     public var destination: VideoDestination
     /// Noise to start from instead of the seed's.

@@ -11,6 +11,9 @@ extension Renderer {
                 + "\(settings.scheduler.kind.rawValue), flow shift \(settings.scheduler.flowShift), "
                 + "attention \(settings.sparse)"
         ]
+        if !model.adapters.isEmpty {
+            metadata["comment"]? += ", " + model.adapters.summaries.joined(separator: ", ")
+        }
         metadata["title"] = prompts.prompt.prompt
         return metadata
     }
@@ -31,6 +34,7 @@ extension Renderer {
             model: RunRecord.Model(
                 family: plan.model.defaults.name, path: model.path, files: model.files,
                 dtype: model.storedType),
+            lora: model.adapters.records,
             inputs: RunRecord.Inputs(
                 promptEmbedding: embedding(prompts.prompt),
                 negativePromptEmbedding: embedding(prompts.negative), prompt: prompts.prompt.prompt,

@@ -28,10 +28,10 @@ public struct Renderer {
 
     /// - Throws: an error that conforms to `Failure`, naming file, field, what was found and what was expected.
     public init(_ job: RenderJob) throws {
-        try self.init(job, model: ModelDirectory(path: job.model))
+        try self.init(job, model: ModelDirectory(path: job.model).adapted(by: job.adapters))
     }
 
-    /// The same with a model that is open already; `job.model` is its name only.
+    /// The same with a model that is open already, its adapters with it; `job.model` is its name only.
     public init(_ job: RenderJob, model: ModelDirectory) throws {
         self.job = job
         self.model = model
@@ -44,6 +44,7 @@ public struct Renderer {
         try plan.check(memoryLimit)
         identity = try Self.identity(plan, inputs, model)
         var notices = inputs.notices(job, plan) + plan.notices
+        notices += model.notices(plan)
         let checkpoint = Checkpoint.path(forOutput: job.destination.path)
         try resumed?.verify(identity: identity, path: checkpoint)
         if resumed == nil, FilePath.exists(checkpoint) {
@@ -84,6 +85,7 @@ public struct Renderer {
     ) throws -> [String: String] {
         var identity = plan.settings.identity
         identity["model"] = try model.fingerprint()
+        identity["lora"] = model.adapters.identity
         identity["prompt_embedding"] = inputs.prompts.prompt.digest
         identity["negative_prompt_embedding"] = inputs.prompts.negative.digest
         identity["text_tokens"] = "\(inputs.prompts.conditional.shape[0])"
