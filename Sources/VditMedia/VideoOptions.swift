@@ -28,6 +28,8 @@ public struct VideoOptions: Sendable, Equatable {
     /// Of PNG output.
     public var pngDepth: SampleDepth = .eight
     public var still: Still = .contactSheet(tiles: 9)
+    /// How often a GIF repeats after it was shown once, up to 65535: 0 is for ever, as when nil, −1 not at all.
+    public var loop: Int?
     /// Tags such as `title` and `comment`, and keys of your own. GIF and Y4M have no place for them.
     public var metadata: [String: String] = [:]
     public var existing: ExistingFile = .refuse

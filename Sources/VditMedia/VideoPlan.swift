@@ -44,6 +44,7 @@ public struct VideoPlan: Sendable, Equatable {
 
         let codec = try Self.codec(options, format)
         self.codec = codec
+        try Self.checkLoop(options.loop, format)
         let row: EncoderRow? =
             switch format {
             case .gif: .gif
@@ -116,6 +117,14 @@ public struct VideoPlan: Sendable, Equatable {
                     "metadata \(key)", found: "\(value.utf8.count) bytes",
                     expected: "at most 1 MiB without NUL", kind: .usage)
             }
+        }
+    }
+
+    private static func checkLoop(_ loop: Int?, _ format: OutputFormat) throws(MediaError) {
+        guard let loop else { return }
+        guard format == .gif else { return try refuse("\(loop)", "loop", "loop", for: format) }
+        guard (-1...65535).contains(loop) else {
+            throw .setting("loop", what: "loop", found: "\(loop)", expected: "-1 to 65535")
         }
     }
 

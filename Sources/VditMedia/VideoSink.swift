@@ -70,9 +70,10 @@ package final class VideoSink: FrameSink {
         try Libav.check(plan.path, "creating the file", fallback: .cannotCreate) {
             avio_open(&container.pointee.pb, Libav.url(temporary), AVIO_FLAG_WRITE)
         }
-        var options = LibavOptions(
-            plan.format == .mp4 || plan.format == .mov
-                ? [("movflags", "use_metadata_tags+faststart")] : [])
+        var given: [(String, String)] = []
+        if plan.format == .mp4 || plan.format == .mov { given.append(("movflags", "use_metadata_tags+faststart")) }
+        if let loop = plan.options.loop { given.append(("loop", "\(loop)")) }
+        var options = LibavOptions(given)
         try Libav.check(plan.path, "avformat_write_header", fallback: .ioError) {
             avformat_write_header(container, &options.dictionary)
         }

@@ -213,6 +213,10 @@ public struct SettingTable: Sendable {
         "png_depth", .output, "bits per sample of PNG files",
         flag: SettingFlag("8|16", "Bits per sample of PNG files. Default: 8."), isKey: false,
         at: .at(\.destination.options.pngDepth))
+    let loop = Setting<Int?>(
+        "loop", .output, "how often a .gif repeats: 0 for ever, -1 not at all", kind: .integer(-1...65535),
+        flag: SettingFlag("n", "How often a .gif repeats; -1 is not at all. Default: 0, for ever."), isRecorded: true,
+        at: .at(\.destination.options.loop))
     let contactSheet = Setting<String?>(
         "contact_sheet", .output, "PNG of evenly spaced frames", kind: .output,
         flag: SettingFlag("file.png", "Also write a PNG of evenly spaced frames."), isVariable: false,
