@@ -182,7 +182,7 @@ struct CommandLineTests {
         Mistake("bench", "linear", "--rows", "-1", says: "--rows"),
         Mistake(
             "mask", "--sparse", "radial", "--frames", "1000", "--height", "100", "--width", "100", "-o", "m.png",
-            says: "tokens: found 10000000, expected at most"),
+            says: "blocks of the sparse method: found 156250, expected at most"),
         Mistake(
             "mask", "--sparse", "radial", "--sparse-option", "block=16", "--frames", "100", "--height", "100",
             "--width", "100", "-o", "m.png", says: "blocks of the sparse method: found 62500"),
