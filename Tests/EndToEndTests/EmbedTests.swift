@@ -7,7 +7,8 @@ import VDiT
 @Suite struct EmbedTests {
     @Test func anEmbeddingFileHoldsBothPromptsAndWhatMadeThem() throws {
         let model = try TinyTextModel(.umt5, pipeline: "WanPipeline")
-        let out = model.folder.path("cat.safetensors")
+        let made = try TemporaryDirectory()
+        let out = made.path("cat.safetensors")
         let run = try CommandRun.run(["embed", "--model", model.path, "--prompt", "a “cat” 🐱", "-o", out])
         #expect(run.status == 0, "\(run.errors)")
         let file = try SafetensorsReader(out)
@@ -24,10 +25,10 @@ import VDiT
         try model.folder.write("a “cat” 🐱\n", "prompt.txt")
         let fromFile = try CommandRun.run([
             "embed", "--model", model.path, "--prompt-file", model.folder.path("prompt.txt"), "--threads", "3", "-o",
-            model.folder.path("second.safetensors"),
+            made.path("second.safetensors"),
         ])
         #expect(fromFile.status == 0, "\(fromFile.errors)")
-        let second = try SafetensorsReader(model.folder.path("second.safetensors"))
+        let second = try SafetensorsReader(made.path("second.safetensors"))
         for name in file.names { #expect(try second.tensor(name).floats() == file.tensor(name).floats()) }
     }
 
@@ -43,9 +44,10 @@ import VDiT
 
     @Test func everyPromptHasAClearOutcome() throws {
         let model = try TinyTextModel(.umt5, pipeline: "WanPipeline")
+        let made = try TemporaryDirectory()
         func embed(_ arguments: [String], script: String? = nil) throws -> CommandRun.Result {
             try CommandRun.run(
-                ["embed", "--model", model.path, "--overwrite", "-o", model.folder.path("out.safetensors")] + arguments,
+                ["embed", "--model", model.path, "--overwrite", "-o", made.path("out.safetensors")] + arguments,
                 script: script)
         }
         let words = Array(repeating: "word", count: 10_000).joined(separator: " ")
