@@ -124,7 +124,8 @@ struct Render: ParsableCommand {
     /// What the flags say, and the record where they say nothing.
     private func job(_ replay: Replay?) throws -> RenderJob {
         let record = replay?.record
-        var given = Settings(recorded: replay?.settings(anotherPrompt: inputs.has("prompt_embedding")) ?? [:])
+        var given = Settings(
+            recorded: replay?.settings(anotherPrompt: inputs.has("prompt_embedding"), sampling: sampling) ?? [:])
         given.add(inputs)
         given.add(sampling)
         given.add(variant)

@@ -21,9 +21,25 @@ struct Replay {
 
     /// Values as flags take them, by the name of the setting. Threads are of the machine, not of the video.
     ///
-    /// - Parameter anotherPrompt: whether a flag names a prompt, whose file may hold its own negative one.
-    func settings(anotherPrompt: Bool) -> [String: String] {
+    /// - Parameters:
+    ///   - anotherPrompt: whether a flag names a prompt, whose file may hold its own negative one.
+    ///   - sampling: flags of the sampler; what goes with a value that they replace is not as it was.
+    func settings(anotherPrompt: Bool, sampling: SamplingOptions) -> [String: String] {
         var settings = identity
+        if ["few_step", "step_list", "sigmas"].contains(where: sampling.has) { settings["steps"] = nil }
+        if sampling.has("few_step") {
+            for name in ["guidance_scale", "guidance_scale_2", "scheduler", "flow_shift"] { settings[name] = nil }
+        }
+        if let kind = sampling.text("scheduler").flatMap(SchedulerConfiguration.Kind.init(rawValue:)), !kind.takesList {
+            (settings["sigmas"], settings["timesteps"]) = (nil, nil)
+        }
+        // The identity has digests of these too.
+        settings["lora"] = nil
+        for (name, target) in Self.adapters {
+            let own = (record.lora ?? []).filter { $0.target == target }
+            if own.isEmpty { continue }
+            settings[name] = AdapterList(own.map { AdapterChoice(path: $0.path, strength: $0.strength) }).written
+        }
         // The identity has the spacing whatever the sampler; only unipc can be asked for one.
         if settings["scheduler"] != SchedulerConfiguration.Kind.unipc.rawValue { settings["sigma_spacing"] = nil }
         settings["fps"] = record.output.fps
@@ -38,6 +54,10 @@ struct Replay {
         return settings
     }
 
+    private static let adapters: [(String, AdapterChoice.Target)] = [
+        ("lora", .all), ("lora_high_noise", .highNoise), ("lora_low_noise", .lowNoise),
+    ]
+
     /// Refuses files that are not those recorded.
     ///
     /// - Parameter given: names of the inputs that a flag named.
@@ -47,6 +67,10 @@ struct Replay {
             ("model", renderer.model.path), ("prompt_embedding", renderer.job.promptEmbedding),
             ("negative_prompt_embedding", renderer.job.negativePromptEmbedding), ("latents", renderer.job.latents),
         ]
+        if Self.adapters.allSatisfy({ !given.contains($0.0) }) {
+            let names = renderer.job.adapters.map(\.path).joined(separator: ", ")
+            try record.verify(renderer.identity, ["lora"], path: path, of: names.isEmpty ? nil : "lora \(names)")
+        }
         if !given.contains("model") { try record.verify(files: renderer.model.files, path: path) }
         for (name, file) in files where !given.contains(name) {
             try record.verify(renderer.identity, [name], path: path, of: file.map { "\(name) \($0)" })

@@ -102,9 +102,15 @@ public enum PipelineSchema {
         case .size: ["type": "string", "pattern": "^[0-9]+[x*×][0-9]+$"]
         case .written: ["type": ["string", "number"]]
         case .options: ["type": "object"]
+        case .numbers: ["type": ["array", "string", "number"], "items": ["type": "number"] as Object]
+        case .adapters: ["type": ["string", "array"], "items": ["anyOf": [["type": "string"] as Object, adapter]] as Object]
         }
         schema["description"] = setting.summary
         return schema
+    }
+
+    private static var adapter: Object {
+        mapping(["file": text("a path"), "strength": ["type": "number"] as Object], required: ["file"])
     }
 
     private static func mapping(_ properties: Object, required: [String] = []) -> Object {

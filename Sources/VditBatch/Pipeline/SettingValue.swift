@@ -79,6 +79,8 @@ extension PipelineDocument {
                 "width": SettingValue(content: .integer(size.width), mark: mark),
                 "height": SettingValue(content: .integer(size.height), mark: mark),
             ]
+        case .numbers: return value(numbers(node, what).map { .text($0) })
+        case .adapters: return value(adapters(node, what, environment).map { .text($0) })
         case .options:
             var options: [String: String] = [:]
             for entry in entries(node, of: what) {
@@ -88,6 +90,44 @@ extension PipelineDocument {
             }
             return value(.options(options))
         }
+    }
+
+    /// A sequence of numbers, or the text of one.
+    private func numbers(_ node: Node, _ what: String) -> String? {
+        guard let items = node.sequence else { return written(node, what, "numbers such as [1, 0.75, 0.5]") }
+        let values = items.compactMap { number($0, what) }
+        return values.count == items.count ? NumberList(values).written : nil
+    }
+
+    /// A file, or a sequence of files and of mappings `{file: , strength: }`.
+    private func adapters(_ node: Node, _ what: String, _ environment: [String: String]) -> String? {
+        var list = AdapterList([])
+        for item in node.sequence.map(Array.init) ?? [node] {
+            guard var choice = adapter(item, what),
+                let path = path(of: choice.path, item, what, environment)
+            else { return nil }
+            choice.path = path
+            list.choices.append(choice)
+        }
+        return list.written
+    }
+
+    private func adapter(_ node: Node, _ what: String) -> AdapterChoice? {
+        guard node.mapping != nil else {
+            return text(node, what, "a path, or {file: , strength: }").map { AdapterChoice(written: $0) }
+        }
+        var choice = AdapterChoice(path: "")
+        for entry in entries(node, of: what) {
+            switch entry.key {
+            case "file": choice.path = text(entry.value, "\(what).file", "a path") ?? ""
+            case "strength":
+                guard let strength = number(entry.value, "\(what).strength") else { return nil }
+                choice.strength = strength
+            default: report(entry.keyMark, "\(what): unknown key '\(entry.key)', expected file, strength")
+            }
+        }
+        if choice.path.isEmpty { report(Self.mark(node), "\(what).file: missing") }
+        return choice.path.isEmpty ? nil : choice
     }
 
     /// Follows `${NAME}` and makes the path relative to the file's folder.

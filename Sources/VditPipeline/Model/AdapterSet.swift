@@ -31,6 +31,9 @@ public struct AdapterChoice: Sendable, Hashable {
         }
     }
 
+    /// What `init(written:)` reads back.
+    public var written: String { "\(path)=\(strength)" }
+
     func changes(transformer index: Int) -> Bool {
         switch target {
         case .all: true

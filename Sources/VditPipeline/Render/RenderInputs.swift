@@ -33,6 +33,9 @@ public struct RenderInputs: Sendable {
         if plan.isGuided, prompts.lacksNegative {
             notices.append("no negative prompt embedding given: guidance uses an all-zero one")
         }
+        if let path = job.negativePromptEmbedding, !plan.isGuided, plan.isFewStep {
+            notices.append("\(path): has no effect without guidance")
+        }
         if let path = job.latents, job.request.seed != nil, !plan.settings.scheduler.kind.drawsNoise {
             notices.append("the seed has no effect: the run starts from \(path)")
         }

@@ -99,6 +99,9 @@ public struct RenderPlan: Sendable {
 
     public var steps: [Step] { scheduler.steps }
 
+    /// Whether the run follows a list of few steps, each of which may take an hour.
+    var isFewStep: Bool { settings.scheduler.list != nil }
+
     private static func layout(
         _ transformer: any TransformerSpecification, _ latents: LatentShape, _ textTokens: Int
     ) throws -> TokenLayout {
@@ -118,6 +121,11 @@ public struct RenderPlan: Sendable {
         var notices: [String] = []
         if let asked = settings.unroundedFrames {
             notices.append("num_frames: \(asked) rounded to \(settings.numFrames)")
+        }
+        if let row = settings.fewStep, settings.guidance.contains(where: { $0.scale != 1 }) {
+            notices.append(
+                "\(row.name) is for models with guidance built in: guidance \(settings.guidanceScale) makes two calls "
+                    + "of every step")
         }
         if method.name != Dense.name {
             let dense = method.schedule.denseSteps(of: settings.steps)

@@ -93,7 +93,7 @@ extension Renderer {
         try onEvent(.loaded(seconds: start.secondsUntilNow))
 
         try withoutActuallyEscaping(onEvent) { onEvent in
-            let keeper = StateKeeper(job, completed: generation.completed, onEvent)
+            let keeper = StateKeeper(job, completed: generation.completed, savesEveryStep: plan.isFewStep, onEvent)
             try sample(&generation, trajectory, previewDecoder, keeper, stop, &timing, onEvent)
         }
         return (generation.latents, contexts)
@@ -171,12 +171,18 @@ extension Renderer {
 private final class StateKeeper {
     let path: String
     private let job: RenderJob
+    private let every: Int?
     private let onEvent: (RenderEvent) throws -> Void
     private var savedStep: Int
     private var lastSaved = ContinuousClock.now
 
-    /// - Parameter completed: steps whose state is on disk, or that took none.
-    init(_ job: RenderJob, completed: Int, _ onEvent: @escaping (RenderEvent) throws -> Void) {
+    /// - Parameters:
+    ///   - completed: steps whose state is on disk, or that took none.
+    ///   - savesEveryStep: unless the job says when.
+    init(
+        _ job: RenderJob, completed: Int, savesEveryStep: Bool, _ onEvent: @escaping (RenderEvent) throws -> Void
+    ) {
+        every = job.checkpointEverySteps ?? (savesEveryStep ? 1 : nil)
         path = Checkpoint.path(forOutput: job.destination.path)
         self.job = job
         savedStep = completed
@@ -185,7 +191,7 @@ private final class StateKeeper {
 
     /// Whether it is time to save the state after `step`.
     func isDue(_ step: Int) -> Bool {
-        job.checkpointEverySteps.map { step - savedStep >= $0 }
+        every.map { step - savedStep >= $0 }
             ?? (lastSaved.secondsUntilNow >= job.checkpointEverySeconds)
     }
 

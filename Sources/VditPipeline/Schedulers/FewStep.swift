@@ -64,12 +64,11 @@ public struct FewStep: Sendable, Equatable {
         self.places = places
     }
 
-    /// - Throws: `PipelineError.invalid` (64) with the nearest name.
+    /// - Throws: `PipelineError.setting` with the nearest name.
     public init(named name: String) throws(PipelineError) {
         guard let row = Self.table.first(where: { $0.name == name }) else {
-            throw .invalid(
-                "few-step sampling", found: name,
-                expected: expectedNames(Self.table.map(\.name), insteadOf: name), kind: .usage)
+            throw .setting(
+                "few_step", found: name, expected: expectedNames(Self.table.map(\.name), insteadOf: name))
         }
         self = row
     }
@@ -77,22 +76,24 @@ public struct FewStep: Sendable, Equatable {
     /// The list of a run; nil where the scheduler spaces the steps itself.
     ///
     /// - Parameter shift: replaces the usual one.
-    /// - Throws: `PipelineError.invalid` (64) for a shift of a list that has none, or one out of range.
+    /// - Throws: `PipelineError.setting` for a shift of a list that has none, or one out of range.
     public func list(shift: Double? = nil) throws(PipelineError) -> StepList? {
         switch places {
         case .shifted(let steps, let usual):
             return try StepList(trainingSteps: steps, shift: shift ?? usual)
         case .fixed(let list):
             if let shift {
-                throw .invalid(
-                    "flow shift", found: "\(shift)", expected: "none: the levels of \(name) are fixed",
-                    kind: .usage)
+                throw .setting(
+                    "flow_shift", found: "\(shift)", expected: "none: the levels of \(name) are fixed")
             }
             return list
         case .spaced:
             return nil
         }
     }
+
+    /// The shift that is usual with it; nil where levels are fixed or the model's holds.
+    public var flowShift: Double? { if case .shifted(_, let shift) = places { shift } else { nil } }
 
     /// Steps of its loop.
     public var steps: Int {

@@ -10,6 +10,17 @@ public enum Origin: String, Sendable, Codable {
     case file
     case model
     case builtIn = "built-in"
+
+    /// The larger wins.
+    var strength: Int {
+        switch self {
+        case .commandLine: 4
+        case .environment: 3
+        case .file: 2
+        case .model: 1
+        case .builtIn: 0
+        }
+    }
 }
 
 /// What somebody asked for. What is nil is decided by the model, or built in.

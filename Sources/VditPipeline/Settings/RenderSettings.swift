@@ -80,6 +80,9 @@ public struct RenderSettings: Sendable, Equatable {
         scheduler.flowShift = values.flowShift
         scheduler.spacing = values.sigmaSpacing
         if request.flowShift != nil { scheduler.dynamicShift = nil }
+        if let sigmas = values.sigmas, let timesteps = values.timesteps {
+            scheduler.list = try StepList(timesteps: timesteps.values, sigmas: sigmas.values)
+        }
         self.scheduler = scheduler
         guidance = try [values.guidanceScale, values.secondGuidanceScale].compactMap { $0 }.map {
             try Guidance(scale: $0, start: values.guidanceInterval.start, end: values.guidanceInterval.end)

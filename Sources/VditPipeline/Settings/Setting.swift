@@ -17,6 +17,10 @@ public enum SettingKind: Sendable, Equatable {
     case written(String)
     /// A mapping of names to values.
     case options
+    /// Numbers in an order.
+    case numbers
+    /// Files that are read, each with a strength.
+    case adapters
 
     var expected: String {
         switch self {
@@ -30,6 +34,8 @@ public enum SettingKind: Sendable, Equatable {
         case .size: "width x height, such as 832x480"
         case .written(let words): words
         case .options: "name=value, each name once"
+        case .numbers: "numbers such as 1,0.75,0.5"
+        case .adapters: "files, each with =strength where that is not 1"
         }
     }
 }

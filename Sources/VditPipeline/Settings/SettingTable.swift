@@ -37,6 +37,16 @@ public struct SettingTable: Sendable {
         flag: SettingFlag("file", "What not to show. Default: the one in the prompt's file, else zeros."),
         isVariable: false, effect: .latents, at: .at(\.negativePromptEmbedding))
 
+    let lora = Setting<AdapterList?>.adapters(
+        "lora", .all, "adapters that are merged into the model, with their strengths",
+        "An adapter (LoRA) to merge into the model, times a strength (1); repeat for more.")
+    let loraHighNoise = Setting<AdapterList?>.adapters(
+        "lora_high_noise", .highNoise, "the same for the first of two transformers only",
+        "The same for the first transformer of a Wan2.2 model only.")
+    let loraLowNoise = Setting<AdapterList?>.adapters(
+        "lora_low_noise", .lowNoise, "the same for the second of two transformers only",
+        "The same for the second transformer of a Wan2.2 model only.")
+
     // MARK: Sampling
 
     public let width = Setting<Int>(
@@ -70,41 +80,68 @@ public struct SettingTable: Sendable {
         "fps", .sampling, "frames per second: 16, 23.976 or 30000/1001",
         flag: SettingFlag("rate", "Frames per second, 16 or 30000/1001. Default: the model's."),
         effect: .file, isRecorded: false, rule: .model { try FrameRate($0.model.defaults.frameRate) })
-    public let steps = Setting<Int>(
+    // Not of the latents by itself: what it stands for is.
+    public let fewStep: Setting<FewStep?> = Setting(
+        "few_step", .sampling, "sampling of a distilled model, by name: scheduler, steps, no guidance",
+        flag: SettingFlag(
+            "name", "Sampling of a distilled model: scheduler, steps, no guidance. Default: what the model was made for."),
+        effect: .none,
+        rule: Rule<FewStep?>(standard: { decision in
+            // Another sampler that was asked for is no few-step sampling.
+            if let asked = decision.request.scheduler, !asked.takesList { return (nil, .model, nil) }
+            return (try decision.model.defaults.fewStep.map { try FewStep(named: $0) }, .model, nil)
+        }).shown { $0 != nil })
+    public let steps: Setting<Int> = Setting(
         "steps", .sampling, "steps of the sampler", kind: .integer(1...100_000),
         flag: SettingFlag("n", "Denoising steps. Default: the model's.", names: ["steps", "num-inference-steps"]),
-        rule: Rule<Int>.model { $0.model.defaults.steps }.checked { steps, decision in
+        rule: Rule<Int>.model { $0.listedSteps ?? $0.model.defaults.steps }.checked { steps, decision in
             let most = decision.sampler.trainTimesteps
             guard (1...most).contains(steps) else {
                 throw PipelineError.setting("steps", found: "\(steps)", expected: "1 to \(most)")
             }
         })
-    public let guidanceScale = Setting<Double>(
+    public let guidanceScale: Setting<Double> = Setting(
         "guidance_scale", .sampling, "classifier-free guidance; 1 is off",
         flag: SettingFlag(
             "x", "Classifier-free guidance; 1 is none and takes half the time. Default: the model's.",
             names: ["guidance-scale", "cfg-scale"]),
-        rule: .model { $0.model.defaults.guidanceScale })
-    public let secondGuidanceScale = Setting<Double?>(
+        rule: .model { $0.values.fewStep == nil ? $0.model.defaults.guidanceScale : 1 })
+    public let secondGuidanceScale: Setting<Double?> = Setting(
         "guidance_scale_2", .sampling, "of the second transformer, where there are two",
         flag: SettingFlag("x", "The same for the second transformer of a Wan2.2 model."),
         rule: Rule<Double?>.model { decision in
             guard decision.model.transformers.count > 1 else { return nil }
-            return decision.request.guidanceScale ?? decision.model.defaults.secondGuidanceScale
-                ?? decision.values.guidanceScale
+            let recommended = decision.values.fewStep == nil ? decision.model.defaults.secondGuidanceScale : nil
+            return decision.request.guidanceScale ?? recommended ?? decision.values.guidanceScale
         }.refused { $0.model.transformers.count > 1 ? nil : "none: this model has one transformer" })
     public let guidanceInterval = Setting<GuidanceInterval>(
         "guidance_interval", .sampling, "where in the loop guidance is on",
         flag: SettingFlag("start:end", "Part of the loop with guidance. Default: 0:1."),
         rule: .builtIn(.whole, shown: "0:1"))
-    public let scheduler = Setting<SchedulerConfiguration.Kind>(
+    public let scheduler: Setting<SchedulerConfiguration.Kind> = Setting(
         "scheduler", .sampling, "sampler", flag: SettingFlag("name", "Default: the model's."),
-        rule: .model { $0.sampler.kind })
-    public let flowShift = Setting<Double>(
+        rule: .model { decision in
+            if let row = decision.values.fewStep { return row.rule }
+            return decision.hasList && !decision.sampler.kind.takesList ? .euler : decision.sampler.kind
+        })
+    public let flowShift: Setting<Double> = Setting(
         "flow_shift", .sampling, "shift of the noise schedule",
         flag: SettingFlag(
             "x", "More noise longer when above 1. Default: the model's scheduler.", names: ["flow-shift", "shift"]),
-        rule: .model { $0.sampler.flowShift })
+        rule: .model { $0.values.fewStep?.flowShift ?? $0.sampler.flowShift })
+    // Not of the latents by itself: the levels it gives are.
+    public let stepList: Setting<NumberList?> = Setting(
+        "step_list", .sampling, "training steps of euler or renoise, falling from 1000, moved by flow_shift",
+        flag: SettingFlag("1000,750,…", "Training steps of euler or renoise, falling, moved by the flow shift."),
+        effect: .none, isRecorded: false, rule: Rule<NumberList?>.builtIn(nil).shown { $0 != nil })
+    public let sigmas: Setting<NumberList?> = Setting(
+        "sigmas", .sampling, "noise levels of euler or renoise as they are, falling from 1",
+        flag: SettingFlag("1,0.75,…", "Noise levels of euler or renoise as they are, falling, without the 0 at the end."),
+        belongsTo: "few_step", rule: .column { $0.sigmas })
+    public let timesteps: Setting<NumberList?> = Setting(
+        "timesteps", .sampling, "what the model is told at the levels; 1000 times these when not given",
+        flag: SettingFlag("1000,750,…", "What the model is told at the levels of --sigmas. Default: 1000 times these."),
+        belongsTo: "sigmas", rule: .column { $0.timesteps.map { Double("\($0)") ?? Double($0) } })
     public let sigmaSpacing = Setting<UniPCMultistep.Spacing>(
         "sigma_spacing", .sampling, "noise levels of unipc",
         flag: SettingFlag(

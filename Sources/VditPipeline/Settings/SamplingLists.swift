@@ -1,0 +1,126 @@
+import VditFiles
+
+/// Numbers in an order, `1,0.75,0.5` in writing.
+public struct NumberList: WrittenValue, CustomStringConvertible {
+    public var values: [Double]
+
+    public init(_ values: [Double]) { self.values = values }
+
+    public init?(written text: String) {
+        let parts = text.split(separator: ",", omittingEmptySubsequences: false).map {
+            Double($0.filter { $0 != " " })
+        }
+        let numbers = parts.compactMap { $0 }
+        guard numbers.count == parts.count else { return nil }
+        values = numbers
+    }
+    public var written: String { values.map { "\($0)" }.joined(separator: ",") }
+    public var description: String { written }
+    public var recorded: RecordedValue { .numbers(values) }
+    public init?(recorded: RecordedValue) {
+        guard case .numbers(let values) = recorded else { return nil }
+        self.values = values
+    }
+    public static var kind: SettingKind { .numbers }
+}
+
+/// Adapters of one target, `a.safetensors=0.8,b.safetensors` in writing.
+public struct AdapterList: WrittenValue {
+    public var choices: [AdapterChoice]
+
+    public init(_ choices: [AdapterChoice]) { self.choices = choices }
+
+    /// A comma ends a file only where its name ends: paths may have commas too.
+    public init?(written text: String) {
+        choices = []
+        var open = ""
+        for part in text.split(separator: ",", omittingEmptySubsequences: false) {
+            open += (open.isEmpty ? "" : ",") + part
+            let choice = AdapterChoice(written: open)
+            guard choice.path.hasSuffix(".safetensors") else { continue }
+            choices.append(choice)
+            open = ""
+        }
+        if !open.isEmpty { choices.append(AdapterChoice(written: open)) }
+    }
+    public var written: String { choices.map(\.written).joined(separator: ",") }
+    public static var kind: SettingKind { .adapters }
+}
+
+extension FewStep: WrittenValue, CustomStringConvertible {
+    public init?(written text: String) {
+        guard let row = Self.table.first(where: { $0.name == text }) else { return nil }
+        self = row
+    }
+    public var written: String { name }
+    public var description: String { name }
+    public static var kind: SettingKind { .choice(table.map(\.name)) }
+}
+
+extension Decision {
+    /// Whether levels were asked for, and not, from a stronger origin, a step list.
+    private var usesLevels: Bool {
+        guard let levels = request.asked[SettingTable.rows.sigmas.name] else { return false }
+        guard let steps = request.asked[SettingTable.rows.stepList.name] else { return true }
+        return levels.origin.strength >= steps.origin.strength
+    }
+
+    /// Whether a list was asked for.
+    var hasList: Bool { request.sigmas != nil || request.stepList != nil }
+
+    /// Steps of the list or the few-step sampling that was asked for.
+    var listedSteps: Int? {
+        (usesLevels ? request.sigmas : request.stepList)?.values.count ?? values.fewStep?.steps
+    }
+
+    /// The explicit loop of a run; nil where the scheduler spaces its steps.
+    ///
+    /// - Throws: an error whose setting is the list at fault.
+    func stepList() throws -> StepList? {
+        let (levels, steps) = (SettingTable.rows.sigmas.name, SettingTable.rows.stepList.name)
+        if let origin = request.asked[levels]?.origin, origin == request.asked[steps]?.origin {
+            throw PipelineError.setting(steps, found: "a list", expected: "none beside \(levels); give one")
+        }
+        if usesLevels, let sigmas = request.sigmas {
+            return try blaming(levels) {
+                guard let times = request.timesteps else { return try StepList(sigmas: sigmas.values) }
+                return try StepList(timesteps: times.values, sigmas: sigmas.values)
+            }
+        }
+        if let list = request.stepList {
+            return try blaming(steps) { try StepList(trainingSteps: list.values, shift: values.flowShift) }
+        }
+        guard let row = values.fewStep else { return nil }
+        return try row.list(shift: row.flowShift == nil ? request.flowShift : values.flowShift)
+    }
+}
+
+extension Rule<NumberList?> {
+    /// One column of the explicit loop, whatever it was made of.
+    static func column(_ column: @escaping @Sendable (StepList) -> [Double]) -> Rule {
+        Rule(standard: { (try $0.stepList().map { NumberList(column($0)) }, .model, nil) })
+            .adjusted { value, decision in
+                guard let list = try? decision.stepList() else { return value }
+                return NumberList(column(list))
+            }
+    }
+}
+
+extension Setting<AdapterList?> {
+    /// The files of one target.
+    static func adapters(_ name: String, _ target: AdapterChoice.Target, _ summary: String, _ help: String) -> Setting {
+        Setting(
+            name, .inputs, summary, flag: SettingFlag("file[=strength]", help, style: .repeated), effect: .latents,
+            at: .job(
+                get: { job in
+                    let own = job.adapters.filter { $0.target == target }
+                    return own.isEmpty ? nil : AdapterList(own)
+                },
+                set: { list, job in
+                    job.adapters.removeAll { $0.target == target }
+                    job.adapters += (list?.choices ?? []).map {
+                        AdapterChoice(path: $0.path, strength: $0.strength, target: target)
+                    }
+                }))
+    }
+}
