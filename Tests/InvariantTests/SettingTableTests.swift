@@ -27,8 +27,8 @@ struct SettingTableTests {
         #expect(
             decided.sorted() == [
                 "density", "flow_shift", "guidance_interval", "guidance_scale", "guidance_scale_2", "height", "latents",
-                "num_frames", "precision", "scheduler", "seed", "sigma_spacing", "sparse", "sparse_options",
-                "steps", "width",
+                "num_frames", "precision", "scheduler", "seed", "sigma_spacing", "sigmas", "sparse", "sparse_options",
+                "steps", "timesteps", "width",
             ])
     }
 
