@@ -6,6 +6,7 @@ typedef struct {
     const vdit_row_kernels *rows;
     const vdit_planning_kernels *planning;
     const vdit_vae_rows *vae_rows;
+    vdit_low_rank_add *add_low_rank;
     vdit_peak_loop *peak_f32, *peak_bf16;
 } vdit_kernels;
 
@@ -17,6 +18,7 @@ static const vdit_kernels sets[VDIT_ISA_COUNT] = {
         .rows = &vdit_rows_scalar,
         .planning = &vdit_planning_scalar,
         .vae_rows = &vdit_vae_rows_scalar,
+        .add_low_rank = vdit_add_low_rank_scalar,
     },
 #if defined(__x86_64__)
     [VDIT_ISA_AVX2] = {
@@ -25,6 +27,7 @@ static const vdit_kernels sets[VDIT_ISA_COUNT] = {
         .rows = &vdit_rows_avx2,
         .planning = &vdit_planning_avx2,
         .vae_rows = &vdit_vae_rows_avx2,
+        .add_low_rank = vdit_add_low_rank_avx2,
         .peak_f32 = vdit_peak_f32_avx2,
     },
     [VDIT_ISA_AVX512] = {
@@ -33,6 +36,7 @@ static const vdit_kernels sets[VDIT_ISA_COUNT] = {
         .rows = &vdit_rows_avx512,
         .planning = &vdit_planning_avx512,
         .vae_rows = &vdit_vae_rows_avx512,
+        .add_low_rank = vdit_add_low_rank_avx512,
         .peak_f32 = vdit_peak_f32_avx512,
     },
     [VDIT_ISA_AVX512_BF16] = {
@@ -63,6 +67,8 @@ const vdit_row_kernels *vdit_row_kernels_for(vdit_isa isa) { RETURN_NEAREST(isa,
 const vdit_planning_kernels *vdit_planning_kernels_for(vdit_isa isa) { RETURN_NEAREST(isa, planning); }
 
 const vdit_vae_rows *vdit_vae_rows_for(vdit_isa isa) { RETURN_NEAREST(isa, vae_rows); }
+
+vdit_low_rank_add *vdit_add_low_rank_for(vdit_isa isa) { RETURN_NEAREST(isa, add_low_rank); }
 
 vdit_peak_loop *vdit_peak_multiply_add(vdit_isa isa, vdit_float_type type) {
     if (type == VDIT_BF16) RETURN_NEAREST(isa, peak_bf16);

@@ -1,6 +1,7 @@
 #ifndef VDIT_KERNELS_H
 #define VDIT_KERNELS_H
 
+#include "vdit_lowrank.h"
 #include "vdit_peak.h"
 #include "vdit_planning.h"
 #include "vdit_rows.h"
@@ -10,10 +11,12 @@
 extern const vdit_row_kernels vdit_rows_scalar;
 extern const vdit_planning_kernels vdit_planning_scalar;
 extern const vdit_vae_rows vdit_vae_rows_scalar;
+vdit_low_rank_add vdit_add_low_rank_scalar;
 #if defined(__x86_64__)
 extern const vdit_row_kernels vdit_rows_avx2, vdit_rows_avx512;
 extern const vdit_planning_kernels vdit_planning_avx2, vdit_planning_avx512;
 extern const vdit_vae_rows vdit_vae_rows_avx2, vdit_vae_rows_avx512;
+vdit_low_rank_add vdit_add_low_rank_avx2, vdit_add_low_rank_avx512;
 vdit_peak_loop vdit_peak_f32_avx2, vdit_peak_f32_avx512, vdit_peak_bf16_avx512, vdit_peak_bf16_amx;
 #endif
 

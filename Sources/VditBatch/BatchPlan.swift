@@ -120,7 +120,7 @@ final class Planner {
             render.command = command + [file.path, "--only", job.id]
             // Another job may make it.
             if let latents = render.latents, !FilePath.exists(latents), !job.needs.isEmpty { render.latents = nil }
-            let plan = try Renderer.check(render, model: model)
+            let plan = try Renderer.check(render, settings, model: model)
             render.latents = job.settings["latents"]?.text
             render.fingerprint = try fingerprint(render, settings, model)
             return PlannedJob(
@@ -158,11 +158,6 @@ final class Planner {
     private func mark(of error: any Error, _ job: BatchJob) -> SourceMark {
         guard let setting = (error as? any Failure)?.setting else { return job.mark }
         return (setting == "output" ? job.output : job.settings[setting])?.mark ?? job.mark
-    }
-
-    /// The file's name in the nearest folder that exists.
-    static func moved(_ path: String) -> String {
-        FilePath.existingFolder(FilePath.folder(of: path)) + "/" + FilePath.name(of: path)
     }
 
     // MARK: Identity

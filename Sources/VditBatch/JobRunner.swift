@@ -15,11 +15,11 @@ public protocol JobRunner: AnyObject {
 
 /// Renders and compares; keeps the model from one job to the next that uses it.
 public final class LocalRunner: JobRunner {
-    private var opened: (path: String, adapters: [AdapterChoice], model: ModelDirectory)?
+    private var opened: (path: String, model: ModelDirectory)?
     private var loaded: LoadedModel?
 
     /// - Parameter model: one that is open already.
-    public init(_ model: ModelDirectory? = nil) { opened = model.map { ($0.path, [], $0) } }
+    public init(_ model: ModelDirectory? = nil) { opened = model.map { ($0.path, $0) } }
 
     public func run(
         _ job: PlannedJob, stop: StopFlag, onEvent: (RenderEvent) throws -> Void
@@ -90,12 +90,14 @@ public final class LocalRunner: JobRunner {
 
     /// The model with its adapters, opened again when its files are not those that were opened.
     private func open(_ path: String, _ adapters: [AdapterChoice]) throws -> ModelDirectory {
-        if let opened, opened.path == path, opened.adapters == adapters, Self.isUnchanged(opened.model) {
+        if let opened, opened.path == path, opened.model.adapters.choices == adapters,
+            Self.isUnchanged(opened.model)
+        {
             return opened.model
         }
         (opened, loaded) = (nil, nil)
         let model = try ModelDirectory(path: path).adapted(by: adapters)
-        opened = (path, adapters, model)
+        opened = (path, model)
         return model
     }
 

@@ -92,6 +92,11 @@ package enum FilePath {
         return folder
     }
 
+    /// The file's name in the nearest folder above it that exists: where it can be checked before its folder is made.
+    package static func inExistingFolder(_ path: String) -> String {
+        existingFolder(folder(of: path)) + "/" + name(of: path)
+    }
+
     /// The names in a directory, hidden ones included, in no order; nil with `errno` set where it cannot be opened.
     package static func names(in directory: String) -> [String]? {
         guard let stream = opendir(directory) else { return nil }

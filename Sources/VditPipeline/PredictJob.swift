@@ -39,7 +39,7 @@ public struct PredictJob: Sendable {
         let folder = pipeline ? "\(model)/transformer" : model
         let specification = try ModelCatalogue.transformer(ConfigFile(path: "\(folder)/config.json"))
         let weights = try WeightStore(folder)
-        try weights.check(specification.tensors)
+        try specification.check(weights)
 
         let file = try SafetensorsReader(inputs)
         let latents = try input(file, "latents", rank: 4, "channels, frames, height, width")
@@ -73,14 +73,12 @@ public struct PredictJob: Sendable {
         if needs.takesMask {
             let name = "prompt_attention_mask"
             let stored = try file.tensor(name)
-            guard stored.count == prompt.shape[0], let values = stored.wholeNumbers,
-                values.allSatisfy({ $0 == 0 || $0 == 1 }), values.contains(1)
-            else {
+            guard let mask = stored.promptMask(tokens: prompt.shape[0]) else {
                 throw refuse(
                     name, "\(stored.dtype.rawValue) \(stored.shape)",
                     "[1, \(prompt.shape[0])] of 0 and 1, at least one of them 1")
             }
-            conditioning.mask = values.map { $0 == 1 }
+            conditioning.mask = mask
         }
         if needs.pooledWidth != nil {
             conditioning.pooled = try input(file, "pooled_prompt_embeds", rank: 1, "width")

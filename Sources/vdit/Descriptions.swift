@@ -77,9 +77,7 @@ struct ComponentDescription: Description {
         if FilePath.exists(config) {
             let file = try ConfigFile(path: config)
             kind = try file.stringIfPresent("_class_name")
-            let known = try ModelCatalogue.component(file)
-            if let known { try store.check(known.tensors) }
-            shape = known?.summary
+            shape = try ModelCatalogue.summary(of: file, store)
         } else {
             (kind, shape) = (nil, nil)
         }

@@ -11,10 +11,10 @@
 /// w     [rows, columns] f32
 /// up    [rows, rank] f32
 /// down  [rank, columns] f32; overlaps w no more than up does
-typedef void (*vdit_add_low_rank_fn)(float *w, const float *up, const float *down, int64_t rows, int64_t columns,
-                                     int64_t rank, float factor);
+typedef void vdit_low_rank_add(float *w, const float *up, const float *down, int64_t rows, int64_t columns,
+                               int64_t rank, float factor);
 
 /// The kernel of an instruction set.
-vdit_add_low_rank_fn vdit_add_low_rank_for(vdit_isa isa);
+vdit_low_rank_add *vdit_add_low_rank_for(vdit_isa isa);
 
 #endif

@@ -25,8 +25,8 @@ VDIT_INLINE void NAME(tile)(float *w, const float *up, const float *down, int64_
     }
 }
 
-static void NAME(add_low_rank)(float *w, const float *up, const float *down, int64_t rows, int64_t columns,
-                               int64_t rank, float factor) {
+void NAME(vdit_add_low_rank)(float *w, const float *up, const float *down, int64_t rows, int64_t columns,
+                             int64_t rank, float factor) {
     for (int64_t i = 0; i < rows; i += 4) {
         const int64_t height = rows - i < 4 ? rows - i : 4;
         for (int64_t c = 0; c < columns; c += 32) {

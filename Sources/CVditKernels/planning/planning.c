@@ -6,22 +6,5 @@
 
 enum { LANES = 16 };
 
-#define NAME(x) x##_scalar
-#include "planning_impl.h"
-#undef NAME
-
-#if defined(__x86_64__)
-
-VDIT_ISA_BEGIN(VDIT_TARGET_AVX2)
-#define NAME(x) x##_avx2
-#include "planning_impl.h"
-#undef NAME
-VDIT_ISA_END
-
-VDIT_ISA_BEGIN(VDIT_TARGET_AVX512)
-#define NAME(x) x##_avx512
-#include "planning_impl.h"
-#undef NAME
-VDIT_ISA_END
-
-#endif
+#define VDIT_IMPL "planning/planning_impl.h"
+#include "../instances.h"

@@ -13,22 +13,5 @@ typedef uint32_t u16 __attribute__((vector_size(64)));
 typedef uint16_t h16 __attribute__((vector_size(32)));
 typedef uint16_t h16u __attribute__((vector_size(32), aligned(2)));
 
-#define NAME(x) x##_scalar
-#include "vae_rows_impl.h"
-#undef NAME
-
-#if defined(__x86_64__)
-
-VDIT_ISA_BEGIN(VDIT_TARGET_AVX2)
-#define NAME(x) x##_avx2
-#include "vae_rows_impl.h"
-#undef NAME
-VDIT_ISA_END
-
-VDIT_ISA_BEGIN(VDIT_TARGET_AVX512)
-#define NAME(x) x##_avx512
-#include "vae_rows_impl.h"
-#undef NAME
-VDIT_ISA_END
-
-#endif
+#define VDIT_IMPL "vae_rows/vae_rows_impl.h"
+#include "../instances.h"

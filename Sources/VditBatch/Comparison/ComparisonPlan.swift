@@ -123,7 +123,7 @@ extension Planner {
             return nil
         }
         do throws(FileError) {
-            try AtomicFile.check(Self.moved(path), existing: .replace)
+            try AtomicFile.check(FilePath.inExistingFolder(path), existing: .replace)
             return path
         } catch {
             report(template.mark, "\(what): \(error)")

@@ -116,21 +116,22 @@ public enum ModelCatalogue {
         return (try family.decoder(file), family)
     }
 
-    /// What a component's `config.json` tells of it; nil for a class no family has.
+    /// A component in words, once its weights are found to be those its `config.json` describes; nil for a class no
+    /// family has.
     ///
-    /// - Throws: `FileError` naming the key that cannot be served.
-    public static func component(
-        _ file: ConfigFile
-    ) throws -> (tensors: [(name: String, shape: [Int])], summary: String)? {
+    /// - Throws: `FileError` naming the key that cannot be served, `TensorError` with all tensors that do not fit.
+    public static func summary(of file: ConfigFile, _ weights: WeightStore) throws -> String? {
         let found = try file.stringIfPresent("_class_name")
         for family in families {
             if family.transformerClass == found {
-                let read = try family.transformer(file)
-                return (read.tensors, read.summary)
+                let transformer = try family.transformer(file)
+                try transformer.check(weights)
+                return transformer.summary
             }
             if family.decoderClass == found {
-                let read = try family.decoder(file)
-                return (read.tensors, read.summary)
+                let decoder = try family.decoder(file)
+                try weights.check(decoder.tensors)
+                return decoder.summary
             }
         }
         return nil

@@ -121,6 +121,13 @@ public protocol TransformerSpecification: Sendable {
 }
 
 extension TransformerSpecification {
+    /// Checks that the weights are the checkpoint's.
+    ///
+    /// - Throws: `TensorError.weights` with everything that is wrong.
+    public func check(_ weights: WeightStore) throws(TensorError) {
+        try weights.check(tensors, optional: optionalTensors)
+    }
+
     /// Parameters in all.
     public var parameterCount: Int { tensors.reduce(0) { $0 + $1.shape.reduce(1, *) } }
 

@@ -92,6 +92,9 @@ public struct AdapterSet: Sendable {
 
     public var isEmpty: Bool { entries.isEmpty }
 
+    /// What was asked for, in order.
+    public var choices: [AdapterChoice] { entries.map(\.choice) }
+
     /// What the latents depend on; nil without adapters.
     public var identity: String? {
         entries.isEmpty
@@ -124,8 +127,7 @@ public struct AdapterSet: Sendable {
 
     /// What a person should know of the files, and of the sampler with them.
     func notices(_ plan: RenderPlan) -> [String] {
-        let (transformers, steps) = (plan.model.transformers.count, plan.settings.steps)
-        let guidance = plan.guidance.map(\.scale).max() ?? 1
+        let transformers = plan.model.transformers.count
         var notices: [String] = []
         for entry in entries {
             let (path, name) = (entry.choice.path, FilePath.name(of: entry.choice.path).lowercased())
@@ -134,10 +136,10 @@ public struct AdapterSet: Sendable {
             if transformers > 1, entry.choice.target == .all, name.contains("high") || name.contains("low") {
                 notices.append("\(path): goes to both transformers, though its name speaks of one")
             }
-            if Distillation.isNamed(in: name), steps > Distillation.mostSteps || guidance > Distillation.mostGuidance {
+            if Distillation.isNamed(in: name), let sampling = Distillation.unfit(plan) {
                 notices.append(
                     "\(path): its name tells of distillation, for few steps without guidance; "
-                        + "\(steps) steps with guidance \(guidance) give burnt pictures")
+                        + "\(sampling) give burnt pictures")
             }
         }
         return notices
@@ -159,10 +161,13 @@ public struct AdapterSet: Sendable {
     }
 }
 
-/// What names tell of models that were distilled to few steps.
+/// What tells of models that were distilled to few steps.
 enum Distillation {
-    static let mostSteps = 12
-    static let mostGuidance = 1.5
+    /// A sampling that no distilled model was made for, in words; nil for few steps without guidance.
+    static func unfit(_ plan: RenderPlan) -> String? {
+        let (steps, guidance) = (plan.settings.steps, plan.guidance.map(\.scale).max() ?? 1)
+        return steps <= 12 && guidance <= 1.5 ? nil : "\(steps) steps with guidance \(guidance)"
+    }
 
     private static let words = [
         "distill", "lightx2v", "lightning", "fastwan", "rcm", "causvid", "accvideo", "turbo", "self-forcing",

@@ -86,9 +86,9 @@ public struct ModelDirectory: Sendable {
             }, decoder: ConfigFile(path: "\(components.decoder)/config.json"), pipeline: components.pipeline)
         var weights: [WeightStore] = []
         for (part, folder) in zip(specification.transformers, components.transformers) {
-            weights.append(try WeightStore(folder))
-            try weights[weights.count - 1].check(
-                part.specification.tensors, optional: part.specification.optionalTensors)
+            let store = try WeightStore(folder)
+            try part.specification.check(store)
+            weights.append(store)
         }
         transformerWeights = weights
         decoderWeights = try WeightStore(components.decoder)
@@ -106,16 +106,12 @@ public struct ModelDirectory: Sendable {
             notices.append(
                 "\(path): \(unused) tensors of a trained sparse attention are left out; the model runs without it")
         }
-        let (steps, guidance) = (plan.settings.steps, plan.guidance.map(\.scale).max() ?? 1)
         let isDistilled = specification.defaults.fewStep != nil || unused > 0
             || Distillation.isNamed(in: FilePath.name(of: path))
-        let isFew = steps <= Distillation.mostSteps && guidance <= Distillation.mostGuidance
-        if isDistilled, !isFew {
-            notices.append(
-                "\(path): a distilled model, made for few steps without guidance, runs \(steps) steps with "
-                    + "guidance \(guidance)")
+        if isDistilled, let sampling = Distillation.unfit(plan) {
+            notices.append("\(path): a distilled model, made for few steps without guidance, runs \(sampling)")
         }
-        if plan.settings.scheduler.list != nil, !isDistilled, !adapters.isDistilled {
+        if plan.isFewStep, !isDistilled, !adapters.isDistilled {
             notices.append(
                 "\(path): nothing tells that this model was distilled; few steps of another give a blur")
         }

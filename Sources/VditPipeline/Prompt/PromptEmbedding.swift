@@ -193,15 +193,12 @@ private struct Extras {
         let name = "prompt_attention_mask"
         let expected = "[\(tokens)] or [1, \(tokens)] of 0 and 1, at least one of them 1"
         let stored = try tensor(name, expected)
-        let values = stored.wholeNumbers
-        guard stored.count == tokens, stored.shape.last == tokens, let values,
-            values.allSatisfy({ $0 == 0 || $0 == 1 }), values.contains(1)
-        else {
+        guard let mask = stored.promptMask(tokens: tokens) else {
             throw PipelineError.invalid(
                 "\(path): \(prefix)\(name)", found: "\(stored.dtype.rawValue) \(stored.shape)", expected: expected,
                 kind: .badData)
         }
-        return values.map { $0 == 1 }
+        return mask
     }
 
     func pooled(width: Int) throws -> Tensor {

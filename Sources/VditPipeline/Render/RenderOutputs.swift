@@ -29,9 +29,9 @@ struct RenderOutputs {
         var destination = job.destination
         var latents = job.saveLatents
         if folders == .willBeMade {
-            destination.path = Self.inExistingFolder(destination.path)
-            destination.contactSheet = destination.contactSheet.map(Self.inExistingFolder)
-            latents = latents.map(Self.inExistingFolder)
+            destination.path = FilePath.inExistingFolder(destination.path)
+            destination.contactSheet = destination.contactSheet.map(FilePath.inExistingFolder)
+            latents = latents.map(FilePath.inExistingFolder)
         }
         let settings = plan.settings
         video = try blaming("output") {
@@ -88,10 +88,5 @@ struct RenderOutputs {
                 "free space in \(folder)", found: found,
                 expected: "at least \(expected) for latents and checkpoints", kind: .ioError)
         }
-    }
-
-    /// The file's name in the nearest folder that exists.
-    private static func inExistingFolder(_ path: String) -> String {
-        FilePath.existingFolder(FilePath.folder(of: path)) + "/" + FilePath.name(of: path)
     }
 }

@@ -63,7 +63,13 @@ public struct Renderer {
     ) throws -> (RenderPlan, RenderInputs) {
         var request = job.request
         if let seed { request.unseeded = .remembered(seed) }
-        let settings = try RenderSettings(request, model: model.specification, sampler: model.scheduler)
+        return try plan(job, RenderSettings(request, model: model.specification, sampler: model.scheduler), model)
+    }
+
+    /// The same of settings that are decided.
+    private static func plan(
+        _ job: RenderJob, _ settings: RenderSettings, _ model: ModelDirectory
+    ) throws -> (RenderPlan, RenderInputs) {
         let inputs = try RenderInputs(job, settings: settings, model: model.specification)
         let plan = try RenderPlan(
             settings, model: model.specification, text: inputs.prompts.textTokens, fallback: job.fallback)
@@ -73,9 +79,12 @@ public struct Renderer {
     /// A job of many, checked as its own run would be: memory and free space are looked at when its turn comes, and
     /// folders of its outputs may be missing.
     ///
+    /// - Parameter settings: of the job, decided for this model.
     /// - Throws: an error that conforms to `Failure`.
-    public static func check(_ job: RenderJob, model: ModelDirectory) throws -> RenderPlan {
-        let (plan, _) = try plan(job, model)
+    public static func check(
+        _ job: RenderJob, _ settings: RenderSettings, model: ModelDirectory
+    ) throws -> RenderPlan {
+        let (plan, _) = try plan(job, settings, model)
         _ = try RenderOutputs(job, plan, folders: .willBeMade)
         return plan
     }

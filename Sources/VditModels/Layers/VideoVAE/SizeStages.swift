@@ -127,39 +127,28 @@ struct ShrinkStage: VAEStage {
     func load(_ loader: VAEWeightLoader) throws(TensorError) -> VAELayerMaker {
         let packed = try loader.convolution(convolution, stride: 2)
         return { height, width, compute throws(TensorError) in
-            try ShrinkLayer(packed, height / 2, width / 2, compute)
+            ShrinkLayer(try SizedConvolution(packed, height / 2, width / 2, compute))
         }
     }
 }
 
 private final class ShrinkLayer: VAELayer {
-    private let tiled: TiledConvolution
-    private let bias: Tensor
-    private let operand: DType
-    private let size: (height: Int, width: Int, channels: Int)
+    private let convolution: SizedConvolution
 
-    /// - Parameter height: rows of its output.
-    init(
-        _ packed: PackedVAEConvolution, _ height: Int, _ width: Int, _ compute: ComputeContext
-    ) throws(TensorError) {
-        tiled = try TiledConvolution(packed.weights, height: height, width: width, compute: compute)
-        bias = packed.bias
-        operand = packed.operand
-        size = (height, width, packed.outChannels)
-    }
+    init(_ convolution: SizedConvolution) { self.convolution = convolution }
 
-    func demand(before next: VAEDemand) -> VAEDemand { VAEDemand(stream: false, operand: operand) }
+    func demand(before next: VAEDemand) -> VAEDemand { VAEDemand(stream: false, operand: convolution.operand) }
 
     func step(
         _ group: VAEGroup, for next: VAEDemand, _ session: VAESession, emit: (VAEGroup) throws -> Void
     ) throws {
-        let targets = group.frames.map { _ in session.target(size.height, size.width, size.channels, for: next) }
-        try tiled.run(
+        let targets = group.frames.map { _ in convolution.target(session, for: next) }
+        try convolution.tiled.run(
             group.frames.indices.map { index in
                 ConvolutionProgram(
                     inputs: [.init(group.frames[index].operand, top: 0, left: 0)],
                     products: [.init(input: 0, panel: 0)],
-                    outputs: [.init(terms: [0], bias: bias, target: targets[index])])
+                    outputs: [.init(terms: [0], bias: convolution.bias, target: targets[index])])
             })
         try emit(
             VAEGroup(frames: targets.map(\.frame), remembered: group.remembered, isFirst: group.isFirst))

@@ -118,43 +118,33 @@ struct MergeTimeStage: VAEStage {
     func load(_ loader: VAEWeightLoader) throws(TensorError) -> VAELayerMaker {
         let packed = try loader.convolution(convolution)
         return { height, width, compute throws(TensorError) in
-            try MergeTimeLayer(packed, height, width, compute)
+            MergeTimeLayer(try SizedConvolution(packed, height, width, compute))
         }
     }
 }
 
 private final class MergeTimeLayer: VAELayer {
-    private let tiled: TiledConvolution
-    private let bias: Tensor
-    private let operand: DType
-    private let size: (height: Int, width: Int, channels: Int)
+    private let convolution: SizedConvolution
     private var last: Tensor?
 
-    init(
-        _ packed: PackedVAEConvolution, _ height: Int, _ width: Int, _ compute: ComputeContext
-    ) throws(TensorError) {
-        tiled = try TiledConvolution(packed.weights, height: height, width: width, compute: compute)
-        bias = packed.bias
-        operand = packed.operand
-        size = (height, width, packed.outChannels)
-    }
+    init(_ convolution: SizedConvolution) { self.convolution = convolution }
 
-    func demand(before next: VAEDemand) -> VAEDemand { VAEDemand(stream: true, operand: operand) }
+    func demand(before next: VAEDemand) -> VAEDemand { VAEDemand(stream: true, operand: convolution.operand) }
 
     func step(
         _ group: VAEGroup, for next: VAEDemand, _ session: VAESession, emit: (VAEGroup) throws -> Void
     ) throws {
-        let target = session.target(size.height, size.width, size.channels, for: next)
+        let target = convolution.target(session, for: next)
         let window = [last] + group.frames.map(\.operand)
         if group.isFirst, let stream = group.frames[0].stream {
             finishFrame(stream, to: target, compute: session.compute)
         } else {
             precondition(window.count == 3, "time is merged two frames at a time")
-            try tiled.run([
+            try convolution.tiled.run([
                 ConvolutionProgram(
                     inputs: window.map { .init($0, top: 0, left: 0) },
                     products: window.indices.map { .init(input: $0, panel: $0) },
-                    outputs: [.init(terms: [0, 1, 2], bias: bias, target: target)])
+                    outputs: [.init(terms: [0, 1, 2], bias: convolution.bias, target: target)])
             ])
         }
         last = window[window.count - 1]

@@ -98,3 +98,26 @@ private func combine(_ tensors: [Tensor], _ factors: [Float]) -> Tensor {
     }
     return result
 }
+
+/// A packed convolution ready for frames of one size.
+struct SizedConvolution {
+    let tiled: TiledConvolution
+    let bias: Tensor
+    let operand: DType
+    private let size: (height: Int, width: Int, channels: Int)
+
+    /// - Parameter height: rows of its output.
+    init(
+        _ packed: PackedVAEConvolution, _ height: Int, _ width: Int, _ compute: ComputeContext
+    ) throws(TensorError) {
+        tiled = try TiledConvolution(packed.weights, height: height, width: width, compute: compute)
+        bias = packed.bias
+        operand = packed.operand
+        size = (height, width, packed.outChannels)
+    }
+
+    /// New tensors for a frame it puts out.
+    func target(_ session: VAESession, for next: VAEDemand) -> FrameTarget {
+        session.target(size.height, size.width, size.channels, for: next)
+    }
+}
