@@ -80,20 +80,23 @@ public struct AttentionPlan: Sendable, Equatable {
 
     /// One entry per head, or a single one that all heads share.
     public var heads: [Head]
+    /// Whether the kernel hands out the softmax mass on every kept block. Query blocks have at most
+    /// `AttentionKernel.rows` tokens then.
+    public var measuresMass: Bool
 
-    public init(heads: [Head]) { self.heads = heads }
+    public init(heads: [Head], measuresMass: Bool = false) {
+        self.heads = heads
+        self.measuresMass = measuresMass
+    }
 
     /// The plan of one head, of `heads.count` or of all.
     public func head(_ index: Int) -> Head { heads.count == 1 ? heads[0] : heads[index] }
 
     /// The same blocks with another rest.
     public func with(rest: Rest) -> AttentionPlan {
-        AttentionPlan(
-            heads: heads.map { head in
-                var head = head
-                head.rest = rest
-                return head
-            })
+        var plan = self
+        for head in heads.indices { plan.heads[head].rest = rest }
+        return plan
     }
 
     /// Computed pairs over all token pairs, averaged over heads.

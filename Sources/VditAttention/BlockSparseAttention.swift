@@ -21,6 +21,8 @@ public func blockSparseAttention(
     let rest = pooledRest(call, plan, blocks)
     let values = buffers.tensor(dtype, [call.tokens, call.heads, call.headDim])
     let logSumExp = buffers.tensor(.f32, [call.heads, call.tokens])
+    let masses = plan.measuresMass
+        ? (0..<call.heads).map { Tensor(.f32, [plan.head($0).keyBlocks.count]) } : []
     let items = workItems(plan, heads: call.heads)
     call.pool.run(items.count) { index, scratch in
         let item = items[index]
@@ -37,10 +39,10 @@ public func blockSparseAttention(
                 head: item.head, q: HeadView(headMajor: call.q, head: item.head), order: head.queryOrder,
                 positions: item.positions, kept: kept, rest: rest, scale: call.scale,
                 out: HeadView(tokenMajor: values, head: item.head), logSumExp: logSumExp[item.head],
-                scratch: scratch)
+                masses: masses.isEmpty ? nil : masses[item.head].slice(kept.indices), scratch: scratch)
         }
     }
-    return AttentionOutput(values: values, logSumExp: logSumExp)
+    return AttentionOutput(values: values, logSumExp: logSumExp, masses: masses)
 }
 
 /// What stands for the blocks that are not kept; nil where they are dropped or there are none.

@@ -196,13 +196,18 @@ public struct PackedKeys: Sendable {
     ///   - kept: indices of key blocks, ascending; at least one where there is no rest.
     ///   - rest: stands for the key blocks that are not kept; nil leaves them out.
     ///   - logSumExp: `[tokens]` f32, natural log of the softmax denominator.
+    ///   - masses: `[kept]` f32, the softmax mass on each kept block, mean over the queries, of which there are
+    ///     `AttentionKernel.rows` at most then.
     public func attend(
         head: Int, q: HeadView, order: [Int32]? = nil, positions: Range<Int>, kept: ArraySlice<Int32>,
-        rest: PooledKeys? = nil, scale: Float, out: HeadView, logSumExp: Tensor? = nil, scratch: Scratch
+        rest: PooledKeys? = nil, scale: Float, out: HeadView, logSumExp: Tensor? = nil, masses: Tensor? = nil,
+        scratch: Scratch
     ) {
         precondition(q.headDim == headDim && out.headDim == headDim)
         precondition(positions.lowerBound >= 0 && positions.upperBound <= min(q.tokens, out.tokens))
         precondition(logSumExp.map { $0.dtype == .f32 && $0.count == q.tokens } ?? true)
+        precondition(
+            masses.map { $0.dtype == .f32 && $0.count == kept.count && positions.count <= AttentionKernel.rows } ?? true)
         let table = kernel.table.pointee
         let layout = blocks[blocks.count == 1 ? 0 : head]
         let byte = firstPanel[head] * Int(table.panel_bytes(Int32(headDim)))
@@ -212,6 +217,7 @@ public struct PackedKeys: Sendable {
         let pooled = rest?.packed(head: head, leavingOut: kept, kernel: kernel, scratch: scratch)
         precondition(!kept.isEmpty || pooled != nil)
         let work = scratch.tensor(.u8, [Int(table.scratch_bytes(Int32(headDim)))])
+        let sums = masses.map { _ in scratch.tensor(.f32, [positions.count, kept.count + 1]) }
         order.withPointer { order in
             layout.panels.withUnsafeBufferPointer { panels in
                 layout.offsets.withUnsafeBufferPointer { offsets in
@@ -227,7 +233,9 @@ public struct PackedKeys: Sendable {
                                 kept: kept.baseAddress, kept_count: Int32(kept.count),
                                 rest: pooled?.panels ?? vdit_key_panels(), rest_count: pooled?.count ?? 0,
                                 out: out.data, out_type: out.type, out_stride: Int64(out.stride),
-                                lse: logSumExp?.pointer(as: Float.self), scratch: work.rawPointer)
+                                lse: logSumExp?.pointer(as: Float.self), scratch: work.rawPointer,
+                                masses: masses?.pointer(as: Float.self),
+                                mass_sums: sums?.pointer(as: Float.self))
                             table.attend(&call)
                         }
                     }

@@ -91,13 +91,15 @@ public enum AttentionCase {
     }
 
     /// A plan of random permutations, block sizes (many of one token) and kept blocks (some rows empty).
+    ///
+    /// - Parameter largest: tokens of a block at most.
     public static func plan(
-        heads: Int, tokens: Int, density: Double, _ random: inout SeededRandom
+        heads: Int, tokens: Int, density: Double, largest: Int = 200, _ random: inout SeededRandom
     ) -> AttentionPlan {
         func offsets() -> [Int32] {
             var offsets: [Int32] = [0]
             while Int(offsets.last!) < tokens {
-                let size = [1, 2, 5, 16, 17, 64, 100, 200].randomElement(using: &random)!
+                let size = min(largest, [1, 2, 5, 16, 17, 64, 100, 200].randomElement(using: &random)!)
                 offsets.append(Int32(min(tokens, Int(offsets.last!) + size)))
             }
             return offsets

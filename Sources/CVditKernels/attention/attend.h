@@ -15,6 +15,7 @@ enum {
 };
 
 typedef struct {
+    const vdit_attend_call *call;
     int32_t units, columns;  // of a query row; of an output row
     float scale;             // of scores, times log2(e)
     uint32_t *q;             // [tiles][units][TALL rows]: one pointer serves all rows of a tile
@@ -29,9 +30,11 @@ static int64_t scratch_bytes(int32_t head_dim) {
     return (VDIT_ATTEND_ROWS * per_row + TALL * depth_units(head_dim)) * 4;
 }
 
-VDIT_INLINE work divided(void *scratch, int32_t head_dim) {
-    work w = {.units = depth_units(head_dim), .columns = padded_columns(head_dim)};
-    w.out = scratch;
+VDIT_INLINE work divided(const vdit_attend_call *call) {
+    work w = {
+        .call = call, .units = depth_units(call->head_dim), .columns = padded_columns(call->head_dim),
+        .scale = call->scale * LOG2_E};
+    w.out = call->scratch;
     w.scores = w.out + VDIT_ATTEND_ROWS * w.columns;
     w.total = w.scores + VDIT_ATTEND_ROWS * CHUNK;
     w.reference = w.total + VDIT_ATTEND_ROWS * LANES;
@@ -128,6 +131,7 @@ static __attribute__((noinline)) void rescale(const work *w, int32_t row, float 
     float factor = exp2f(w->reference[row] - reference);
     w->reference[row] = reference;
     for (int32_t i = 0; i < LANES; i++) w->total[row * LANES + i] *= factor;
+    rescale_mass_sums(w->call, row, factor);
     float *out = w->out + (int64_t)row * w->columns;
     for (int32_t c = 0; c < w->columns; c++) out[c] *= factor;
 }
@@ -178,14 +182,17 @@ static void attend_chunk(const work *w, int32_t rows, const chunk *keys) {
     for (; p < count; p++) score_rows(1, w, rows, panels + p, w->scores + p * PANEL);
     adjust(rows, panels, count, w->scores);
     for (int32_t row = 0; row < rows; row++) weigh(w, row, count);
+    if (w->call->masses)
+        for (int32_t row = 0; row < rows; row++)
+            add_to_mass_sums(w->call, row, keys, (const uint32_t *)(w->scores + row * CHUNK), PANEL / ELEMENTS);
     int32_t group = 0, groups = w->columns / GROUP;
     for (; group + WIDE <= groups; group += WIDE) value_rows(WIDE, w, rows, panels, count, group);
     for (; group < groups; group++) value_rows(1, w, rows, panels, count, group);
 }
 
 static void attend(const vdit_attend_call *call) {
-    work w = divided(call->scratch, call->head_dim);
-    w.scale = call->scale * LOG2_E;
+    work w = divided(call);
+    start_masses(call);
     uint32_t line[MAX_HEAD_DIM] = {0};
     for (int32_t row = 0; row < call->rows; row++) {
         load_units(&call->q, row, call->head_dim, line);

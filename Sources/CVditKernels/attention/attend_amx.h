@@ -20,6 +20,7 @@ enum {
 };
 
 typedef struct {
+    const vdit_attend_call *call;
     int32_t rows, depth, columns;  // depth of a query row and columns of an output row, in tiles
     float scale;                   // of scores, times log2(e)
     uint32_t *q;                   // [row tile][depth] tiles
@@ -48,7 +49,7 @@ static int64_t scratch_bytes(int32_t head_dim) {
 
 VDIT_INLINE work divided(const vdit_attend_call *call) {
     work w = {
-        .rows = call->rows, .depth = depth_tiles(call->head_dim), .columns = column_tiles(call->head_dim),
+        .call = call, .rows = call->rows, .depth = depth_tiles(call->head_dim), .columns = column_tiles(call->head_dim),
         .scale = call->scale * LOG2_E};
     w.out = call->scratch;
     w.scores[0] = w.out + VDIT_ATTEND_ROWS / 16 * w.columns * TILE;
@@ -156,6 +157,7 @@ static __attribute__((noinline)) void rescale(const work *w, int32_t row, float 
     w->reference[row] = reference;
     w->limit[row] = (reference + SLACK) / w->scale;
     for (int32_t i = 0; i < LANES; i++) w->total[row * LANES + i] *= factor;
+    rescale_mass_sums(w->call, row, factor);
     float *out = w->out + row / 16 * w->columns * TILE + row % 16 * GROUP;
     for (int32_t c = 0; c < w->columns; c++)
         for (int32_t i = 0; i < GROUP; i++) out[c * TILE + i] *= factor;
@@ -189,6 +191,14 @@ static weighing begin_weighing(const work *w, step s, int between_products) {
         .scores = w->scores[s.parity], .weights = w->weights[s.parity], .total = w->total + row * LANES,
         .reference = w->reference + row, .scale = w->scale, .count = s.keys->count * tiles * 16,
         .rows_of_panel = tiles == 2 ? 5 : 4, .between_products = between_products};
+}
+
+/// Between the second phase and the third, where masses are wanted.
+static void add_masses(const work *w, step s) {
+    int32_t first = s.strip * STRIP, last = first + STRIP < w->rows ? first + STRIP : w->rows;
+    for (int32_t row = first; row < last; row++)
+        add_to_mass_sums(
+            w->call, row, s.keys, w->weights[s.parity] + (row - first) * GROUP, 2 * TILE);
 }
 
 VDIT_INLINE void value_columns(
@@ -266,6 +276,7 @@ static void finish(const vdit_attend_call *call, const work *w) {
 VDIT_INLINE void attend_in_steps(const vdit_attend_call *call, const int interleaved) {
     work w = divided(call);
     start(call, &w);
+    start_masses(call);
     chunk chunks[UNDER_WAY] = {0};
     int last = 0, strips = (call->rows + STRIP - 1) / STRIP;
     // With a single strip the rows being weighed are those whose output the step before is still adding.
@@ -291,6 +302,7 @@ VDIT_INLINE void attend_in_steps(const vdit_attend_call *call, const int interle
         if (previous.keys) z = accumulate(&w, tiles, previous, z);
         if (current.keys && !apart) z = begin_weighing(&w, current, between);
         while (z.next < z.count) weigh_row(&z);
+        if (current.keys && call->masses) add_masses(&w, current);
         previous = current;
         current = next;
     } while (current.keys || previous.keys);

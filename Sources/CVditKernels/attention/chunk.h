@@ -1,5 +1,5 @@
 // What attend has in common whatever multiplies: the walk over the kept keys, a chunk of panels at a time, and
-// the end of a row. Included inside an ISA region after pack.h and the definition of CHUNK_PANELS.
+// the end of a row, masses included. Included inside an ISA region after vec_*.h, pack.h and the definition of CHUNK_PANELS.
 
 // In units of log 2: how far a score may exceed its row's reference before the row is rescaled; the score of
 // what is no key.
@@ -10,6 +10,7 @@ typedef struct {
     const uint32_t *keys, *values;
     const float *bias;
     int32_t count;  // keys in it
+    int32_t block;  // the place of its block among those of the call
 } key_panel;
 
 typedef struct {
@@ -32,7 +33,7 @@ static int next_chunk(const vdit_attend_call *call, const chunk *last, chunk *ne
         next->panels[count++] = (key_panel){
             (const uint32_t *)((const char *)from->keys + panel * bytes),
             (const uint32_t *)((const char *)from->values + panel * bytes),
-            from->bias ? from->bias + panel * PANEL : NULL, left < PANEL ? left : PANEL};
+            from->bias ? from->bias + panel * PANEL : NULL, left < PANEL ? left : PANEL, kept};
         within++;
         if (left <= PANEL) {
             within = 0;
@@ -55,6 +56,39 @@ VDIT_INLINE void adjustments(const key_panel *panel, float scale, float to[PANEL
         to[key] = key >= panel->count ? MASKED : panel->bias ? panel->bias[key] * scale : 0;
 }
 
+/// A row's sums of weights by block, where masses are wanted.
+VDIT_INLINE float *mass_sums_of(const vdit_attend_call *call, int32_t row) {
+    return call->mass_sums + (int64_t)row * (call->kept_count + 1);
+}
+
+static void start_masses(const vdit_attend_call *call) {
+    if (!call->masses) return;
+    memset(call->mass_sums, 0, (size_t)call->rows * (call->kept_count + 1) * 4);
+    memset(call->masses, 0, (size_t)call->kept_count * 4);
+}
+
+/// The sums of a row are in units of its reference, which has moved.
+VDIT_INLINE void rescale_mass_sums(const vdit_attend_call *call, int32_t row, float factor) {
+    if (!call->masses || row >= call->rows) return;
+    float *sums = mass_sums_of(call, row);
+    for (int32_t i = 0; i <= call->kept_count; i++) sums[i] *= factor;
+}
+
+/// Adds a row's weights of a chunk to the sums of their blocks; those of panel p lie at weights + p * stride.
+VDIT_INLINE void add_to_mass_sums(
+    const vdit_attend_call *call, int32_t row, const chunk *keys, const uint32_t *weights, int64_t stride) {
+    float *sums = mass_sums_of(call, row);
+    vec sum = v_zero();
+    for (int p = 0; p < keys->count; p++) {
+        for (int i = 0; i < PANEL; i += LANES)
+            sum = v_add(sum, v_load_weights(weights + p * stride + i / ELEMENTS));
+        int32_t block = keys->panels[p].block;
+        if (p + 1 < keys->count && keys->panels[p + 1].block == block) continue;
+        sums[block] += v_sum(sum);
+        sum = v_zero();
+    }
+}
+
 /// sums / total to the row's place.
 static void write_row(
     const vdit_attend_call *call, int32_t row, const float *sums, float total, float reference) {
@@ -68,4 +102,8 @@ static void write_row(
         for (int32_t c = 0; c < call->head_dim; c++) to[c] = sums[c] * factor;
     }
     if (call->lse) call->lse[token] = reference * LN_2 + logf(total);
+    if (!call->masses) return;
+    const float *of_blocks = mass_sums_of(call, row);
+    factor /= call->rows;
+    for (int32_t i = 0; i < call->kept_count; i++) call->masses[i] += of_blocks[i] * factor;
 }

@@ -33,12 +33,14 @@ static void attend_row(const vdit_attend_call *call, int32_t row) {
     for (int32_t c = 0; c < call->head_dim; c++) sum[c] = 0;
     for (int32_t i = 0; i < block_count(call); i++) {
         key_block block = block_at(call, i);
+        double before = total;
         for (int64_t p = block.panel; p < block.panel + block.count; p++) {
             const float *value = (const float *)block.panels->values + p * call->head_dim;
             double weight = exp(score(call, q, block.panels, p) - largest);
             total += weight;
             for (int32_t c = 0; c < call->head_dim; c++) sum[c] += weight * value[c];
         }
+        if (call->masses) call->mass_sums[i] = (float)(total - before);
     }
 
     int64_t token = row_of(&call->q, row);
@@ -50,6 +52,9 @@ static void attend_row(const vdit_attend_call *call, int32_t row) {
             ((float *)call->out)[token * call->out_stride + c] = value;
     }
     if (call->lse) call->lse[token] = (float)(largest + log(total));
+    if (!call->masses) return;
+    for (int32_t i = 0; i < call->kept_count; i++)
+        call->masses[i] = (row > 0 ? call->masses[i] : 0) + (float)(call->mass_sums[i] / total / call->rows);
 }
 
 static void attend(const vdit_attend_call *call) {

@@ -22,6 +22,12 @@ VDIT_INLINE float v_largest(vec a) {
     return largest;
 }
 
+VDIT_INLINE float v_sum(vec a) {
+    __m128 half = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    half = _mm_add_ps(half, _mm_movehl_ps(half, half));
+    return _mm_cvtss_f32(_mm_add_ss(half, _mm_movehdup_ps(half)));
+}
+
 /// 2^x for x <= 8, 0 below 2^-126.
 VDIT_INLINE vec v_exp2(vec x) {
     x = _mm256_max_ps(_mm256_set1_ps(-127), x);  // in this order NaN stays
@@ -46,3 +52,5 @@ VDIT_INLINE vec v_store_weights(uint32_t *to, vec weights, vec total) {
     _mm256_store_ps((float *)to, weights);
     return _mm256_add_ps(total, weights);
 }
+
+VDIT_INLINE vec v_load_weights(const uint32_t *from) { return v_load(from); }

@@ -15,6 +15,7 @@ VDIT_INLINE vec v_multiply_sub(vec a, vec b, vec c) { return _mm512_fmsub_ps(a, 
 VDIT_INLINE vec v_max(vec a, vec b) { return _mm512_max_ps(a, b); }
 VDIT_INLINE int v_any_above(vec a, vec b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ) != 0; }
 VDIT_INLINE float v_largest(vec a) { return _mm512_reduce_max_ps(a); }
+VDIT_INLINE float v_sum(vec a) { return _mm512_reduce_add_ps(a); }
 
 /// 2^x for x <= 8, 0 below 2^-126: subnormal weights are slow and weigh nothing. (bf16 products take them as 0.)
 VDIT_INLINE vec v_exp2(vec x) {
@@ -78,6 +79,12 @@ VDIT_INLINE vec v_store_weight_pair(uint32_t *to, vec low, vec high, vec total) 
     return v_dot(total, pairs, (vec)_mm512_set1_epi32(0x3f803f80));
 }
 
+/// Weights of consecutive keys, stored as operands.
+VDIT_INLINE vec v_load_weights(const uint32_t *from) {
+    __m512i halves = _mm512_cvtepu16_epi32(_mm256_load_si256((const __m256i *)from));
+    return (vec)_mm512_slli_epi32(halves, 16);
+}
+
 #else
 
 VDIT_INLINE vec v_dot(vec sum, vec a, vec b) { return _mm512_fmadd_ps(a, b, sum); }
@@ -86,5 +93,7 @@ VDIT_INLINE vec v_store_weights(uint32_t *to, vec weights, vec total) {
     _mm512_store_ps(to, weights);
     return _mm512_add_ps(total, weights);
 }
+
+VDIT_INLINE vec v_load_weights(const uint32_t *from) { return v_load(from); }
 
 #endif

@@ -51,6 +51,10 @@ typedef struct {
     int64_t out_stride;
     float *lse;     // natural log of the softmax denominator; NULL if not wanted
     void *scratch;  // scratch_bytes(head_dim) bytes, 64-byte aligned, contents arbitrary
+    // masses[i] = softmax mass on the i-th kept block, mean over the rows, [kept_count]; and room for sums on the way
+    // there, [rows][kept_count + 1], contents arbitrary. NULL if not wanted. The output is the same either way.
+    float *masses;
+    float *mass_sums;
 } vdit_attend_call;
 
 /// Attention with one operand type on one instruction set.
