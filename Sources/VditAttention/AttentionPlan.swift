@@ -1,23 +1,26 @@
+import VditTensor
+
 /// Which key blocks each query block attends to, as data. One kernel runs any plan; dense is the plan that
 /// keeps everything.
 ///
 /// `out = Σ w v / Σ w` over the keys of the kept blocks, `w = exp(scale · q·k)`, and over those that stand for the
-/// rest, `w = n · exp(scale · q·k)` where one stands for n keys; `logSumExp = log Σ w`. A query block without any key
-/// is legal: values 0, logSumExp −∞.
+/// rest, `w = n · exp(scale · q·k)` where one stands for n keys; `logSumExp = log Σ w`. A rest of first order adds how
+/// the values of the keys it stands for lean with q (`PooledKeys.Order`). A query block without any key is legal:
+/// values 0, logSumExp −∞.
 public struct AttentionPlan: Sendable, Equatable {
     /// What becomes of the key blocks a query block does not keep.
     public enum Rest: Sendable, Equatable {
         case dropped
         /// So many consecutive keys of a block enter as one, the mean of the keys with the mean of the values; the last
         /// of a block may stand for fewer, and nil makes one of each block.
-        case pooled(run: Int?)
+        case pooled(run: Int?, order: PooledKeys.Order = .zeroth)
 
         /// Keys that stand for a block of so many.
         func keys(for block: Int) -> Int {
             switch self {
             case .dropped: 0
-            case .pooled(nil): 1
-            case .pooled(let run?): (block + run - 1) / run
+            case .pooled(nil, _): 1
+            case .pooled(let run?, _): (block + run - 1) / run
             }
         }
     }
@@ -66,7 +69,7 @@ public struct AttentionPlan: Sendable, Equatable {
             }
         }
 
-        /// Query-key pairs computed.
+        /// Query-key pairs computed. The one small product of a rest of first order is not counted.
         public var pairs: Int {
             zip(keysOfRows, zip(queryOffsets, queryOffsets.dropFirst()))
                 .reduce(0) { $0 + $1.0 * Int($1.1.1 - $1.1.0) }

@@ -47,17 +47,17 @@ public func blockSparseAttention(
 
 /// What stands for the blocks that are not kept; nil where they are dropped or there are none.
 private func pooledRest(_ call: AttentionCall, _ plan: AttentionPlan, _ blocks: [KeyBlocks]) -> PooledKeys? {
-    let runs = plan.heads.map { head -> Int? in
+    let runs = plan.heads.map { head -> PooledKeys.Run? in
         switch head.rest {
         case .dropped: nil
-        case .pooled(let run):
-            head.keyBlocks.count == head.queryBlocks * head.keyBlockCount ? nil : run ?? .max
+        case .pooled(let run, let order):
+            head.keyBlocks.count == head.queryBlocks * head.keyBlockCount
+                ? nil : PooledKeys.Run(keys: run ?? .max, order: order)
         }
     }
     if runs.allSatisfy({ $0 == nil }) { return nil }
     return PooledKeys(
-        k: call.k, v: call.v, blocks: blocks, run: runs, kernels: PlanningKernels(call.instructionSet),
-        pool: call.pool)
+        k: call.k, v: call.v, blocks: blocks, runs: runs, set: call.instructionSet, pool: call.pool)
 }
 
 /// Attention of token-major query rows to all packed keys, on the calling thread: for use inside an item
@@ -122,7 +122,7 @@ extension AttentionPlan.Head {
                 && rowStart.last == Int32(keyBlocks.count)
                 && zip(rowStart, rowStart.dropFirst()).allSatisfy { $0 <= $1 }
                 && keyBlocks.allSatisfy { $0 >= 0 && $0 < keyBlockCount }, "kept blocks")
-        if case .pooled(let run) = rest {
+        if case .pooled(let run, _) = rest {
             precondition(run.map { $0 >= 1 } ?? true, "keys of a run")
             precondition(
                 (0..<queryBlocks).allSatisfy { row in zip(kept(row), kept(row).dropFirst()).allSatisfy { $0 < $1 } },

@@ -98,7 +98,7 @@ public struct ConfiguredMethod: Sendable {
     /// - Throws: what the method throws for a layout it cannot serve.
     public func planner(for layout: TokenLayout) throws(AttentionError) -> any AttentionPlanner {
         let planner = try method.planner(for: layout)
-        return rest == .pooled ? PooledRest(base: planner) : planner
+        return rest == .dropped ? planner : PooledRest(base: planner, rest: rest.rest)
     }
 
     /// Bytes of state a run holds at most: what the method keeps at each (layer, branch) that it serves.

@@ -236,7 +236,11 @@ public struct PackedKeys: Sendable {
                                 lse: logSumExp?.pointer(as: Float.self), scratch: work.rawPointer,
                                 masses: masses?.pointer(as: Float.self),
                                 mass_sums: sums?.pointer(as: Float.self))
-                            table.attend(&call)
+                            if let slope = pooled?.slope {
+                                slope.attend(call, kernel: kernel, scratch: scratch)
+                            } else {
+                                table.attend(&call)
+                            }
                         }
                     }
                 }
@@ -256,7 +260,7 @@ extension Range<Int> {
 }
 
 extension [Int32]? {
-    fileprivate func withPointer<R>(_ body: (UnsafePointer<Int32>?) -> R) -> R {
+    func withPointer<R>(_ body: (UnsafePointer<Int32>?) -> R) -> R {
         guard let self else { return body(nil) }
         return self.withUnsafeBufferPointer { body($0.baseAddress) }
     }

@@ -6,6 +6,29 @@ import Glibc
 /// A run of consecutive keys of a block becomes one key: the mean of the keys with the mean of the values, its score
 /// greater by the logarithm of their number. Means are fp32; each query block packs those it needs for the kernel.
 public struct PooledKeys: Sendable {
+    /// How far `exp(q·k)` of the keys of a run is followed around the exponential of their mean.
+    ///
+    /// - Source: Li et al., Piecewise Sparse Attention Is Wiser for Efficient Diffusion Transformers, arXiv 2602.01077.
+    public enum Order: Sendable {
+        /// The mean alone.
+        case zeroth
+        /// And how values lean with their keys, `Σ (k − mean)ᵀ v` of all keys, shared out by mass: the paper's hybrid
+        /// order.
+        case first
+    }
+
+    /// How a head's blocks are shortened.
+    public struct Run: Sendable {
+        /// Keys of a run, the last run of a block with what is left; `.max` for whole blocks.
+        let keys: Int
+        let order: Order
+
+        public init(keys: Int, order: Order = .zeroth) {
+            precondition(keys >= 1)
+            (self.keys, self.order) = (keys, order)
+        }
+    }
+
     private struct Head: Sendable {
         /// First run of each block, and the number of runs.
         let runs: [Int32]
@@ -14,6 +37,8 @@ public struct PooledKeys: Sendable {
         let values: Tensor
         /// Of each run, the logarithm of its keys' number.
         let bias: [Float]
+        /// Nil for the zeroth order.
+        let slope: ValueSlope?
     }
 
     /// Nil where a head has none.
@@ -22,33 +47,39 @@ public struct PooledKeys: Sendable {
     /// - Parameters:
     ///   - k: `[heads, keys, headDim]` f32 or bf16, and so `v`.
     ///   - blocks: one entry per head, or one that all heads share.
-    ///   - run: keys of a run, for each entry of `blocks`, the last run of a block with what is left; `.max` for whole
-    ///     blocks, nil for heads that pool nothing.
-    public init(k: Tensor, v: Tensor, blocks: [KeyBlocks], run: [Int?], kernels: PlanningKernels, pool: WorkPool) {
-        precondition(k.rank == 3 && k.shape == v.shape && blocks.count == run.count)
+    ///   - runs: for each entry of `blocks`; nil for heads that pool nothing.
+    public init(k: Tensor, v: Tensor, blocks: [KeyBlocks], runs: [Run?], set: InstructionSet, pool: WorkPool) {
+        precondition(k.rank == 3 && k.shape == v.shape && blocks.count == runs.count)
         precondition(blocks.count == 1 || blocks.count == k.shape[0])
-        let shapes = zip(blocks, run).map { blocks, run in run.map { Self.runs(of: blocks, size: $0) } }
+        let (dim, shared) = (k.shape[2], blocks.count == 1)
+        let shapes = zip(blocks, runs).map { blocks, run in run.map { Self.runs(of: blocks, size: $0.keys) } }
         heads = (0..<k.shape[0]).map { head in
-            shapes[shapes.count == 1 ? 0 : head].map { shape in
-                let count = shape.offsets.count - 1
-                return Head(
-                    runs: shape.first, keys: Tensor(.f32, [count, k.shape[2]]),
-                    values: Tensor(.f32, [count, k.shape[2]]),
-                    bias: zip(shape.offsets, shape.offsets.dropFirst()).map { logf(Float($1 - $0)) })
-            }
+            let index = shared ? 0 : head
+            guard let run = runs[index], let shape = shapes[index] else { return nil }
+            let count = shape.offsets.count - 1
+            return Head(
+                runs: shape.first, keys: Tensor(.f32, [count, dim]), values: Tensor(.f32, [count, dim]),
+                bias: zip(shape.offsets, shape.offsets.dropFirst()).map { logf(Float($1 - $0)) },
+                slope: run.order == .first ? ValueSlope(headDim: dim, set) : nil)
         }
-        pool.run(2 * heads.count) { [heads] item, _ in
+        let kernels = PlanningKernels(set)
+        pool.run(2 * heads.count) { [heads] item, scratch in
             let index = item / 2
-            guard let head = heads[index], let shape = shapes[shapes.count == 1 ? 0 : index] else { return }
-            kernels.blockMeans(
-                (item % 2 == 0 ? k : v)[index], order: blocks[blocks.count == 1 ? 0 : index].order,
-                offsets: shape.offsets, into: item % 2 == 0 ? head.keys : head.values)
+            guard let head = heads[index], let shape = shapes[shared ? 0 : index] else { return }
+            let order = blocks[shared ? 0 : index].order
+            if item % 2 == 0 {
+                kernels.blockMeans(k[index], order: order, offsets: shape.offsets, into: head.keys)
+                head.slope?.sum(
+                    k: HeadView(headMajor: k, head: index), v: HeadView(headMajor: v, head: index), order: order,
+                    offsets: shape.offsets, means: head.keys, scratch: scratch)
+            } else {
+                kernels.blockMeans(v[index], order: order, offsets: shape.offsets, into: head.values)
+            }
         }
     }
 
     /// Where blocks are cut into runs, and the first run of each.
     private static func runs(of blocks: KeyBlocks, size: Int) -> (first: [Int32], offsets: [Int32]) {
-        precondition(size >= 1)
         var first: [Int32] = []
         var offsets: [Int32] = []
         for (start, end) in zip(blocks.offsets, blocks.offsets.dropFirst()) {
@@ -62,7 +93,7 @@ public struct PooledKeys: Sendable {
     /// The runs of the blocks not kept, in panels of scratch memory; nil where there are none.
     func packed(
         head: Int, leavingOut kept: ArraySlice<Int32>, kernel: AttentionKernel, scratch: Scratch
-    ) -> (panels: vdit_key_panels, count: Int32)? {
+    ) -> (panels: vdit_key_panels, count: Int32, slope: ValueSlope?)? {
         guard let head = heads[head] else { return nil }
         var rows: [Int32] = []
         var next = kept.startIndex
@@ -91,7 +122,7 @@ public struct PooledKeys: Sendable {
         return (
             vdit_key_panels(
                 keys: keys.rawPointer, values: values.rawPointer, bias: UnsafePointer(bias.pointer(as: Float.self))),
-            Int32(rows.count)
+            Int32(rows.count), head.slope
         )
     }
 }

@@ -10,13 +10,15 @@ import VDiT
         var random = SeededRandom.fresh()
         let call = AttentionCase.call(
             heads: shape.heads, tokens: shape.tokens, headDim: shape.headDim, kernel, &random)
-        for run in [nil, 1, 3, 16] {
+        for rest in [
+            .pooled(run: nil), .pooled(run: 1), .pooled(run: 3), .pooled(run: 16), .pooled(run: nil, order: .first),
+            .pooled(run: 16, order: .first),
+        ] as [AttentionPlan.Rest] {
             for density in [0, 0.3, 0.8] {
                 let plan = AttentionCase.plan(
                     heads: shape.heads, tokens: shape.tokens, density: density, &random
-                ).with(rest: .pooled(run: run))
-                AttentionCase.expectParity(
-                    call, plan, kernel, "run \(run ?? 0), density \(density), seed \(random.seed)")
+                ).with(rest: rest)
+                AttentionCase.expectParity(call, plan, kernel, "\(rest), density \(density), seed \(random.seed)")
             }
         }
     }
@@ -25,9 +27,10 @@ import VDiT
     @Test(arguments: AttentionCase.kernels)
     func headsRestAsEachSays(kernel: AttentionKernelCase) {
         var random = SeededRandom.fresh()
-        let call = AttentionCase.call(heads: 3, tokens: 140, headDim: 64, kernel, &random)
-        var plan = AttentionCase.plan(heads: 3, tokens: 140, density: 0.4, &random)
+        let call = AttentionCase.call(heads: 4, tokens: 140, headDim: 64, kernel, &random)
+        var plan = AttentionCase.plan(heads: 4, tokens: 140, density: 0.4, &random)
         plan.heads[0].rest = .pooled(run: nil)
+        plan.heads[1].rest = .pooled(run: nil, order: .first)
         plan.heads[2].rest = .pooled(run: 7)
         AttentionCase.expectParity(call, plan, kernel, "seed \(random.seed)")
     }
@@ -79,7 +82,8 @@ import VDiT
     func oneThreadEqualsManyBitForBit(kernel: AttentionKernelCase) {
         var random = SeededRandom.fresh()
         let one = AttentionCase.call(heads: 3, tokens: 330, headDim: 64, kernel, &random)
-        let plan = AttentionCase.plan(heads: 3, tokens: 330, density: 0.4, &random).with(rest: .pooled(run: nil))
+        var plan = AttentionCase.plan(heads: 3, tokens: 330, density: 0.4, &random).with(rest: .pooled(run: nil))
+        plan.heads[1].rest = .pooled(run: nil, order: .first)
         let expected = blockSparseAttention(one, plan, values: .bf16, kernel: kernel.kernel)
         let many = AttentionCase.call(like: one, pool: WorkPool(threads: 3))
         let found = blockSparseAttention(many, plan, values: .bf16, kernel: kernel.kernel)
@@ -97,7 +101,7 @@ import VDiT
         #expect(plan.with(rest: .pooled(run: 1)).density(tokens: 130) == 1)
     }
 
-    /// The zeroth order of PISA, as our statement of its formula in NumPy has it.
+    /// PISA without and with its slope, as our statement of its formula in NumPy has it.
     @Test(arguments: ["pisa_even", "pisa_odd"], AttentionCase.kernels.filter { $0.operands == .f32 })
     func goldenOutputsOfPISAAreReproduced(name: String, kernel: AttentionKernelCase) throws {
         let json = try Data(contentsOf: URL(fileURLWithPath: Golden.path("methods/specs-golden.json")))
@@ -115,25 +119,27 @@ import VDiT
         let layout = TokenLayout(frames: grid[0], height: grid[1], width: grid[2])
         let call = MethodCase.call(q: operands[0], k: operands[1], v: operands[2], layout: layout)
         let offsets = AttentionPlan.offsets(tokens: layout.tokens, block: try #require(golden["block"] as? Int))
-        let plan = AttentionPlan(
+        let zeroth = AttentionPlan(
             heads: try #require(golden["kept"] as? [[[Int]]]).map { rows in
                 AttentionPlan.Head(
                     queryOffsets: offsets, keyOffsets: offsets,
                     rowStart: rows.reduce(into: [0]) { $0.append($0[$0.count - 1] + Int32($1.count)) },
                     keyBlocks: rows.flatMap { $0.map(Int32.init) }, rest: .pooled(run: nil))
             })
-        let found = blockSparseAttention(call, plan, values: .f32, kernel: kernel.kernel).values
-        let expected = try #require(golden["zeroth"] as? [String: Any])
-        for (row, key) in [(found[0][0], "head0Token0"), (found[layout.tokens - 1][1], "lastHeadLastToken")] {
-            let right = try #require(expected[key] as? [Double]).map(Float.init)
-            #expect(MethodCase.distance(row.floats(), right) < 2e-6, "\(key)")
+        for (plan, key) in [(zeroth, "zeroth"), (zeroth.with(rest: .pooled(run: nil, order: .first)), "output")] {
+            let found = blockSparseAttention(call, plan, values: .f32, kernel: kernel.kernel).values
+            let expected = try #require(golden[key] as? [String: Any])
+            for (row, key) in [(found[0][0], "head0Token0"), (found[layout.tokens - 1][1], "lastHeadLastToken")] {
+                let right = try #require(expected[key] as? [Double]).map(Float.init)
+                #expect(MethodCase.distance(row.floats(), right) < 2e-6, "\(key)")
+            }
+            let values = found.floats().map(Double.init)
+            let (sum, squares) = try (
+                #require(expected["sum"] as? Double), #require(expected["sumOfSquares"] as? Double)
+            )
+            #expect(abs(values.reduce(0, +) - sum) < 1e-3)
+            #expect(abs(values.reduce(0) { $0 + $1 * $1 } - squares) < 2e-3)
         }
-        let values = found.floats().map(Double.init)
-        let (sum, squares) = try (
-            #require(expected["sum"] as? Double), #require(expected["sumOfSquares"] as? Double)
-        )
-        #expect(abs(values.reduce(0, +) - sum) < 1e-3)
-        #expect(abs(values.reduce(0) { $0 + $1 * $1 } - squares) < 2e-3)
     }
 
     /// The specifications' input: a cosine over the grid and splitmix64's noise, 2 heads of 16.

@@ -126,10 +126,12 @@ public enum AttentionCase {
 
     /// One query over the listed keys, in float64: values and natural-log denominator.
     ///
-    /// - Parameter counts: how many keys each key stands for; nil is 1.
+    /// - Parameters:
+    ///   - counts: how many keys each key stands for; nil is 1.
+    ///   - slope: `[dim, dim]`, by which the values of keys that stand for several lean with the query; nil is 0.
     public static func oracle(
         q: ArraySlice<Float>, k: ArraySlice<Float>, v: ArraySlice<Float>, keys: [Int], counts: [Int]? = nil,
-        scale: Double
+        slope: (first: Int, matrix: [Double])? = nil, scale: Double
     ) -> (values: [Double], logSumExp: Double) {
         let dim = q.count
         var values = [Double](repeating: 0, count: dim)
@@ -142,11 +144,17 @@ public enum AttentionCase {
             return sum * scale + log(Double(counts?[key] ?? 1))
         }
         let largest = scores.max()!
-        var total = 0.0
+        var total = 0.0, ofRest = 0.0
         for (key, score) in zip(keys, scores) {
             let weight = exp(score - largest)
             total += weight
+            if let slope, key >= slope.first { ofRest += weight }
             for c in 0..<dim { values[c] += weight * Double(v[v.startIndex + key * dim + c]) }
+        }
+        if let slope {
+            for (i, value) in q.enumerated() {
+                for c in 0..<dim { values[c] += ofRest * scale * Double(value) * slope.matrix[i * dim + c] }
+            }
         }
         return (values.map { $0 / total }, largest + log(total))
     }
@@ -171,7 +179,7 @@ public enum AttentionCase {
                     let start = part.lowerBound + token * dim
                     let row = oracle(
                         q: q[start..<start + dim], k: short.k, v: short.v, keys: keys, counts: short.counts,
-                        scale: Double(call.scale))
+                        slope: short.slope.map { (tokens, $0) }, scale: Double(call.scale))
                     for c in 0..<dim { values[(token * heads + index) * dim + c] = Float(row.values[c]) }
                     denominators[index * tokens + token] = Float(row.logSumExp)
                 }
@@ -184,15 +192,18 @@ public enum AttentionCase {
         (head.keyOffsets[block]..<head.keyOffsets[block + 1]).map { Int(head.keyOrder?[Int($0)] ?? $0) }
     }
 
-    /// A head's keys and values, behind them those that stand for the rest, how many keys each stands for, and which of
-    /// them stand for each block.
+    /// A head's keys and values, behind them those that stand for the rest, how many keys each stands for, which of
+    /// them stand for each block, and how values lean with keys where the rest is of first order.
     private static func shortened(
         _ head: AttentionPlan.Head, _ k: ArraySlice<Float>, _ v: ArraySlice<Float>, _ dim: Int
-    ) -> (k: ArraySlice<Float>, v: ArraySlice<Float>, counts: [Int], keys: [[Int]]) {
+    ) -> (k: ArraySlice<Float>, v: ArraySlice<Float>, counts: [Int], keys: [[Int]], slope: [Double]?) {
         var (k, v) = (k, v)
-        var counts = [Int](repeating: 1, count: k.count / dim)
+        let tokenCount = k.count / dim
+        var counts = [Int](repeating: 1, count: tokenCount)
+        var slope: [Double]?
+        if case .pooled(_, .first) = head.rest { slope = [Double](repeating: 0, count: dim * dim) }
         let keys = (0..<head.keyBlockCount).map { block -> [Int] in
-            guard case .pooled(let run) = head.rest else { return [] }
+            guard case .pooled(let run, _) = head.rest else { return [] }
             let all = tokens(of: block, head)
             return stride(from: 0, to: all.count, by: run ?? all.count).map { start in
                 let members = all[start..<min(all.count, start + (run ?? all.count))]
@@ -202,13 +213,22 @@ public enum AttentionCase {
                         return Float(sum / Double(members.count))
                     }
                 }
-                k += mean(k)
+                let centre = mean(k)
+                for token in members where slope != nil {
+                    for i in 0..<dim {
+                        let apart = Double(k[k.startIndex + token * dim + i]) - Double(centre[i])
+                        for c in 0..<dim {
+                            slope?[i * dim + c] += apart * Double(v[v.startIndex + token * dim + c]) / Double(tokenCount)
+                        }
+                    }
+                }
+                k += centre
                 v += mean(v)
                 counts.append(members.count)
                 return counts.count - 1
             }
         }
-        return (k, v, counts, keys)
+        return (k, v, counts, keys, slope)
     }
 
     /// Values within the kernel's tolerance by relative RMS, denominators within it each, −∞ where nothing

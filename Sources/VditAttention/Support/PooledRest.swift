@@ -1,19 +1,31 @@
 /// What `rest=` says: what becomes of the key blocks a method does not keep.
 enum RestChoice: String, Sendable, CaseIterable {
     case dropped, pooled
+    case firstOrder = "first-order"
 
     static let option = MethodOption<RestChoice>(
-        "rest", .choice, default: .dropped, "key blocks not kept are dropped, or enter as their means")
+        "rest", .choice, default: .dropped,
+        "key blocks not kept are dropped, enter as their means, or as means with a slope")
+
+    /// A rest of whole blocks.
+    var rest: AttentionPlan.Rest {
+        switch self {
+        case .dropped: .dropped
+        case .pooled: .pooled(run: nil)
+        case .firstOrder: .pooled(run: nil, order: .first)
+        }
+    }
 }
 
-/// Plans as another planner does, with blocks that are not kept pooled.
+/// Plans as another planner does, with another rest.
 ///
-/// - Source: the zeroth order of Li et al., Piecewise Sparse Attention Is Wiser for Efficient Diffusion
+/// - Source: the pooled tail of Li et al., Piecewise Sparse Attention Is Wiser for Efficient Diffusion
 ///   Transformers, arXiv 2602.01077, under any choice of blocks.
 struct PooledRest: AttentionPlanner {
     let base: any AttentionPlanner
+    let rest: AttentionPlan.Rest
 
-    private func pooled(_ plan: AttentionPlan) -> AttentionPlan { plan.with(rest: .pooled(run: nil)) }
+    private func pooled(_ plan: AttentionPlan) -> AttentionPlan { plan.with(rest: rest) }
 
     var finishes: Bool { base.finishes }
     var layoutPlan: AttentionPlan? { base.layoutPlan.map(pooled) }
