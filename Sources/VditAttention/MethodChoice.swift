@@ -56,6 +56,30 @@ public struct MethodChoice: Sendable, Equatable {
         self.init(method: method, preset: preset, given: OptionSettings(given), density: density)
     }
 
+    /// Reads `name` or `name@density`, as lists of methods have them.
+    ///
+    /// - Parameters:
+    ///   - options: as they are written, by name.
+    ///   - density: where the text has none.
+    public init(
+        parsing text: String, options: [String: String] = [:], density: Double? = nil
+    ) throws(AttentionError) {
+        let parts = text.split(separator: "@", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
+        guard parts.count == 2 else {
+            try self.init(text, options: options, density: density)
+            return
+        }
+        guard let own = Double(parts[1]) else {
+            throw .invalid("density of \(parts[0])", found: "'\(parts[1])'", expected: Self.densityRange, kind: .usage)
+        }
+        try self.init(parts[0], options: options, density: own)
+    }
+
+    /// The same at another density.
+    public func at(density: Double) throws(AttentionError) -> MethodChoice {
+        try MethodChoice(name, options: options, density: density)
+    }
+
     public var name: String { method.name }
     public var isDense: Bool { name == Dense.name }
 
@@ -98,5 +122,25 @@ public struct MethodChoice: Sendable, Equatable {
             schedule: DenseSchedule(
                 steps: values[DenseSchedule.stepsOption], layers: values[DenseSchedule.layersOption]),
             options: values.texts, density: density, rest: values[RestChoice.option])
+    }
+}
+
+/// As `{"method", "density", "options"}`, in reports and run databases.
+extension MethodChoice: Codable {
+    private enum CodingKeys: String, CodingKey { case method, density, options }
+
+    public init(from decoder: any Decoder) throws {
+        let values = try decoder.container(keyedBy: CodingKeys.self)
+        try self.init(
+            values.decode(String.self, forKey: .method),
+            options: values.decode([String: String].self, forKey: .options),
+            density: values.decodeIfPresent(Double.self, forKey: .density))
+    }
+
+    public func encode(to encoder: any Encoder) throws {
+        var values = encoder.container(keyedBy: CodingKeys.self)
+        try values.encode(name, forKey: .method)
+        try values.encodeIfPresent(density, forKey: .density)
+        try values.encode(options, forKey: .options)
     }
 }

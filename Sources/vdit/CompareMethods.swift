@@ -20,7 +20,9 @@ struct CompareMethods: ParsableArguments {
 
     @Option(
         name: .long, parsing: .unconditional,
-        help: ArgumentHelp("Separated by commas; 'vdit methods' lists them. Dense is always rendered.", valueName: "names"))
+        help: ArgumentHelp(
+            "Separated by commas, each alone or as name@density; 'vdit methods' lists them. Dense is always rendered.",
+            valueName: "names"))
     var methods: ValueList<String>?
 
     @Option(

@@ -206,7 +206,7 @@ import VDiT
         job.densities = [0.8, 0.01]
         let comparison = try Comparison(job)
         #expect(comparison.notices.contains { $0.contains("radial cannot reach density 0.01 at this size") })
-        #expect(comparison.variants.count == 3 && (comparison.variants[2].density ?? 0) > 0.01)
+        #expect(comparison.variants.count == 3 && (comparison.variants[2].method.density ?? 0) > 0.01)
     }
 
     @Test func theReportIsOneFileThatNeedsNoNetwork() throws {

@@ -113,13 +113,7 @@ struct ToyFamilyTests {
     }
 
     @Test func isPredictedAlone() throws {
-        var random = TorchRandom(seed: 9)
-        let needs = ["prompt_embeds": [1, 6, 12], "pooled_prompt_embeds": [1, 10], "latents": [1, 6, 2, 4, 4]]
-        var inputs = needs.mapValues { random.normal($0) }
-        inputs["timestep"] = Tensor([500])
-        inputs["prompt_attention_mask"] = Tensor([1, 1, 1, 0, 0, 0], shape: [1, 6])
-        inputs["frame_rate"] = Tensor([12])
-        try SafetensorsWriter.write(inputs, to: folder.path("in.safetensors"), existing: .refuse)
+        try ToyFamily.writeInputs(to: folder.path("in.safetensors"))
         let predict = PredictJob(
             model: folder.path("model"), inputs: folder.path("in.safetensors"), output: folder.path("p.safetensors"))
         #expect(try predict.run().shape == [1, 6, 2, 4, 4])

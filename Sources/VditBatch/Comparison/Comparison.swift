@@ -75,7 +75,7 @@ public struct Comparison {
             let nearest = try nearest(variant, job, model)
             if nearest != variant {
                 notices.append(
-                    "\(variant.method) cannot reach density \(variant.density ?? 1) at this size; "
+                    "\(variant.method.name) cannot reach density \(variant.method.density ?? 1) at this size; "
                         + "\(nearest.label) is compared instead")
             }
             if !variants.contains(nearest) { variants.append(nearest) }
@@ -89,7 +89,7 @@ public struct Comparison {
         func plan(_ variant: ComparisonVariant) throws {
             var request = job.request
             request.seed = job.seeds.first
-            variant.apply(to: &request)
+            request.choose(variant.method)
             _ = try RenderPlan(
                 request, model: model.specification, sampler: model.scheduler, fallback: job.fallback)
         }
@@ -101,11 +101,10 @@ public struct Comparison {
             let inward = density < range.lowerBound ? 1.0 : -1.0
             let bound = density < range.lowerBound ? range.lowerBound : range.upperBound
             for room in [0, 0.001, 0.005] {
-                var nearest = variant
-                nearest.density = bound + inward * room
+                let nearest = ComparisonVariant(try variant.method.at(density: bound + inward * room))
                 if (try? plan(nearest)) != nil { return nearest }
             }
-            throw AttentionError.unreachableDensity(density, method: variant.method, reachable: range)
+            throw AttentionError.unreachableDensity(density, method: variant.method.name, reachable: range)
         }
     }
 
@@ -149,7 +148,7 @@ public struct Comparison {
         render.negativePromptEmbedding = job.negativePromptEmbedding
         render.request = job.request
         render.request.seed = seed
-        variant.apply(to: &render.request)
+        render.request.choose(variant.method)
         render.saveLatents = base + ".latents.safetensors"
         render.saveTrajectory = base + ".steps"
         render.trajectoryContent = .latents
@@ -173,7 +172,7 @@ public struct Comparison {
 extension ComparisonVariant {
     /// Differs for variants that differ.
     fileprivate var fileName: String {
-        let all = [label] + options.sorted { $0.key < $1.key }.map { "\($0.key)\($0.value)" }
+        let all = [label] + method.options.sorted { $0.key < $1.key }.map { "\($0.key)\($0.value)" }
         return String(
             all.joined(separator: "-").map { $0.isLetter || $0.isNumber || ".-_".contains($0) ? $0 : "-" }.prefix(120))
     }

@@ -1,22 +1,25 @@
 import VditAttention
 import VditPipeline
 
-/// One way to compute self-attention, as a row of the table.
-public struct ComparisonVariant: Sendable, Codable, Equatable {
-    public var method: String
-    /// The density asked for; nil where the method's own parameters decide.
-    public var density: Double?
-    public var options: [String: String]
+/// One way to make a video, as a row of the table. Written as its method is.
+public struct ComparisonVariant: Sendable, Equatable {
+    public var method: MethodChoice
 
-    public var isDense: Bool { method == Dense.name }
+    public init(_ method: MethodChoice) { self.method = method }
+
+    public var isDense: Bool { method.isDense }
 
     /// `radial 0.3`, or the method alone.
-    public var label: String { density.map { "\(method) \(shortNumber($0))" } ?? method }
-
-    static let dense = ComparisonVariant(method: Dense.name, density: nil, options: [:])
+    public var label: String { method.density.map { "\(method.name) \(shortNumber($0))" } ?? method.name }
 
     /// A density in as few digits as tell it from its neighbours.
     private func shortNumber(_ value: Double) -> String { "\((value * 1000).rounded() / 1000)" }
+}
+
+extension ComparisonVariant: Codable {
+    public init(from decoder: any Decoder) throws { method = try MethodChoice(from: decoder) }
+
+    public func encode(to encoder: any Encoder) throws { try method.encode(to: encoder) }
 }
 
 /// An option for one method, or for all that are compared.
@@ -48,22 +51,14 @@ public struct ComparisonOption: Sendable, Equatable {
 extension ComparisonJob {
     /// Dense, then every method at every density, in the order they were named.
     ///
-    /// - Throws: `AttentionError` for unknown methods; `BatchError.invalid` for one named twice, an option
-    ///   of a method that is not compared, or no method but dense.
+    /// - Throws: `AttentionError` for what is no method, density or option; `BatchError.invalid` for one named twice, an
+    ///   option of a method that is not compared, or no method but dense.
     func variants() throws -> [ComparisonVariant] {
-        for (index, method) in methods.enumerated() {
-            _ = try MethodCatalogue.description(of: method)
-            if methods[..<index].contains(method) {
-                throw BatchError.invalid(
-                    "methods", found: "\(method) twice", expected: "each once", kind: .usage)
-            }
+        for (index, density) in densities.enumerated() where densities[..<index].contains(density) {
+            throw BatchError.invalid("densities", found: "\(density) twice", expected: "each once", kind: .usage)
         }
-        let sparse = methods.filter { $0 != Dense.name }
-        guard !sparse.isEmpty else {
-            throw BatchError.invalid(
-                "methods", found: methods.isEmpty ? "none" : "dense alone",
-                expected: "at least one sparse method to compare with it", kind: .usage)
-        }
+        let named = try methods.map { try MethodChoice(parsing: $0) }
+        let sparse = named.filter { !$0.isDense }.map(\.name).uniqued
         for option in options {
             if let method = option.method, !sparse.contains(method) {
                 throw BatchError.invalid(
@@ -71,26 +66,23 @@ extension ComparisonJob {
                     expected: "an option of \(sparse.joined(separator: ", "))", kind: .usage)
             }
         }
-        for (index, density) in densities.enumerated() where densities[..<index].contains(density) {
-            throw BatchError.invalid(
-                "densities", found: "\(density) twice", expected: "each once", kind: .usage)
-        }
-        return [.dense]
-            + sparse.flatMap { method in
-                let own = options.filter { $0.method == nil || $0.method == method }
-                let values = Dictionary(own.map { ($0.name, $0.value) }) { $1 }
-                return (densities.isEmpty ? [nil] : densities.map(Optional.some)).map { density in
-                    ComparisonVariant(method: method, density: density, options: values)
+        var variants = [ComparisonVariant(.dense)]
+        for (method, text) in zip(named, methods) where !method.isDense || method.density != nil {
+            let own = options.filter { $0.method == nil || $0.method == method.name }
+            let values = Dictionary(own.map { ($0.name, $0.value) }) { $1 }
+            for density in densities.isEmpty || method.density != nil ? [method.density] : densities.map(Optional.some) {
+                let variant = ComparisonVariant(try MethodChoice(method.name, options: values, density: density))
+                if variants.contains(variant) {
+                    throw BatchError.invalid("methods", found: "\(text) twice", expected: "each once", kind: .usage)
                 }
+                variants.append(variant)
             }
-    }
-}
-
-extension ComparisonVariant {
-    /// Asks a render for this method.
-    func apply(to request: inout RenderRequest) {
-        request.sparse = method
-        request.sparseOptions = options
-        request.density = density
+        }
+        guard variants.count > 1 else {
+            throw BatchError.invalid(
+                "methods", found: methods.isEmpty ? "none" : "dense alone",
+                expected: "at least one sparse method to compare with it", kind: .usage)
+        }
+        return variants
     }
 }

@@ -107,7 +107,7 @@ public struct VariantTable: Sendable, Encodable, Equatable {
 
 extension Sequence where Element: Equatable {
     /// Every element where it is first.
-    fileprivate var uniqued: [Element] {
+    var uniqued: [Element] {
         reduce(into: []) { if !$0.contains($1) { $0.append($1) } }
     }
 }

@@ -85,6 +85,11 @@ public struct RenderRequest: Sendable {
         try request.addOptions(more, from: .commandLine)
         return try MethodChoice(sparse, options: request.sparseOptions ?? [:], density: request.density)
     }
+
+    /// Asks for a sparse method, and for nothing of another.
+    public mutating func choose(_ method: MethodChoice) {
+        (self.sparse, self.sparseOptions, self.density) = (method.name, method.options, method.density)
+    }
 }
 
 /// What a run takes for its seed when nobody asked for one.

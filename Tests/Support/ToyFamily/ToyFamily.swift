@@ -54,4 +54,15 @@ public enum ToyFamily {
                 ], metadata: ["prompt": name], to: folder.path("\(name).safetensors"), existing: .replace)
         }
     }
+
+    /// Writes what `vdit predict` runs the model on: two latent frames of 4×4, three valid tokens of six.
+    public static func writeInputs(to path: String) throws {
+        var random = TorchRandom(seed: 9)
+        let needs = ["prompt_embeds": [1, 6, 12], "pooled_prompt_embeds": [1, 10], "latents": [1, 6, 2, 4, 4]]
+        var inputs = needs.mapValues { random.normal($0) }
+        inputs["timestep"] = Tensor([500])
+        inputs["prompt_attention_mask"] = Tensor([1, 1, 1, 0, 0, 0], shape: [1, 6])
+        inputs["frame_rate"] = Tensor([12])
+        try SafetensorsWriter.write(inputs, to: path, existing: .refuse)
+    }
 }
