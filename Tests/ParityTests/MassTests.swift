@@ -18,7 +18,7 @@ import VDiT
         var random = SeededRandom.fresh()
         let call = AttentionCase.call(
             heads: shape.heads, tokens: shape.tokens, headDim: shape.headDim, kernel, &random)
-        for rest in [AttentionPlan.Rest.dropped, .pooled(run: nil), .pooled(run: 3)] {
+        for rest in [AttentionPlan.Rest.dropped, .pooled(run: 3), .pooled(run: nil), .pooled(run: nil, order: .first)] {
             let plan = AttentionCase.plan(
                 heads: shape.heads, tokens: shape.tokens, density: 0.6, largest: Self.largest, &random
             ).with(rest: rest)
