@@ -15,9 +15,13 @@ public struct BatchPlan {
     ///
     /// - Throws: `BatchError.pipeline` (78) with every problem at the line it comes from; at once what the machine
     ///   is at fault for, such as a full disk.
-    public init(_ file: PipelineFile, command: [String] = ["vdit", "batch"]) throws {
+    ///
+    /// - Parameter book: where prompts in words are noted; who runs the jobs encodes them.
+    public init(
+        _ file: PipelineFile, command: [String] = ["vdit", "batch"], book: PromptBook = PromptBook()
+    ) throws {
         self.file = file
-        let planner = Planner(file, command: command)
+        let planner = Planner(file, command: command, book: book)
         let all = try Array(file.expand().enumerated())
         planner.jobs = Dictionary(uniqueKeysWithValues: all.map { ($0.element.id, $0.element) })
         // Comparisons are of renders, wherever those stand in the file.
@@ -54,6 +58,8 @@ final class Planner {
         let adapters: [AdapterChoice]
     }
     private var models: [ModelKey: Result<ModelDirectory, any Error>] = [:]
+    /// The prompts of all jobs, which are encoded together.
+    let book: PromptBook
     /// Of files, by path.
     private var fingerprints: [String: String] = [:]
     /// All jobs, by id.
@@ -66,7 +72,8 @@ final class Planner {
     /// Comparison jobs whose clips are known not to be alike: said once.
     var unlike: Set<String> = []
 
-    init(_ file: PipelineFile, command: [String]) {
+    init(_ file: PipelineFile, command: [String], book: PromptBook) {
+        self.book = book
         self.file = file
         self.command = command
     }
@@ -86,8 +93,10 @@ final class Planner {
 
     private func render(_ job: BatchJob, position: Int) throws -> PlannedJob? {
         var isComplete = true
-        for name in ["model", "prompt_embedding"] where job.settings[name] == nil {
-            report(job.mark, "\(job.name).\(name): missing; give it here or in defaults")
+        let prompts = SettingTable.all.filter { $0.subject == SettingTable.promptSubject }.map(\.name)
+        for names in [["model"], prompts] where !names.contains(where: { job.settings[$0] != nil }) {
+            let others = names.count > 1 ? " (or \(names.dropFirst().joined(separator: " or ")))" : ""
+            report(job.mark, "\(job.name).\(names[0]): missing; give it\(others) here or in defaults")
             isComplete = false
         }
         guard let template = job.output else {
@@ -120,9 +129,9 @@ final class Planner {
             render.command = command + [file.path, "--only", job.id]
             // Another job may make it.
             if let latents = render.latents, !FilePath.exists(latents), !job.needs.isEmpty { render.latents = nil }
-            let plan = try Renderer.check(render, settings, model: model)
+            let (plan, prompts) = try Renderer.check(render, settings, model: model, book)
             render.latents = job.settings["latents"]?.text
-            render.fingerprint = try fingerprint(render, settings, model)
+            render.fingerprint = try fingerprint(render, settings, prompts, model)
             return PlannedJob(
                 id: job.id, needs: job.needs, position: position,
                 work: .render(render, plan),
@@ -163,7 +172,7 @@ final class Planner {
     // MARK: Identity
 
     private func fingerprint(
-        _ render: RenderJob, _ settings: RenderSettings, _ model: ModelDirectory
+        _ render: RenderJob, _ settings: RenderSettings, _ prompts: PromptPair, _ model: ModelDirectory
     ) throws -> String {
         var lines = settings.table.filter { SettingTable.byName[$0.name]?.effect != SettingEffect.none }
             .map { "\($0.name)=\($0.value)" }
@@ -172,12 +181,14 @@ final class Planner {
             "vae=" + model.files.map { "\($0.name) \($0.bytes) \($0.headerSha256)" }.joined(separator: ","))
         if let adapters = model.adapters.identity { lines.append("lora=\(adapters)") }
         for (name, path) in [
-            ("prompt", render.promptEmbedding), ("negative", render.negativePromptEmbedding), ("latents", render.latents),
+            ("prompt", render.prompt.embedding), ("negative", render.negativePrompt?.embedding),
+            ("latents", render.latents),
         ] {
             guard let path else { continue }
             let digest = FilePath.exists(path) && name != "latents" ? try digest(path) : FilePath.canonical(path)
             lines.append("\(name)=\(digest)")
         }
+        for (name, digest) in prompts.textDigests { lines.append("\(name)=\(digest)") }
         let options = render.destination.options
         lines.append("output=\(FilePath.canonical(render.destination.path))")
         lines.append(

@@ -18,8 +18,15 @@ public final class LocalRunner: JobRunner {
     private var opened: (path: String, model: ModelDirectory)?
     private var loaded: LoadedModel?
 
-    /// - Parameter model: one that is open already.
-    public init(_ model: ModelDirectory? = nil) { opened = model.map { ($0.path, $0) } }
+    private let book: PromptBook
+
+    /// - Parameters:
+    ///   - model: one that is open already.
+    ///   - book: the jobs' prompts in words.
+    public init(_ model: ModelDirectory? = nil, _ book: PromptBook = PromptBook()) {
+        opened = model.map { ($0.path, $0) }
+        self.book = book
+    }
 
     public func run(
         _ job: PlannedJob, stop: StopFlag, onEvent: (RenderEvent) throws -> Void
@@ -76,11 +83,11 @@ public final class LocalRunner: JobRunner {
         let record: RunRecord
         do {
             render.resume = .ifPossible
-            record = try Renderer(render, model: model).run(using: loaded, stop: stop, onEvent: onEvent)
+            record = try Renderer(render, model: model, book).run(using: loaded, stop: stop, onEvent: onEvent)
         } catch let error as PipelineError where error.isAboutCheckpoint {
             try onEvent(.notice("begins anew: \(error)"))
             render.resume = .fresh
-            record = try Renderer(render, model: model).run(using: loaded, stop: stop, onEvent: onEvent)
+            record = try Renderer(render, model: model, book).run(using: loaded, stop: stop, onEvent: onEvent)
         }
         var metrics = JobMetrics(record)
         metrics.flops = plan.estimate.totalFLOPs(

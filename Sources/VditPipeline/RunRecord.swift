@@ -35,18 +35,31 @@ public struct RunRecord: Sendable, Codable, Equatable {
     }
 
     public struct Embedding: Sendable, Codable, Equatable {
-        public var path: String
+        /// Nil for one that a text encoder made in the run.
+        public var path: String?
         public var sha256: String
         public var shape: [Int]
         public var dtype: String
+    }
+
+    public struct TextEncoder: Sendable, Codable, Equatable {
+        /// The folder of its configuration.
+        public var path: String
+        public var name: String
+        /// Of its files' names, sizes and headers, and of the tokenizer.
+        public var sha256: String
     }
 
     public struct Inputs: Sendable, Codable, Equatable {
         public var promptEmbedding: Embedding?
         /// Nil where guidance used an all-zero embedding, or none.
         public var negativePromptEmbedding: Embedding?
-        /// The text in the embedding's metadata.
+        /// The text that was given, or that in the embedding's metadata.
         public var prompt: String?
+        /// The text that was given, or the empty one that stands for none.
+        public var negativePrompt: String?
+        /// What made embeddings of the texts.
+        public var textEncoder: TextEncoder?
         /// Latents the run started from, or, for a decode, was made of.
         public var latents: String?
         public var latentsSha256: String?

@@ -9,10 +9,38 @@ public struct EncodedPrompt: Sendable {
     public let ids: [Int32]
     /// The end of the prompt that did not fit; nil when all of it did.
     public let lost: String?
+    /// What the encoder gave, `[rows, width]` f32: all other rows of the embedding are zeros.
+    let rows: Tensor
+    /// How many rows the model takes.
+    public let length: Int
+    let hasMask: Bool
+
     /// `[length, width]` f32.
-    public let embedding: Tensor
+    public var embedding: Tensor {
+        if rows.shape[0] == length { return rows }
+        let embedding = Tensor(.f32, [length, rows.columns])
+        embedding.slice(0..<rows.shape[0]).assign(rows)
+        return embedding
+    }
+
     /// `[length]` i64, 1 for the prompt's own rows; nil where the model takes none.
-    public let mask: Tensor?
+    public var mask: Tensor? {
+        guard hasMask else { return nil }
+        let mask = Tensor(.i64, [length])
+        let values = mask.pointer(as: Int64.self)
+        for index in ids.indices { values[index] = 1 }
+        return mask
+    }
+
+    /// What a person should know: text that was cut off.
+    ///
+    /// - Parameter name: of the prompt, "the negative prompt".
+    public func notice(_ name: String) -> String? {
+        lost.map { lost in
+            let shown = lost.count > 200 ? "\(lost.prefix(200))…" : lost
+            return "\(name) is cut to \(ids.count) tokens; lost: \"\(shown)\""
+        }
+    }
 }
 
 /// Encodes prompts with a model's own text encoder.
@@ -99,19 +127,24 @@ public struct PromptEncoder: Sendable {
                 expected: "finite numbers")
         }
         return zip(prompts, tokens).map { prompt, tokens in
-            let rows = states[numbers[tokens.sequence.ids] ?? 0]
-            let embedding = Tensor(.f32, [rules.length, encoder.width])
-            embedding.slice(0..<rows.shape[0]).assign(rows)
-            return EncodedPrompt(
-                prompt: prompt, cleaned: tokens.cleaned, ids: tokens.sequence.ids, lost: tokens.sequence.lost,
-                embedding: embedding, mask: rules.hasMask ? mask(tokens.sequence.ids.count) : nil)
+            return self.prompt(
+                prompt, tokens.cleaned, tokens.sequence, rows: states[numbers[tokens.sequence.ids] ?? 0])
         }
     }
 
-    private func mask(_ count: Int) -> Tensor {
-        let mask = Tensor(.i64, [rules.length])
-        let values = mask.pointer(as: Int64.self)
-        for index in 0..<count { values[index] = 1 }
-        return mask
+    /// A prompt that is not encoded yet: all that is known of it, with zeros for an embedding.
+    ///
+    /// - Throws: as `tokens` does.
+    public func unencoded(_ prompt: String) throws(FileError) -> EncodedPrompt {
+        let (cleaned, sequence) = try tokens(prompt)
+        return self.prompt(prompt, cleaned, sequence, rows: Tensor(.f32, [1, encoder.width]))
+    }
+
+    private func prompt(
+        _ prompt: String, _ cleaned: String, _ sequence: TokenSequence, rows: Tensor
+    ) -> EncodedPrompt {
+        EncodedPrompt(
+            prompt: prompt, cleaned: cleaned, ids: sequence.ids, lost: sequence.lost, rows: rows, length: rules.length,
+            hasMask: rules.hasMask)
     }
 }

@@ -64,7 +64,7 @@ struct AttentionMapCommand: ParsableCommand {
     func run() throws {
         _ = try StudyFormat(path: output, among: [.png, .safetensors])
         let existing = overwrite ? ExistingFile.replace : .refuse
-        try source.files(model: model, makes: ["attention map": output, "operands": saveQkv]).check()
+        try source.files(model, makes: ["attention map": output, "operands": saveQkv]).check()
         for path in [output, saveQkv].compactMap({ $0 }) { try AtomicFile.check(path, existing: existing) }
         let probe = try source.probe(
             model: model, method: method, choice: try method.choice(), site: site, size: grid, machine: machine)

@@ -73,8 +73,10 @@ struct BatchRun: ParsableCommand {
 
     func run() throws {
         let plan: BatchPlan
+        let progress = BatchProgress(report)
+        let book = progress.promptBook
         do {
-            plan = try BatchPlan(PipelineFile(path: file, overrides: set))
+            plan = try BatchPlan(PipelineFile(path: file, overrides: set), book: book)
         } catch let error as BatchError {
             // One line each.
             guard case .pipeline(_, let problems, let kind) = error else { throw error }
@@ -97,9 +99,9 @@ struct BatchRun: ParsableCommand {
         try FilePath.makeFolder(FilePath.folder(of: path))
         let database = try RunDatabase(path: path, sharing: share == nil ? .thisMachine : .oneProcess)
         defer { database.close() }
-        let batch = Batch(plan, database: database, runner: LocalRunner(), only: chosen)
+        let batch = Batch(plan, database: database, runner: LocalRunner(nil, book), only: chosen)
         try batch.prepare()
-        let progress = BatchProgress(report, total: chosen?.count ?? plan.jobs.count)
+        progress.total = chosen?.count ?? plan.jobs.count
         let summary = try batch.run(stop: stop) { progress.handle($0) }
         if json {
             try Console.data(BatchReport.json(database.status()))
@@ -158,14 +160,16 @@ enum Preemption {
 private final class BatchProgress {
     private let progress: Progress
     private let report: ReportOptions
-    private let total: Int
+    var total = 0
     private var ended = 0
 
-    init(_ report: ReportOptions, total: Int) {
+    init(_ report: ReportOptions) {
         self.report = report
-        self.total = total
         progress = Progress(report)
     }
+
+    /// The jobs' prompts; encodes them and says so.
+    var promptBook: PromptBook { progress.promptBook }
 
     private func say(_ text: String) {
         if report.quiet { return }

@@ -77,7 +77,7 @@ struct Compare: ParsableCommand {
     }
 
     func run() throws {
-        var roles = methods.files
+        var roles = try methods.files()
         for file in files { roles.read(file, as: "compared video") }
         roles.make(csv, as: "table of frames")
         roles.make(markdown, as: "table in Markdown")
@@ -109,13 +109,13 @@ struct Compare: ParsableCommand {
     // MARK: Methods
 
     private func compareMethods(of model: String) throws {
-        let comparison = try Comparison(try methods.job(model, sampling.request(machine)))
+        let progress = CompareProgress(report)
+        let comparison = try Comparison(try methods.job(model, sampling.request(machine)), progress.promptBook)
         if methods.dryRun {
             comparison.removeEmptyFolder()
             try Console.data(plan(comparison))
             return
         }
-        let progress = CompareProgress(report)
         let results: ComparisonResults
         do {
             results = try comparison.run(stop: Signals.stop) { progress.handle($0) }
@@ -137,7 +137,7 @@ struct Compare: ParsableCommand {
             .filter { !["seed", "sparse", "sparse_options", "density"].contains($0.name) }
             .map { [$0.name, $0.value, "(\($0.origin.rawValue))"] }
         rows.append(["seeds", comparison.job.seeds.map(String.init).joined(separator: ", ")])
-        rows.append(["prompts", "\(comparison.job.promptEmbeddings.count)"])
+        rows.append(["prompts", "\(comparison.job.prompts.count)"])
         rows.append(["variants", comparison.variants.map(\.label).joined(separator: ", ")])
         rows.append(["renders", "\(renders.all), \(renders.finished) of them finished"])
         rows.append(["work", "\(Format.count(estimate.totalFLOPs))FLOP a render with dense attention, decoding included"])

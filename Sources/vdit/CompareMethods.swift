@@ -9,14 +9,21 @@ struct CompareMethods: ParsableArguments {
     var model: String?
 
     @Option(
+        name: .long, parsing: .unconditionalSingleValue,
+        help: ArgumentHelp("What to show, in words; repeat for more.", valueName: "text"))
+    var prompt: [String] = []
+
+    @Option(
+        name: .long, parsing: .upToNextOption,
+        help: ArgumentHelp("One or more prompts, as UTF-8 files.", valueName: "file"))
+    var promptFile: [String] = []
+
+    @Option(
         name: .long, parsing: .upToNextOption,
         help: ArgumentHelp("One or more prompts, as a text encoder put them.", valueName: "file"))
     var promptEmbedding: [String] = []
 
-    @Option(
-        name: .long, parsing: .unconditional,
-        help: ArgumentHelp("What not to show. Default: the one in each prompt's file, else zeros.", valueName: "file"))
-    var negativePromptEmbedding: String?
+    @OptionGroup var shared: SettingFlags<SharedInputSection>
 
     @Option(
         name: .long, parsing: .unconditional,
@@ -61,34 +68,56 @@ struct CompareMethods: ParsableArguments {
     /// A flag that makes no sense without a model.
     var given: String? {
         let flags: [(String, Bool)] = [
-            ("--prompt-embedding", !promptEmbedding.isEmpty),
-            ("--negative-prompt-embedding", negativePromptEmbedding != nil), ("--methods", methods != nil),
+            ("--prompt", !prompt.isEmpty), ("--prompt-file", !promptFile.isEmpty),
+            ("--prompt-embedding", !promptEmbedding.isEmpty), ("--methods", methods != nil),
             ("--densities", densities != nil), ("--seeds", seeds != nil),
             ("--sparse-option", !sparseOption.isEmpty), ("--sparse-fallback", sparseFallback != nil),
             ("--memory-limit", memoryLimit != nil), ("--output", output != nil), ("--dry-run", dryRun),
         ]
-        return flags.first(where: \.1)?.0
+        return flags.first(where: \.1)?.0 ?? shared.given
+    }
+
+    private var prompts: [PromptSource] {
+        prompt.map { .text($0) } + promptFile.map { .textFile($0) } + promptEmbedding.map { .embedding($0) }
     }
 
     /// What a comparison of methods reads and makes; its tables are not among them.
-    var files: FileRoles {
+    func files() throws -> FileRoles {
+        let inputs = try inputs()
         var files = FileRoles(
-            reads: ["model": model, "negative prompt embedding": negativePromptEmbedding], makes: ["report": output])
+            reads: [
+                "model": model, "negative prompt embedding": inputs.negativePrompt?.path,
+                "text encoder": inputs.textEncoder,
+            ], makes: ["report": output])
+        for path in promptFile { files.read(path, as: "prompt file") }
         for path in promptEmbedding { files.read(path, as: "prompt embedding") }
         return files
     }
 
+    /// What all renders share, as one of them has it.
+    private func inputs() throws -> RenderJob {
+        var settings = Settings()
+        settings.add(shared)
+        var job = RenderJob(model: "", promptEmbedding: "", destination: VideoDestination(path: ""))
+        try settings.apply(SharedInputSection.rows, to: &job)
+        return job
+    }
+
     func validateAlone() throws {
-        if promptEmbedding.isEmpty { throw ValidationError("--model needs --prompt-embedding") }
+        if prompts.isEmpty {
+            throw ValidationError("--model needs --prompt, --prompt-file or --prompt-embedding")
+        }
         if methods == nil { throw ValidationError("--model needs --methods") }
         if output == nil { throw ValidationError("--model needs --output") }
     }
 
     func job(_ model: String, _ request: RenderRequest) throws -> ComparisonJob {
         var job = ComparisonJob(
-            model: model, promptEmbeddings: promptEmbedding, methods: methods?.values ?? [],
-            directory: output ?? "")
-        job.negativePromptEmbedding = negativePromptEmbedding
+            model: model, prompts: prompts, methods: methods?.values ?? [], directory: output ?? "")
+        let inputs = try inputs()
+        (job.negativePrompt, job.textEncoder, job.adapters) = (
+            inputs.negativePrompt, inputs.textEncoder, inputs.adapters
+        )
         job.request = request
         job.densities = densities?.values ?? []
         job.seeds = seeds?.values ?? [1]
@@ -138,6 +167,9 @@ final class CompareProgress {
         case .reporting: say("making the report")
         }
     }
+
+    /// The comparison's prompts; encodes them and says so.
+    var promptBook: PromptBook { progress.promptBook }
 
     /// A message unless all are unwanted.
     func say(_ text: String) {

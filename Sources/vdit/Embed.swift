@@ -6,12 +6,13 @@ struct Embed: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Turn a prompt into the embedding file a render takes.",
         discussion: """
-            With a checkpoint that brings its text encoder, and with the sample model, whose
-            encoder 'scripts/setup --text-encoder' fetches:
+            'vdit render --prompt' needs no such file; one saves the encoding where a prompt is
+            used more than once. With a checkpoint that brings its text encoder, and with the
+            sample model, whose encoder 'scripts/setup --text-encoder' fetches:
 
               vdit embed --model Wan2.1-T2V-1.3B-Diffusers --prompt 'a cat walks on the grass' \\
                   -o cat.safetensors
-              vdit embed --model samples/wan-mini --text-encoder samples/.text-encoder \\
+              vdit embed --model samples/wan-mini \\
                   --prompt 'a red ball moves from left to right' -o ball.safetensors
 
             The negative prompt, the empty text where none is given, goes into the same file.
@@ -19,17 +20,12 @@ struct Embed: ParsableCommand {
             encoder serves several checkpoints: --text-encoder takes another checkpoint's.
             """)
 
-    @OptionGroup(title: "Text") var text: PromptOptions
+    @OptionGroup(title: "Text") var text: SettingFlags<TextSection>
 
     @Option(
         name: [.short, .long], parsing: .unconditional,
         help: ArgumentHelp("A checkpoint in diffusers' layout: its rules and its encoder.", valueName: "folder"))
     var model: String?
-
-    @Option(
-        name: .long, parsing: .unconditional,
-        help: ArgumentHelp("The encoder, and the tokenizer beside it. Default: the model's.", valueName: "path"))
-    var textEncoder: String?
 
     @Option(
         name: .long, parsing: .unconditional,
@@ -61,14 +57,22 @@ struct Embed: ParsableCommand {
         if let family, !PromptRules.all.contains(where: { $0.family == family }) {
             throw ValidationError("family: found '\(family)', expected \(Self.families)")
         }
+        if !text.says(SettingTable.promptSubject) {
+            throw ValidationError("Missing expected argument '--prompt <text>' or '--prompt-file <file>'")
+        }
         if output == nil && !tokens { throw ValidationError("Missing expected argument '--output <file.safetensors>'") }
     }
 
     func run() throws {
         let (precision, threads) = try machine.decided()
-        var job = EmbedJob(prompt: try text.required())
-        job.negativePrompt = text.negativePrompt ?? ""
-        (job.model, job.textEncoder, job.tokenizer, job.family) = (model, textEncoder, tokenizer, family)
+        var given = Settings()
+        given.add(text)
+        var inputs = RenderJob(model: "", prompt: .text(""), destination: VideoDestination(path: ""))
+        try given.apply(TextSection.rows, to: &inputs)
+        var job = EmbedJob(prompt: try inputs.prompt.words() ?? "")
+        job.negativePrompt = try inputs.negativePrompt?.words() ?? ""
+        job.choice = TextEncoderChoice(model: model, folder: inputs.textEncoder)
+        (job.choice.tokenizer, job.choice.family) = (tokenizer, family)
         (job.precision, job.threads) = (precision, threads)
         guard !tokens, let output else { return try printTokens(job) }
         let start = ContinuousClock.now
@@ -92,7 +96,7 @@ struct Embed: ParsableCommand {
     }
 
     private func printTokens(_ job: EmbedJob) throws {
-        let encoder = try job.encoder()
+        let encoder = try job.choice.open()
         let (cleaned, sequence) = try encoder.tokens(job.prompt)
         try Console.data(
             Format.json(

@@ -65,7 +65,7 @@ struct Mask: ParsableCommand {
     func run() throws {
         _ = try StudyFormat(path: output)
         let existing = overwrite ? ExistingFile.replace : .refuse
-        try source.files(model: model, makes: ["mask": output]).check()
+        try source.files(model, makes: ["mask": output]).check()
         try AtomicFile.check(output, existing: existing)
         let choice = try method.choice(block.map { ["block": "\($0)"] } ?? [:])
         var file: MaskFile

@@ -36,11 +36,16 @@ final class Progress {
         }
     }
 
+    /// Encodes prompts and says so.
+    var promptBook: PromptBook { PromptBook { [self] in handle(.encoding($0, of: $1)) } }
+
     // MARK: Text
 
     private func tell(_ event: RenderEvent) {
         switch event {
         case .notice(let text): line("note: \(text)")
+        case .encoding(let layer, let layers):
+            advance("layer", layer, layers, "encoding prompts", isDue: layer == layers)
         case .loading(let part): if isVerbose { line("loading the \(part)") }
         case .loaded(let seconds): line("model loaded in \(Format.seconds(seconds))")
         case .resumed(let step, let steps): line("resuming after step \(step) of \(steps)")
@@ -116,6 +121,7 @@ final class Progress {
     private func log(_ event: RenderEvent) {
         switch event {
         case .notice(let text): emit("notice", ["text": text])
+        case .encoding(let layer, let layers): emit("encoding", ["layer": layer, "layers": layers])
         case .loading(let part): emit("loading", ["part": part])
         case .loaded(let seconds): emit("loaded", ["seconds": seconds])
         case .resumed(let step, let steps): emit("resumed", ["step": step, "steps": steps])

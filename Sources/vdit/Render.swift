@@ -4,7 +4,7 @@ import VDiT
 
 struct Render: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Make a video from a prompt embedding.",
+        abstract: "Make a video from a prompt.",
         discussion: """
             Example, with the sample model of the repository:
 
@@ -75,8 +75,9 @@ struct Render: ParsableCommand {
     func validate() throws {
         if from == nil {
             if !inputs.has("model") { throw ValidationError("Missing expected argument '--model <folder>'") }
-            if !inputs.has("prompt_embedding") {
-                throw ValidationError("Missing expected argument '--prompt-embedding <file>'")
+            if !inputs.says(SettingTable.promptSubject) {
+                throw ValidationError(
+                    "Missing expected argument '--prompt <text>', '--prompt-file <file>' or '--prompt-embedding <file>'")
             }
             _ = try output.path()
         } else if output.output == nil && !output.overwrite {
@@ -97,12 +98,13 @@ struct Render: ParsableCommand {
         let replay = try from.map { try Replay($0) }
         let job = try job(replay)
         let progress = Progress(report)
-        if skipExisting, let record = try Renderer.finished(job) {
+        let book = progress.promptBook
+        if skipExisting, let record = try Renderer.finished(job, book) {
             progress.handle(.notice("\(job.destination.path) is there already, made with the same settings: skipped"))
             if json { try Console.data(try Format.json(record)) }
             return
         }
-        let renderer = try Renderer(job)
+        let renderer = try Renderer(job, book, encodes: !dryRun)
         if let replay {
             try replay.check(renderer, given: givenInputs)
             for notice in replay.notices(renderer) { progress.handle(.notice(notice)) }
@@ -149,8 +151,12 @@ struct Render: ParsableCommand {
     /// Inputs that a flag named, by the name of their setting.
     private var givenInputs: Set<String> {
         var given = Set(inputs.texts.keys).union(settings.has("latents") ? ["latents"] : [])
+        // What no flag of theirs says, another of the same subject may.
+        for row in InputSection.rows {
+            if let subject = row.subject, inputs.says(subject) { given.insert(row.name) }
+        }
         // The file of another prompt may hold its own.
-        if given.contains("prompt_embedding") { given.insert("negative_prompt_embedding") }
+        if inputs.has("prompt_embedding") { given.insert("negative_prompt_embedding") }
         return given
     }
 }

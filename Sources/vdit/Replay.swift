@@ -45,8 +45,14 @@ struct Replay {
         settings["fps"] = record.output.fps
         // The identity has digests of these.
         settings["model"] = record.model.path
-        settings["prompt_embedding"] = record.inputs.promptEmbedding?.path
-        settings["negative_prompt_embedding"] = anotherPrompt ? nil : record.inputs.negativePromptEmbedding?.path
+        let (inputs, negative) = (record.inputs, record.inputs.negativePromptEmbedding?.path)
+        settings["prompt_embedding"] = inputs.promptEmbedding?.path
+        if inputs.promptEmbedding?.path == nil { settings["prompt"] = inputs.prompt }
+        // One in the prompt's own file is found there.
+        let isInFile = anotherPrompt || negative == inputs.promptEmbedding?.path
+        settings["negative_prompt_embedding"] = isInFile ? nil : negative
+        settings["negative_prompt"] = anotherPrompt ? nil : inputs.negativePrompt
+        settings["text_encoder"] = inputs.textEncoder?.path
         settings["latents"] = record.inputs.latents
         if record.attention?.fallbackCalls ?? 0 > 0 {
             settings["sparse_fallback"] = AttentionContext.Fallback.dense.rawValue
@@ -64,15 +70,18 @@ struct Replay {
     /// - Throws: 78 naming the file.
     func check(_ renderer: Renderer, given: Set<String>) throws {
         let files = [
-            ("model", renderer.model.path), ("prompt_embedding", renderer.job.promptEmbedding),
-            ("negative_prompt_embedding", renderer.job.negativePromptEmbedding), ("latents", renderer.job.latents),
+            ("model", renderer.model.path), ("prompt_embedding", renderer.job.prompt.embedding),
+            ("negative_prompt_embedding", renderer.job.negativePrompt?.embedding), ("latents", renderer.job.latents),
         ]
         if Self.adapters.allSatisfy({ !given.contains($0.0) }) {
             let names = renderer.job.adapters.map(\.path).joined(separator: ", ")
             try record.verify(renderer.identity, ["lora"], path: path, of: names.isEmpty ? nil : "lora \(names)")
         }
         if !given.contains("model") { try record.verify(files: renderer.model.files, path: path) }
+        if !given.contains("text_encoder") { try record.verify(encoder: renderer.prompts.encoder, path: path) }
         for (name, file) in files where !given.contains(name) {
+            // Embeddings of words follow from them, from the encoder and from the precision.
+            if file == nil, record.inputs.textEncoder != nil, name.hasSuffix("prompt_embedding") { continue }
             try record.verify(renderer.identity, [name], path: path, of: file.map { "\(name) \($0)" })
         }
     }

@@ -7,6 +7,25 @@ protocol FlagSection: Sendable {
 }
 
 enum InputSection: FlagSection { static var rows: [any SettingRow] { SettingTable.rows(of: .inputs) } }
+/// A prompt as text, and what encodes it.
+enum TextSection: FlagSection {
+    static var rows: [any SettingRow] {
+        ["prompt", "prompt_file", "negative_prompt", "text_encoder"].compactMap { SettingTable.byName[$0] }
+    }
+}
+/// Inputs that all renders of a comparison share.
+enum SharedInputSection: FlagSection {
+    static var rows: [any SettingRow] {
+        InputSection.rows.filter { $0.name != "model" && $0.subject != SettingTable.promptSubject }
+    }
+}
+/// What a run that is looked into reads, and its loop.
+enum ProbeSection: FlagSection {
+    static var rows: [any SettingRow] {
+        InputSection.rows.filter { $0.name != "model" }
+            + ["latents", "few_step", "steps", "guidance_scale"].compactMap { SettingTable.byName[$0] }
+    }
+}
 enum OutputSection: FlagSection { static var rows: [any SettingRow] { SettingTable.rows(of: .output) } }
 /// Size, steps and guidance: what all renders of a comparison share.
 enum SamplingSection: FlagSection { static var rows: [any SettingRow] { SettingTable.rows(of: .sampling) } }
@@ -61,7 +80,24 @@ struct SettingFlags<Section: FlagSection>: ParsableArguments, CustomReflectable 
         if has("size") && (has("width") || has("height")) {
             throw ValidationError("--size and --width or --height say the same; give one")
         }
+        for subject in Set(Section.rows.compactMap(\.subject)) {
+            let flags = flags { $0.subject == subject }
+            if flags.count > 1 {
+                throw ValidationError("\(flags[0]) and \(flags[1]) contradict each other; give one")
+            }
+        }
     }
+
+    /// Flags that were given, by their first spelling.
+    private func flags(where isIncluded: (any SettingRow) -> Bool) -> [String] {
+        Section.rows.filter { isIncluded($0) && has($0.name) }.map { "--\($0.flag?.names.first ?? $0.spelling)" }
+    }
+
+    /// The first flag given.
+    var given: String? { flags { _ in true }.first }
+
+    /// Whether a flag of this subject was given.
+    func says(_ subject: String) -> Bool { Section.rows.contains { $0.subject == subject && has($0.name) } }
 
     /// Whether the flag of a setting was given.
     func has(_ name: String) -> Bool { texts[name] != nil }
@@ -91,8 +127,11 @@ private struct ReadText<Value: WrittenValue>: ExpressibleByArgument {
 }
 
 extension SettingRow {
+    /// Its name as a flag.
+    fileprivate var spelling: String { name.replacing("_", with: "-") }
+
     fileprivate func declaration(of flag: SettingFlag) -> Any {
-        let long = flag.names.isEmpty ? [name.replacing("_", with: "-")] : flag.names
+        let long = flag.names.isEmpty ? [spelling] : flag.names
         var spellings = long.map { NameSpecification.Element.customLong($0) }
         if let short = flag.short { spellings.insert(.customShort(short), at: 0) }
         let names = NameSpecification(spellings)

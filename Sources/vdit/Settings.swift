@@ -48,7 +48,7 @@ struct Settings {
     /// Weakest first.
     private func sources(of row: any SettingRow) -> [Source] {
         var sources: [Source] = []
-        if let text = recorded[row.name], !isReplaced(row.belongsTo) {
+        if let text = recorded[row.name], !isReplaced(row.belongsTo), !isSaidOtherwise(row) {
             sources.append(Source(text: text, origin: .file, name: "recorded \(row.name)", kind: .badData))
         }
         if let text = variable(row) {
@@ -65,6 +65,11 @@ struct Settings {
         guard let name, let row = SettingTable.byName[name] else { return false }
         let given = flags[name]?.last ?? variable(row)
         return given.map { $0 != recorded[name] } ?? false
+    }
+
+    /// Whether a flag says what this row says, in another way.
+    private func isSaidOtherwise(_ row: any SettingRow) -> Bool {
+        row.subject != nil && SettingTable.all.contains { $0.subject == row.subject && flags[$0.name] != nil }
     }
 
     private static func variable(_ name: String) -> String { "VDIT_\(name.uppercased())" }

@@ -21,33 +21,10 @@ struct SiteOptions: ParsableArguments {
 
 /// A real run that is looked into.
 struct ProbeOptions: ParsableArguments {
-    @Option(
-        name: .long, parsing: .unconditional,
-        help: ArgumentHelp("As for 'vdit render'.", valueName: "file"))
-    var promptEmbedding: String?
-
-    @Option(
-        name: .long, parsing: .unconditional,
-        help: ArgumentHelp("As for 'vdit render'.", valueName: "file"))
-    var negativePromptEmbedding: String?
-
-    @Option(
-        name: .long, parsing: .unconditional,
-        help: ArgumentHelp("Noise to start from instead of a seed's.", valueName: "file"))
-    var latents: String?
+    @OptionGroup var inputs: SettingFlags<ProbeSection>
 
     @Option(name: .long, parsing: .unconditional, help: ArgumentHelp("Of the noise. Default: 0.", valueName: "n"))
     var seed: Int?
-
-    @Option(
-        name: .long, parsing: .unconditional,
-        help: ArgumentHelp("Steps of the loop. Default: the model's.", valueName: "n"))
-    var steps: Int?
-
-    @Option(
-        name: .long, parsing: .unconditional,
-        help: ArgumentHelp("Classifier-free guidance. Default: the model's.", valueName: "x"))
-    var guidanceScale: Double?
 
     @Option(
         name: .long, parsing: .unconditional,
@@ -57,41 +34,43 @@ struct ProbeOptions: ParsableArguments {
     var trajectory: AttentionProbe.Trajectory?
 
     /// What a command that looks into a run reads, and what it makes.
-    func files(model: String?, makes: KeyValuePairs<String, String?>) -> FileRoles {
-        FileRoles(
+    func files(_ model: String?, makes: KeyValuePairs<String, String?>) throws -> FileRoles {
+        let job = try job(model ?? "", nil)
+        return FileRoles(
             reads: [
-                "model": model, "prompt embedding": promptEmbedding,
-                "negative prompt embedding": negativePromptEmbedding, "initial noise": latents,
+                "model": model, "prompt": inputs.says("prompt") ? job.prompt.path : nil, "negative prompt": job.negativePrompt?.path,
+                "text encoder": job.textEncoder, "initial noise": job.latents,
             ], makes: makes)
     }
 
     /// The first flag given, for commands that only sometimes run a model.
     var given: String? {
-        let flags: [(String, Bool)] = [
-            ("--prompt-embedding", promptEmbedding != nil),
-            ("--negative-prompt-embedding", negativePromptEmbedding != nil), ("--latents", latents != nil),
-            ("--seed", seed != nil), ("--steps", steps != nil), ("--guidance-scale", guidanceScale != nil),
-            ("--trajectory", trajectory != nil),
-        ]
-        return flags.first(where: \.1)?.0
+        let own = [("--seed", seed != nil), ("--trajectory", trajectory != nil)].first(where: \.1)?.0
+        return inputs.given ?? own
+    }
+
+    /// The render that is looked into.
+    private func job(_ model: String, _ machine: MachineOptions?) throws -> RenderJob {
+        var settings = Settings()
+        settings.add(inputs)
+        if let machine { settings.add(machine) }
+        var job = RenderJob(model: model, promptEmbedding: "", destination: VideoDestination(path: ""))
+        try settings.apply(ProbeSection.rows + (machine == nil ? [] : MachineSection.rows), to: &job)
+        return job
     }
 
     func probe(
         model: String, method: MethodOptions, choice: MethodChoice, site: SiteOptions, size: GridOptions, machine: MachineOptions
     ) throws -> AttentionProbe {
-        guard let promptEmbedding else { throw ValidationError("--model needs --prompt-embedding") }
-        var probe = AttentionProbe(model: model, promptEmbedding: promptEmbedding, method: choice)
-        probe.fallback = try method.fallback()
-        probe.request = try machine.request()
-        probe.negativePromptEmbedding = negativePromptEmbedding
-        probe.latents = latents
-        probe.request.width = size.width
-        probe.request.height = size.height
-        probe.request.numFrames = size.frames
-        probe.request.seed = seed
-        probe.request.unseeded = .fixed(0)
-        probe.request.steps = steps
-        probe.request.guidanceScale = guidanceScale
+        guard inputs.says("prompt") else { throw ValidationError("--model needs --prompt or --prompt-embedding") }
+        var job = try job(model, machine)
+        job.fallback = try method.fallback()
+        job.request.width = size.width
+        job.request.height = size.height
+        job.request.numFrames = size.frames
+        job.request.seed = seed
+        job.request.unseeded = .fixed(0)
+        var probe = AttentionProbe(job, method: choice)
         probe.trajectory = trajectory ?? .dense
         probe.step = site.step ?? 0
         probe.layer = site.layer ?? 0

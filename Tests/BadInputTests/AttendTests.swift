@@ -106,10 +106,12 @@ import VDiT
 
     @Test func probesCheckStepAndLayerBeforeTheyRun() throws {
         var probe = try AttentionProbe(
-            model: Golden.sample("wan-mini"),
-            promptEmbedding: Golden.sample("prompts/01-red-ball-right.safetensors"), method: MethodChoice("draft"))
-        probe.request.steps = 4
-        probe.request.guidanceScale = 1
+            RenderJob(
+                model: Golden.sample("wan-mini"), promptEmbedding: Golden.sample("prompts/01-red-ball-right.safetensors"),
+                destination: VideoDestination(path: "")),
+            method: MethodChoice("draft"))
+        probe.job.request.steps = 4
+        probe.job.request.guidanceScale = 1
         for change: (inout AttentionProbe) -> Void in [
             { $0.step = 4 }, { $0.step = -1 }, { $0.layer = 99 }, { $0.branch = .unconditional },
         ] {

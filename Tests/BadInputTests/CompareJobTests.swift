@@ -9,7 +9,7 @@ import VDiT
         let folder = try TemporaryDirectory()
         try TinyModel.write(to: folder)
         var job = ComparisonJob(
-            model: folder.path("model"), promptEmbeddings: [folder.path("a.safetensors")],
+            model: folder.path("model"), prompts: [.embedding(folder.path("a.safetensors"))],
             methods: ["dense", "radial"], directory: folder.path("report"))
         job.request.width = 128
         job.request.height = 128
@@ -61,13 +61,13 @@ import VDiT
     }
 
     @Test func promptsAreChecked() throws {
-        #expect(try message { job, _ in job.promptEmbeddings = [] }.contains("prompt embeddings: found none"))
+        #expect(try message { job, _ in job.prompts = [] }.contains("prompts: found none"))
         #expect(
             try message { job, folder in
-                job.promptEmbeddings = [folder.path("a.safetensors"), folder.path("x/a.npy")]
+                job.prompts = [.embedding(folder.path("a.safetensors")), .embedding(folder.path("x/a.npy"))]
             }.contains("found two named a"))
         #expect(
-            try message { job, folder in job.promptEmbeddings = [folder.path("none.safetensors")] }
+            try message { job, folder in job.prompts = [.embedding(folder.path("none.safetensors"))] }
                 .contains("none.safetensors"))
     }
 

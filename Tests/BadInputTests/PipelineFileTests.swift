@@ -238,7 +238,7 @@ struct PipelineFileTests {
     static let planned: [Case] = [
         Case("missing model", changed("model: model", "model: no-model"), [(4, "no-model")]),
         Case("missing prompt", changed("a.safetensors", "z.safetensors"), [(5, "z.safetensors")]),
-        Case("no prompt", changed("  prompt_embedding: a.safetensors\n", ""), [(9, "one.prompt_embedding: missing"), (11, "two.prompt_embedding: missing")]),
+        Case("no prompt", changed("  prompt_embedding: a.safetensors\n", ""), [(9, "one.prompt: missing"), (11, "two.prompt: missing")]),
         Case("no output", changed("output: out/{job}-{seed}.mkv\n", ""), [(9, "one.output: missing"), (11, "two.output: missing")]),
         Case("unknown placeholder", changed("{seed}", "{sede}"), [(2, "no placeholder '{sede}' for this job; did you mean '{seed}'?")]),
         Case("brace without partner", changed("{seed}", "{seed"), [(2, "a brace without its partner")]),

@@ -101,7 +101,7 @@ struct PromptEmbeddingBadInput {
             ["prompt_embeds": Tensor([1, 2, 3, 4], shape: [1, 4])], to: path, existing: .refuse)
         defer { try? FileManager.default.removeItem(atPath: path) }
         let pair = try PromptPair(
-            path: path, negativePath: nil, needs: ConditioningNeeds(promptWidth: 4), length: nil)
+            .embedding(path), negative: nil, needs: ConditioningNeeds(promptWidth: 4), length: nil)
         #expect(pair.unconditional.floats() == [0, 0, 0, 0])
         #expect(pair.lacksNegative)
         let folder = try TemporaryDirectory()

@@ -65,7 +65,7 @@ import VDiT
             ([reference, short, "--min-psnr", "high"], 64, "--min-psnr"),
             ([reference, short, "--methods", "radial"], 64, "--methods needs --model"),
             ([reference, short, "--model", "m"], 64, "files and --model contradict each other"),
-            (["--model", "m"], 64, "--model needs --prompt-embedding"),
+            (["--model", "m"], 64, "--model needs --prompt"),
             (["--model", "m", "--prompt-embedding", "p", "--methods", "radial"], 64, "--model needs --output"),
             (["--model", "m", "--prompt-embedding", "p", "-o", "r"], 64, "--model needs --methods"),
             ([reference, folder.path("none.mkv")], 66, "none.mkv"),

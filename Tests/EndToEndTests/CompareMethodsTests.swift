@@ -9,9 +9,9 @@ import VDiT
         try TinyModel.write(to: folder)
         var job = ComparisonJob(
             model: folder.path("model"),
-            promptEmbeddings: [folder.path("a.safetensors"), folder.path("b.safetensors")],
+            prompts: [.embedding(folder.path("a.safetensors")), .embedding(folder.path("b.safetensors"))],
             methods: ["dense", "radial", "draft"], directory: folder.path("report"))
-        job.negativePromptEmbedding = folder.path("empty.safetensors")
+        job.negativePrompt = .embedding(folder.path("empty.safetensors"))
         job.request.width = 128
         job.request.height = 128
         job.request.numFrames = 9
@@ -107,7 +107,7 @@ import VDiT
     @Test func anInterruptedComparisonContinuesWhereItStopped() throws {
         let folder = try TemporaryDirectory()
         var job = try Self.job(folder)
-        job.promptEmbeddings.removeLast()
+        job.prompts.removeLast()
         let stop = StopFlag()
         var begun: [String] = []
         #expect(throws: PipelineError.self) {
@@ -145,7 +145,7 @@ import VDiT
     @Test func oneComparisonWorksInAFolderAndRemovesWhatAKilledOneLeft() throws {
         let folder = try TemporaryDirectory()
         var job = try Self.job(folder)
-        job.promptEmbeddings.removeLast()
+        job.prompts.removeLast()
         job.methods = ["draft"]
         let comparison = try Comparison(job)
         let left = try folder.write("half", "report/clips/a-seed1-dense.steps/.step_000.safetensors.4711.part")
@@ -162,7 +162,7 @@ import VDiT
     @Test func aDamagedClipIsMadeAgain() throws {
         let folder = try TemporaryDirectory()
         var job = try Self.job(folder)
-        job.promptEmbeddings.removeLast()
+        job.prompts.removeLast()
         job.methods = ["radial"]
         let first = try Comparison(job).run()
         let clip = folder.path("report/\(first.clips[0].rows[1].clip)")
@@ -175,7 +175,7 @@ import VDiT
     @Test func whatIsLostIsMadeAgainAndNothingElse() throws {
         let folder = try TemporaryDirectory()
         var job = try Self.job(folder)
-        job.promptEmbeddings.removeLast()
+        job.prompts.removeLast()
         job.methods = ["radial"]
         let first = try Comparison(job).run()
         func begun() throws -> [String] {

@@ -11,7 +11,7 @@ import VDiT
             model: Golden.sample("wan-mini"),
             promptEmbedding: Golden.sample("prompts/01-red-ball-right.safetensors"),
             destination: VideoDestination(path: folder.path + "/ball.mp4"))
-        job.negativePromptEmbedding = Golden.sample("prompts/empty.safetensors")
+        job.negativePrompt = .embedding(Golden.sample("prompts/empty.safetensors"))
         job.request.width = 96
         job.request.height = 64
         job.request.numFrames = 5

@@ -67,16 +67,17 @@ import VDiT
 
     @Test func aDynamicMaskComesFromARunOfTheModel() throws {
         var probe = try AttentionProbe(
-            model: Golden.sample("wan-mini"),
-            promptEmbedding: Golden.sample("prompts/01-red-ball-right.safetensors"),
+            RenderJob(
+                model: Golden.sample("wan-mini"), promptEmbedding: Golden.sample("prompts/01-red-ball-right.safetensors"),
+                destination: VideoDestination(path: "")),
             method: MethodChoice("draft", options: ["pool-height": "2", "pool-width": "2"], density: 0.5))
-        probe.request.width = 96
-        probe.request.height = 64
-        probe.request.numFrames = 9
-        probe.request.steps = 2
-        probe.request.seed = 1
-        probe.request.threads = 2
-        probe.request.guidanceScale = 1
+        probe.job.request.width = 96
+        probe.job.request.height = 64
+        probe.job.request.numFrames = 9
+        probe.job.request.steps = 2
+        probe.job.request.seed = 1
+        probe.job.request.threads = 2
+        probe.job.request.guidanceScale = 1
         probe.step = 1
         probe.layer = 2
         let observation = try probe.run().observation

@@ -13,7 +13,7 @@ struct GenerationRenderTests {
             model: Golden.sample("wan-mini"),
             promptEmbedding: Golden.sample("prompts/01-red-ball-right.safetensors"),
             destination: VideoDestination(path: folder + "/out.mkv", options: options))
-        job.negativePromptEmbedding = Golden.sample("prompts/empty.safetensors")
+        job.negativePrompt = .embedding(Golden.sample("prompts/empty.safetensors"))
         job.request.width = 48
         job.request.height = 32
         job.request.numFrames = 5

@@ -86,8 +86,8 @@ struct SettingTableTests {
             let error = try #require(throws: (any Error).self) { try Renderer(job, model: Self.model.get()) }
             return (error as? any Failure)?.setting
         }
-        #expect(try fault { $0.promptEmbedding = "none.npy" } == "prompt_embedding")
-        #expect(try fault { $0.negativePromptEmbedding = "none.npy" } == "negative_prompt_embedding")
+        #expect(try fault { $0.prompt = .embedding("none.npy") } == "prompt_embedding")
+        #expect(try fault { $0.negativePrompt = .embedding("none.npy") } == "negative_prompt_embedding")
         #expect(try fault { $0.latents = "none.safetensors" } == "latents")
         #expect(try fault { $0.saveLatents = folder.path("none/l.safetensors") } == "save_latents")
         #expect(try fault { $0.destination.contactSheet = folder.path("none/s.png") } == "contact_sheet")

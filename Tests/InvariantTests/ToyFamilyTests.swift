@@ -28,7 +28,7 @@ struct ToyFamilyTests {
         var job = RenderJob(
             model: folder.path("model"), promptEmbedding: folder.path("a.safetensors"),
             destination: VideoDestination(path: folder.path(name), options: options))
-        job.negativePromptEmbedding = folder.path("empty.safetensors")
+        job.negativePrompt = .embedding(folder.path("empty.safetensors"))
         job.request.numFrames = 9
         job.request.steps = 4
         job.request.seed = 3
@@ -83,7 +83,7 @@ struct ToyFamilyTests {
     @Test func whatItIsConditionedOnReachesIt() throws {
         let digests = try ["a", "b"].map { name in
             var job = job()
-            job.promptEmbedding = folder.path("\(name).safetensors")
+            job.prompt = .embedding(folder.path("\(name).safetensors"))
             return try Renderer(job).run().latentsSha256
         }
         var faster = job()
@@ -94,7 +94,7 @@ struct ToyFamilyTests {
         try SafetensorsWriter.write(
             ["prompt_embeds": random.normal([1, 6, 12])], to: folder.path("bare.safetensors"), existing: .refuse)
         var bare = job()
-        bare.promptEmbedding = folder.path("bare.safetensors")
+        bare.prompt = .embedding(folder.path("bare.safetensors"))
         let error = try #require(throws: SettingFailure.self) { try Renderer(bare) }
         #expect("\(error)".contains("prompt_attention_mask") && error.setting == "prompt_embedding", "\(error)")
     }
@@ -133,11 +133,13 @@ struct ToyFamilyTests {
     @Test(arguments: methods.dropFirst())
     func isLookedInto(_ method: String) throws {
         var probe = AttentionProbe(
-            model: folder.path("model"), promptEmbedding: folder.path("a.safetensors"),
+            RenderJob(
+                model: folder.path("model"), promptEmbedding: folder.path("a.safetensors"),
+                destination: VideoDestination(path: "")),
             method: try MethodChoice(method, options: Self.options[method] ?? [:]))
-        probe.request.numFrames = 9
-        probe.request.steps = 4
-        probe.request.seed = 1
+        probe.job.request.numFrames = 9
+        probe.job.request.steps = 4
+        probe.job.request.seed = 1
         (probe.step, probe.layer) = (2, 1)
         let observation = try probe.run().observation
         #expect(observation.call.layout == TokenLayout(frames: 5, height: 3, width: 4, textAfter: 5))
@@ -191,9 +193,9 @@ struct ToyFamilyTests {
 
     @Test func isComparedWithMethods() throws {
         var job = ComparisonJob(
-            model: folder.path("model"), promptEmbeddings: [folder.path("a.safetensors")],
+            model: folder.path("model"), prompts: [.embedding(folder.path("a.safetensors"))],
             methods: ["draft", "rettention"], directory: folder.path("report"))
-        job.negativePromptEmbedding = folder.path("empty.safetensors")
+        job.negativePrompt = .embedding(folder.path("empty.safetensors"))
         job.request.numFrames = 9
         job.request.steps = 3
         job.request.threads = 1

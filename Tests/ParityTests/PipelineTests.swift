@@ -150,8 +150,8 @@ struct SampleModelParity {
             Golden.sample("wan-mini/reference/\(reference.file).safetensors"))
         let model = try ModelDirectory(path: Golden.sample("wan-mini"))
         let prompts = try PromptPair(
-            path: Golden.sample("prompts/\(reference.prompt).safetensors"),
-            negativePath: Golden.sample("prompts/empty.safetensors"),
+            .embedding(Golden.sample("prompts/\(reference.prompt).safetensors")),
+            negative: .embedding(Golden.sample("prompts/empty.safetensors")),
             needs: model.specification.transformer.conditioning,
             length: model.specification.defaults.textLength)
         #expect(prompts.notices.isEmpty)

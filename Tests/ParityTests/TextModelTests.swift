@@ -5,11 +5,11 @@ import VDiT
 
 /// From a prompt's text to what a model takes.
 @Suite struct TextModelTests {
-    static let miniLM = Golden.sample(".text-encoder")
+    static let miniLM = Golden.sample("wan-mini")
 
     @Test(
         .enabled(
-            if: FileManager.default.fileExists(atPath: miniLM + "/model.safetensors"),
+            if: FileManager.default.fileExists(atPath: miniLM + "/text_encoder/model.safetensors"),
             "the sample model's text encoder is not here: scripts/setup --text-encoder"))
     func theSamplesEmbeddingsAreMadeAgain() throws {
         let prompts = Golden.sample("prompts")

@@ -10,8 +10,10 @@ public struct TinyTextModel: Sendable {
     public var path: String { folder.path }
     public static let width = 24
 
-    /// - Parameter pipeline: class name for `model_index.json`; nil for no such file.
-    public init(_ kind: Kind, pipeline: String? = nil) throws {
+    /// - Parameters:
+    ///   - pipeline: class name for `model_index.json`; nil for no such file.
+    ///   - width: of the hidden states of a T5.
+    public init(_ kind: Kind, pipeline: String? = nil, width: Int = width) throws {
         folder = try TemporaryDirectory()
         let golden = Golden.path("text-encoders")
         let config: [String: Any]
@@ -28,9 +30,9 @@ public struct TinyTextModel: Sendable {
             let vocabulary = kind == .umt5 ? 930 : 800
             config = [
                 "model_type": kind.rawValue, "feed_forward_proj": "gated-gelu", "vocab_size": vocabulary,
-                "d_model": Self.width, "d_kv": 8, "num_heads": 2, "d_ff": 40, "num_layers": 2, "eos_token_id": 1,
+                "d_model": width, "d_kv": 8, "num_heads": 2, "d_ff": 40, "num_layers": 2, "eos_token_id": 1,
             ]
-            tensors = Self.t5(vocabulary, biases: kind == .umt5 ? 2 : 1)
+            tensors = Self.t5(vocabulary, width, biases: kind == .umt5 ? 2 : 1)
         }
         var random = SeededGenerator(seed: 11)
         let weights = tensors.sorted { $0.key < $1.key }.map { name, shape in
@@ -55,7 +57,7 @@ public struct TinyTextModel: Sendable {
         if let pipeline { try folder.write("{\"_class_name\": \"\(pipeline)\"}", "model_index.json") }
     }
 
-    private static func t5(_ vocabulary: Int, biases: Int) -> [String: [Int]] {
+    private static func t5(_ vocabulary: Int, _ width: Int, biases: Int) -> [String: [Int]] {
         var tensors = ["shared.weight": [vocabulary, width], "encoder.final_layer_norm.weight": [width]]
         for layer in 0..<2 {
             let (first, second) = ("encoder.block.\(layer).layer.0", "encoder.block.\(layer).layer.1")

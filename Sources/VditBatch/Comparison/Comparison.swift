@@ -20,18 +20,22 @@ public struct Comparison {
     /// One for every render: prompt by prompt, seed by seed, dense before the variants.
     let cells: [ComparisonCell]
     let folder: ReportFolder
+    let book: PromptBook
 
     /// - Throws: an error that conforms to `Failure`, before anything is computed. Densities a method cannot
     ///   reach are replaced by the nearest it can, which is a notice.
-    public init(_ job: ComparisonJob) throws {
+    ///
+    /// - Parameter book: where prompts in words are noted and, by `run`, encoded.
+    public init(_ job: ComparisonJob, _ book: PromptBook = PromptBook()) throws {
         self.job = job
+        self.book = book
         try Self.check(job)
         let asked = try job.variants()
-        let model = try ModelDirectory(path: job.model)
+        let model = try ModelDirectory(path: job.model).adapted(by: job.adapters)
         folder = try ReportFolder(job.directory)
         do {
             (variants, notices) = try Self.reachable(asked, job, model)
-            (cells, first) = try Self.plan(job, variants, model)
+            (cells, first) = try Self.plan(job, variants, model, book)
         } catch {
             folder.removeIfEmpty()
             throw error
@@ -53,14 +57,14 @@ public struct Comparison {
         func refuse(_ what: String, _ found: String, _ expected: String) -> BatchError {
             .invalid(what, found: found, expected: expected, kind: .usage)
         }
-        if job.promptEmbeddings.isEmpty { throw refuse("prompt embeddings", "none", "at least one") }
+        if job.prompts.isEmpty { throw refuse("prompts", "none", "at least one") }
         if job.seeds.isEmpty { throw refuse("seeds", "none", "at least one") }
         if Set(job.seeds).count != job.seeds.count {
             throw refuse("seeds", "one twice", "each once")
         }
-        let names = job.promptEmbeddings.map(name(of:))
+        let names = job.prompts.map(name(of:))
         if let twice = names.first(where: { name in names.count { $0 == name } > 1 }) {
-            throw refuse("prompt embeddings", "two named \(twice)", "files of different names")
+            throw refuse("prompts", "two named \(twice)", "different names")
         }
     }
 
@@ -111,16 +115,16 @@ public struct Comparison {
     // MARK: Planning
 
     private static func plan(
-        _ job: ComparisonJob, _ variants: [ComparisonVariant], _ model: ModelDirectory
+        _ job: ComparisonJob, _ variants: [ComparisonVariant], _ model: ModelDirectory, _ book: PromptBook
     ) throws -> ([ComparisonCell], first: Renderer) {
         var cells: [ComparisonCell] = []
         var first: Renderer?
-        for prompt in job.promptEmbeddings {
+        for prompt in job.prompts {
             for seed in job.seeds {
                 var dense: PlannedJob?
                 for variant in variants {
                     let stem = "\(name(of: prompt))-seed\(seed)-\(variant.fileName)"
-                    let renderer = try renderer(variant, job, prompt, seed, stem, model)
+                    let renderer = try renderer(variant, job, prompt, seed, stem, model, book)
                     let cell = try ComparisonCell(
                         variant, renderer, stem: stem, in: job.directory, position: 2 * cells.count, dense: dense)
                     first = first ?? renderer
@@ -134,8 +138,8 @@ public struct Comparison {
     }
 
     private static func renderer(
-        _ variant: ComparisonVariant, _ job: ComparisonJob, _ prompt: String, _ seed: Int, _ stem: String,
-        _ model: ModelDirectory
+        _ variant: ComparisonVariant, _ job: ComparisonJob, _ prompt: PromptSource, _ seed: Int, _ stem: String,
+        _ model: ModelDirectory, _ book: PromptBook
     ) throws -> Renderer {
         let base = "\(job.directory)/\(ReportFolder.clips)/\(stem)"
         var options = VideoOptions(frameRate: try FrameRate(16))
@@ -143,9 +147,11 @@ public struct Comparison {
         options.existing = .replace
         options.threads = job.request.threads ?? 1
         var render = RenderJob(
-            model: job.model, promptEmbedding: prompt,
+            model: job.model, prompt: prompt,
             destination: VideoDestination(path: base + ".mkv", options: options))
-        render.negativePromptEmbedding = job.negativePromptEmbedding
+        render.negativePrompt = job.negativePrompt
+        render.textEncoder = job.textEncoder
+        render.adapters = job.adapters
         render.request = job.request
         render.request.seed = seed
         render.request.choose(variant.method)
@@ -157,15 +163,15 @@ public struct Comparison {
         render.command = job.command
         render.resume = .ifPossible
         do {
-            return try Renderer(render, model: model)
+            return try Renderer(render, model: model, book, encodes: false)
         } catch PipelineError.otherRun {
             render.resume = .fresh
-            return try Renderer(render, model: model)
+            return try Renderer(render, model: model, book, encodes: false)
         }
     }
 
-    static func name(of path: String) -> String {
-        String(FilePath.stem(of: path).map { $0.isLetter || $0.isNumber || "-_".contains($0) ? $0 : "-" })
+    static func name(of prompt: PromptSource) -> String {
+        String(prompt.name.prefix(80).map { $0.isLetter || $0.isNumber || "-_".contains($0) ? $0 : "-" })
     }
 }
 

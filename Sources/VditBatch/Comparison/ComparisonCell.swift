@@ -22,8 +22,11 @@ struct ComparisonCell {
     ) throws {
         self.variant = variant
         var job = renderer.job
+        var identity = renderer.identity
+        // The embeddings may be encoded, or not yet.
+        for (name, digest) in renderer.prompts.textDigests { identity["\(name)_embedding"] = digest }
         let fingerprint = Self.digest(
-            renderer.identity.map { "\($0)=\($1)" }.sorted()
+            identity.map { "\($0)=\($1)" }.sorted()
                 + renderer.model.files.map { "\($0.name) \($0.bytes) \($0.headerSha256)" } + ["clip=\(stem)"])
         job.fingerprint = fingerprint
         var render = PlannedJob(
@@ -51,7 +54,7 @@ struct ComparisonCell {
         Digest.sha256(Array(lines.joined(separator: "\n").utf8))
     }
 
-    var prompt: String { Comparison.name(of: render.renderJob?.promptEmbedding ?? "") }
+    var prompt: String { render.renderJob.map { Comparison.name(of: $0.prompt) } ?? "" }
     var seed: Int { render.render?.settings.seed ?? 0 }
     var title: String { "\(prompt), seed \(seed), \(variant.label)" }
 

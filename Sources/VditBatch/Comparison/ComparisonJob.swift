@@ -5,9 +5,11 @@ import VditPipeline
 public struct ComparisonJob: Sendable {
     /// A pipeline folder in diffusers' layout.
     public var model: String
-    /// `.safetensors` or `.npy`; see `PromptEmbedding`.
-    public var promptEmbeddings: [String]
-    public var negativePromptEmbedding: String?
+    public var prompts: [PromptSource]
+    /// As a render has them.
+    public var negativePrompt: PromptSource?
+    public var textEncoder: String?
+    public var adapters: [AdapterChoice] = []
     /// Names of the catalogue. Dense is the reference and need not be named.
     public var methods: [String]
     /// Wanted share of token pairs of a sparse call; none leaves each method its own parameters.
@@ -25,9 +27,9 @@ public struct ComparisonJob: Sendable {
     /// The command line, for the record.
     public var command: [String] = []
 
-    public init(model: String, promptEmbeddings: [String], methods: [String], directory: String) {
+    public init(model: String, prompts: [PromptSource], methods: [String], directory: String) {
         self.model = model
-        self.promptEmbeddings = promptEmbeddings
+        self.prompts = prompts
         self.methods = methods
         self.directory = directory
     }
@@ -52,7 +54,7 @@ public enum ComparisonEvent: Sendable {
 public struct ComparisonRow: Sendable, Codable, Equatable {
     /// What the render, the dense one it is compared with and the measures depend on.
     public var fingerprint: String
-    /// The embedding's file name, and the text in its metadata.
+    /// What the prompt is called, by `PromptSource.name`, and its words where they are known.
     public var prompt: String
     public var promptText: String?
     public var seed: Int

@@ -20,7 +20,7 @@ extension Comparison {
         for notice in notices { try onEvent(.notice(notice)) }
         let database = try RunDatabase(path: folder.database, sharing: .oneProcess)
         defer { database.close() }
-        let runner = RememberingRunner(LocalRunner(first.model))
+        let runner = RememberingRunner(LocalRunner(first.model, book))
         let batch = Batch(cells.flatMap(\.jobs), database: database, runner: runner)
         try batch.prepare()
 

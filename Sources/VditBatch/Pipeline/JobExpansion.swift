@@ -25,9 +25,11 @@ extension PipelineFile {
         try document.throwProblems()
         var renders: [BatchJob] = []
         for entry in jobs where entry.comparison == nil {
-            var axes = matrix.axes.filter { axis in !entry.matrix.axes.contains { $0.name == axis.name } }
+            var axes = matrix.axes.filter { axis in
+                !entry.matrix.axes.contains { SettingTable.sayTheSame($0.name, axis.name) }
+            }
             // A job that fixes a setting has no axis for it.
-            axes.removeAll { entry.settings[$0.name] != nil }
+            axes.removeAll { axis in entry.settings.keys.contains { SettingTable.sayTheSame($0, axis.name) } }
             axes += entry.matrix.axes
             var count = 1
             for axis in axes { count = count.multipliedReportingOverflow(by: axis.points.count).partialValue
@@ -71,8 +73,8 @@ extension PipelineFile {
         _ entry: JobEntry, _ points: [(axis: String, point: Axis.Point)], _ excluded: [[String: String]]
     ) -> BatchJob? {
         var settings = defaults
-        for (_, point) in points { settings.merge(point.settings) { $1 } }
-        settings.merge(entry.settings) { $1 }
+        for (_, point) in points { settings.override(by: point.settings) }
+        settings.override(by: entry.settings)
         let labels = points.map { ($0.axis, $0.point.label) }
         func value(_ name: String) -> String? {
             labels.first { $0.0 == name }?.1

@@ -17,7 +17,9 @@ struct OutputTemplate {
         }
         for (axis, label) in job.labels { values[axis] = label }
         values["size"] = "\(settings.width)x\(settings.height)"
-        values["prompt"] = job.settings["prompt_embedding"].map { FilePath.label(FilePath.stem(of: $0.text)) }
+        for name in ["prompt_embedding", "prompt_file"] where job.settings[name] != nil {
+            values["prompt"] = job.settings[name].map { FilePath.label(FilePath.stem(of: $0.text)) }
+        }
         values["job"] = job.name
         values["index"] = "\(position)"
         self.values = values

@@ -35,6 +35,14 @@ func spellingHint(for name: String, among known: [String]) -> String {
     nearestName(to: String(name.prefix(100)).replacing("-", with: "_"), among: known).map { "; did you mean '\($0)'?" } ?? ""
 }
 
+extension [String: SettingValue] {
+    /// Takes stronger values; what they say another way is gone.
+    mutating func override(by stronger: [String: SettingValue]) {
+        self = filter { name, _ in !stronger.keys.contains { SettingTable.sayTheSame($0, name) } }
+        merge(stronger) { $1 }
+    }
+}
+
 extension PipelineDocument {
     /// The settings of one mapping. `size` becomes a width and a height.
     func settings(_ entries: [Entry], of what: String, in environment: [String: String]) -> [String: SettingValue] {
@@ -43,6 +51,9 @@ extension PipelineDocument {
             for (name, value) in setting(entry.key, entry.value, "\(what)\(entry.key)", environment) {
                 if values[name] != nil {
                     report(entry.keyMark, "\(what)\(entry.key): the \(name) is given twice, by itself and as size")
+                }
+                if let other = values.keys.first(where: { $0 != name && SettingTable.sayTheSame($0, name) }) {
+                    report(entry.keyMark, "\(what)\(name): \(other) says the same in another way; give one")
                 }
                 values[name] = value
             }

@@ -14,23 +14,18 @@ public struct AttentionProbe: Sendable {
         case sparse
     }
 
-    public var model: String
-    public var promptEmbedding: String
-    public var negativePromptEmbedding: String?
-    public var request = RenderRequest()
-    public var latents: String?
+    /// The dense render whose attention is looked at; its destination means nothing.
+    public var job: RenderJob
     public var method: MethodChoice
     public var trajectory = Trajectory.dense
-    public var fallback = AttentionContext.Fallback.refuse
     /// 0-based, in the sampler loop.
     public var step = 0
     /// 0-based transformer block.
     public var layer = 0
     public var branch = AttentionSite.Branch.conditional
 
-    public init(model: String, promptEmbedding: String, method: MethodChoice) {
-        self.model = model
-        self.promptEmbedding = promptEmbedding
+    public init(_ job: RenderJob, method: MethodChoice) {
+        self.job = job
         self.method = method
     }
 
@@ -47,7 +42,7 @@ public struct AttentionProbe: Sendable {
     /// - Throws: an error that conforms to `Failure`; sizes, options, step and layer are checked before any
     ///   weight is packed.
     public func run(stop: StopFlag = StopFlag(), onStep: (Int, Int) throws -> Void = { _, _ in }) throws -> Result {
-        let model = try ModelDirectory(path: self.model)
+        let model = try ModelDirectory(path: job.model).adapted(by: job.adapters)
         let configured = (trajectory == .dense ? method.withoutWarmUp() : method)
             .configured(forModel: model.specification.defaults.name)
         let (plan, inputs) = try Renderer.plan(job, model)
@@ -59,7 +54,7 @@ public struct AttentionProbe: Sendable {
                 "branch", found: "unconditional", expected: "conditional: step \(step) runs without guidance",
                 kind: .usage)
         }
-        _ = try AttentionContext(configured, layouts: plan.layouts, fallback: fallback)
+        _ = try AttentionContext(configured, layouts: plan.layouts, fallback: job.fallback)
         try plan.check(.current())
 
         let loaded = try LoadedModel(model, threads: settings.threads, precision: settings.precision)
@@ -91,16 +86,6 @@ public struct AttentionProbe: Sendable {
         return Result(observation: observation, method: configured, notices: notices)
     }
 
-    /// The dense render whose attention is looked at.
-    private var job: RenderJob {
-        var job = RenderJob(
-            model: model, promptEmbedding: promptEmbedding, destination: VideoDestination(path: ""))
-        job.negativePromptEmbedding = negativePromptEmbedding
-        job.request = request
-        job.latents = latents
-        return job
-    }
-
     private final class Sight {
         var observation: AttentionContext.Observation?
     }
@@ -111,7 +96,7 @@ public struct AttentionProbe: Sendable {
         _ enough: StopFlag
     ) throws(AttentionError) -> AttentionContext {
         let site = AttentionSite(layer: layer, branch: branch)
-        let method = try AttentionContext(configured, layouts: layouts, fallback: fallback)
+        let method = try AttentionContext(configured, layouts: layouts, fallback: job.fallback)
         method.observer = { [step] (observation) throws(AttentionError) in
             let call = observation.call
             guard call.site == site, call.step == step else { return }

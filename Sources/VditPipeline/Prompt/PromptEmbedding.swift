@@ -2,8 +2,9 @@ import VditFiles
 import VditMedia
 import VditModels
 import VditTensor
+import VditText
 
-/// What a text encoder made of a prompt, read from a file.
+/// What a text encoder made of a prompt: read from a file, or of a text.
 public struct PromptEmbedding: Sendable {
     /// `[tokens, width]` f32.
     public let tokens: Tensor
@@ -11,10 +12,15 @@ public struct PromptEmbedding: Sendable {
     public let mask: [Bool]?
     /// `[width]` f32 of a second text encoder, where the model takes it.
     public let pooled: Tensor?
-    public let path: String
+    /// Nil for the zeros that stand for none.
+    public let source: PromptSource?
+    /// What encoded a text; nil for a file.
+    let encoder: RunRecord.TextEncoder?
     /// SHA-256 of the values as stored, mask and pooled vector included where the model takes them, and how the
     /// tokens were stored.
     public let digest: String
+    /// Of what the values follow from: of a text and its encoder. Else `digest`.
+    let sourceDigest: String
     public let storedShape: [Int]
     public let storedType: DType
     /// The text, where the file's metadata tells it.
@@ -75,14 +81,36 @@ public struct PromptEmbedding: Sendable {
     public static func zeros(like other: PromptEmbedding) -> PromptEmbedding {
         PromptEmbedding(
             tokens: Tensor(.f32, other.tokens.shape), mask: other.mask,
-            pooled: other.pooled.map { Tensor(.f32, $0.shape) }, path: "", digest: "zeros",
-            storedShape: other.tokens.shape, storedType: .f32, prompt: nil,
+            pooled: other.pooled.map { Tensor(.f32, $0.shape) }, source: nil, encoder: nil, digest: "zeros",
+            sourceDigest: "zeros", storedShape: other.tokens.shape, storedType: .f32, prompt: nil,
             maxSequenceLength: nil)
+    }
+
+    /// A text, and how far it is.
+    private struct Text {
+        let source: PromptSource
+        let noted: PromptBook.Noted
+        let isEncoded: Bool
+    }
+
+    /// What an encoder made of a text.
+    ///
+    /// - Parameters:
+    ///   - source: as it was given.
+    ///   - isEncoded: false for zeros in its place.
+    /// - Throws: `PipelineError.invalid` (65) for an encoder whose width, mask or vectors are not the model's.
+    init(
+        _ prompt: EncodedPrompt, _ source: PromptSource, _ noted: PromptBook.Noted, needs: ConditioningNeeds,
+        isEncoded: Bool
+    ) throws {
+        try self.init(
+            prompt.embedding, name: "hidden states", noted.encoder.path, needs, Extras(noted.encoder.path, prompt),
+            ["prompt": prompt.prompt], of: Text(source: source, noted: noted, isEncoded: isEncoded))
     }
 
     private init(
         _ stored: Tensor, name: String, _ path: String, _ needs: ConditioningNeeds, _ extras: Extras,
-        _ metadata: [String: String]
+        _ metadata: [String: String], of text: Text? = nil
     ) throws {
         let width = needs.promptWidth
         func refuse(_ field: String, _ found: String, _ expected: String) -> PipelineError {
@@ -120,21 +148,26 @@ public struct PromptEmbedding: Sendable {
             digest = Digest.sha256(Array(parts.joined(separator: "\n").utf8))
         }
         self.init(
-            tokens: values, mask: mask, pooled: pooled, path: path, digest: digest,
-            storedShape: stored.shape, storedType: stored.dtype, prompt: metadata["prompt"],
+            tokens: values, mask: mask, pooled: pooled, source: text?.source ?? .embedding(path),
+            encoder: text?.noted.encoder, digest: text?.isEncoded == false ? text?.noted.digest ?? digest : digest,
+            sourceDigest: text?.noted.digest ?? digest, storedShape: stored.shape, storedType: stored.dtype,
+            prompt: metadata["prompt"],
             maxSequenceLength: metadata["max_sequence_length"].flatMap { Int($0) }
                 .flatMap { (1...4096).contains($0) ? $0 : nil })
     }
 
     private init(
-        tokens: Tensor, mask: [Bool]?, pooled: Tensor?, path: String, digest: String, storedShape: [Int],
-        storedType: DType, prompt: String?, maxSequenceLength: Int?
+        tokens: Tensor, mask: [Bool]?, pooled: Tensor?, source: PromptSource?, encoder: RunRecord.TextEncoder?,
+        digest: String, sourceDigest: String, storedShape: [Int], storedType: DType, prompt: String?,
+        maxSequenceLength: Int?
     ) {
         self.tokens = tokens
         self.mask = mask
         self.pooled = pooled
-        self.path = path
+        self.source = source
+        self.encoder = encoder
         self.digest = digest
+        self.sourceDigest = sourceDigest
         self.storedShape = storedShape
         self.storedType = storedType
         self.prompt = prompt
@@ -146,20 +179,21 @@ public struct PromptEmbedding: Sendable {
     /// - Returns: `[length, width]` f32, and what was done when something was.
     public func fitted(to length: Int) -> (tokens: Tensor, notice: String?) {
         let present = tokens.shape[0]
+        let name = source?.path ?? "the prompt"
         if present == length { return (tokens, nil) }
         if present > length {
             let rest = tokens.slice(length..<present).withFloats { $0.contains { $0 != 0 } }
             let lost = rest ? "; the cut rows were not zero, the end of the prompt is lost" : ""
             return (
                 tokens.slice(0..<length).copy(),
-                "\(path): cut from \(present) to \(length) tokens, the model's length\(lost)"
+                "\(name): cut from \(present) to \(length) tokens, the model's length\(lost)"
             )
         }
         let result = Tensor(.f32, [length, tokens.shape[1]])
         result.slice(0..<present).assign(tokens)
         return (
             result,
-            "\(path): \(present) tokens padded with zeros to \(length), the model's length"
+            "\(name): \(present) tokens padded with zeros to \(length), the model's length"
         )
     }
 }
@@ -167,26 +201,34 @@ public struct PromptEmbedding: Sendable {
 /// What a prompt's file holds beside the tokens, for models that take it.
 private struct Extras {
     private let path: String
-    private let file: SafetensorsReader?
     private let prefix: String
+    /// A tensor by its name; nil where there is none.
+    private let find: (String) throws -> Tensor?
 
     /// Of a file that can hold one tensor only.
     init(path: String) {
-        (self.path, file, prefix) = (path, nil, "")
+        (self.path, prefix, find) = (path, "", { _ in nil })
     }
 
     /// - Parameter prefix: of the tensors' names.
     init(_ file: SafetensorsReader, prefix: String) {
-        (path, self.file, self.prefix) = (file.path, file, prefix)
+        (path, self.prefix) = (file.path, prefix)
+        find = { try file.info($0) == nil ? nil : file.tensor($0) }
+    }
+
+    /// Of a text encoder.
+    init(_ path: String, _ prompt: EncodedPrompt) {
+        (self.path, prefix) = (path, "")
+        find = { $0 == "prompt_attention_mask" ? prompt.mask : nil }
     }
 
     private func tensor(_ name: String, _ expected: String) throws -> Tensor {
-        guard let file, file.info(prefix + name) != nil else {
+        guard let tensor = try find(prefix + name) else {
             throw PipelineError.invalid(
                 "\(path): tensor \(prefix)\(name)", found: "nothing", expected: "\(expected), which this model takes",
                 kind: .badData)
         }
-        return try file.tensor(prefix + name)
+        return tensor
     }
 
     func mask(tokens: Int) throws -> [Bool] {

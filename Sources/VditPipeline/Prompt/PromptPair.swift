@@ -15,39 +15,72 @@ public struct PromptPair: Sendable {
     /// Whether none was given, so that zeros stand for it.
     public let lacksNegative: Bool
 
-    /// Reads both and makes them fit.
+    /// Reads both, or encodes them, and makes them fit.
     ///
     /// - Parameters:
-    ///   - negativePath: overrides a negative prompt in the file at `path`.
+    ///   - given: overrides a negative prompt in the prompt's file. Beside a prompt in words it is the empty text where
+    ///     none is given, as pipelines have it.
     ///   - needs: what the model expects.
     ///   - length: the length the model was trained with, if known. Otherwise a length the file names, or
     ///     the longer of the two as they are.
+    ///   - reading: how texts are encoded.
     public init(
-        path: String, negativePath: String?, needs: ConditioningNeeds, length: Int?
+        _ source: PromptSource, negative given: PromptSource?, needs: ConditioningNeeds, length: Int?,
+        reading: PromptReading = PromptReading()
     ) throws {
-        let file = try blaming("prompt_embedding") { try PromptEmbedding.read(path, needs: needs) }
-        prompt = file.prompt
-        lacksNegative = negativePath == nil && file.negative == nil
+        let words = try source.words()
+        let negativeWords = try given?.words() ?? (given == nil && words != nil ? "" : nil)
+        // Both, before either is encoded.
+        for text in [words, negativeWords].compactMap({ $0 }) { _ = try reading.book.note(text, reading) }
+
         var notices: [String] = []
-        if let negativePath {
-            negative = try blaming("negative_prompt_embedding") {
-                try PromptEmbedding.read(negativePath, needs: needs).prompt
+        func encoded(_ text: String, _ source: PromptSource, _ name: String) throws -> PromptEmbedding {
+            let noted = try reading.book.note(text, reading)
+            if let notice = noted.prompt.notice(name) { notices.append(notice) }
+            let prompt = reading.encodes ? try reading.book.encode(text, reading) : noted.prompt
+            return try blaming("text_encoder") {
+                try PromptEmbedding(prompt, source, noted, needs: needs, isEncoded: reading.encodes)
             }
-        } else if let inFile = file.negative {
-            negative = inFile
+        }
+        var inFile: PromptEmbedding?
+        if let words {
+            prompt = try encoded(words, source, "the prompt")
         } else {
-            negative = .zeros(like: file.prompt)
+            let file = try blaming("prompt_embedding") {
+                try PromptEmbedding.read(source.embedding ?? "", needs: needs)
+            }
+            (prompt, inFile) = (file.prompt, file.negative)
+        }
+        lacksNegative = given == nil && words == nil && inFile == nil
+        if let negativeWords {
+            negative = try encoded(negativeWords, given ?? .text(""), "the negative prompt")
+        } else if let path = given?.embedding {
+            negative = try blaming("negative_prompt_embedding") {
+                try PromptEmbedding.read(path, needs: needs).prompt
+            }
+        } else {
+            negative = inFile ?? .zeros(like: prompt)
         }
         let length =
-            length ?? file.prompt.maxSequenceLength
+            length ?? prompt.maxSequenceLength
             ?? max(prompt.tokens.shape[0], negative.tokens.shape[0])
         let (conditional, first) = prompt.fitted(to: length)
         let (unconditional, second) = negative.fitted(to: length)
         self.conditional = conditional
         self.unconditional = unconditional
         if let first { notices.append(first) }
-        if let second, !negative.path.isEmpty { notices.append(second) }
+        if let second, negative.source != nil { notices.append(second) }
         self.notices = notices
+    }
+
+    /// What encoded the prompts that were given as text.
+    public var encoder: RunRecord.TextEncoder? { prompt.encoder ?? negative.encoder }
+
+    /// Of what the embeddings of texts follow from, by their settings: known before a text is encoded.
+    public var textDigests: [(name: String, digest: String)] {
+        [("prompt", prompt), ("negative_prompt", negative)].compactMap { name, embedding in
+            embedding.encoder.map { _ in (name, embedding.sourceDigest) }
+        }
     }
 
     /// What a branch of the transformer is conditioned on.

@@ -11,11 +11,13 @@ public struct RenderInputs: Sendable {
     let noiseDigest: String?
 
     /// - Throws: `TensorError` or `PipelineError` naming file, field, what was found and what was expected.
-    init(_ job: RenderJob, settings: RenderSettings, model: ModelSpecification) throws {
+    init(
+        _ job: RenderJob, settings: RenderSettings, model: ModelSpecification, _ book: PromptBook, encodes: Bool
+    ) throws {
         let conditioning = model.transformer.conditioning
         prompts = try PromptPair(
-            path: job.promptEmbedding, negativePath: job.negativePromptEmbedding, needs: conditioning,
-            length: model.defaults.textLength)
+            job.prompt, negative: job.negativePrompt, needs: conditioning, length: model.defaults.textLength,
+            reading: job.reading(book, settings, encodes: encodes))
         let latents = model.decoder.latentShape(
             width: settings.width, height: settings.height, numFrames: settings.numFrames)
         noise = try job.latents.map { path in
@@ -33,8 +35,8 @@ public struct RenderInputs: Sendable {
         if plan.isGuided, prompts.lacksNegative {
             notices.append("no negative prompt embedding given: guidance uses an all-zero one")
         }
-        if let path = job.negativePromptEmbedding, !plan.isGuided, plan.isFewStep {
-            notices.append("\(path): has no effect without guidance")
+        if let negative = job.negativePrompt, !plan.isGuided, plan.isFewStep {
+            notices.append("\(negative.path ?? "the negative prompt"): has no effect without guidance")
         }
         if let path = job.latents, job.request.seed != nil, !plan.settings.scheduler.kind.drawsNoise {
             notices.append("the seed has no effect: the run starts from \(path)")

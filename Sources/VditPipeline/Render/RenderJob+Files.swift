@@ -6,8 +6,9 @@ extension RenderJob {
     package var files: FileRoles {
         var files = FileRoles(
             reads: [
-                "model": model, "prompt embedding": promptEmbedding,
-                "negative prompt embedding": negativePromptEmbedding, "initial noise": latents,
+                "model": model, prompt.embedding == nil ? "prompt file" : "prompt embedding": prompt.path,
+                "negative prompt embedding": negativePrompt?.path, "text encoder": textEncoder,
+                "initial noise": latents,
             ],
             makes: [
                 "checkpoint": Checkpoint.path(forOutput: destination.path),

@@ -6,9 +6,11 @@ import VditTensor
 public struct RenderJob: Sendable {
     /// A pipeline folder in diffusers' layout.
     public var model: String
-    /// `.safetensors` or `.npy`; see `PromptEmbedding`.
-    public var promptEmbedding: String
-    public var negativePromptEmbedding: String?
+    public var prompt: PromptSource
+    /// Nil is the one in the prompt's file; beside a prompt in words the empty text.
+    public var negativePrompt: PromptSource?
+    /// What encodes prompts in words, see `TextModelFolder`; nil is the model's own.
+    public var textEncoder: String?
     /// What is merged into the model, in this order.
     public var adapters: [AdapterChoice] = []
     public var request = RenderRequest()
@@ -44,10 +46,22 @@ public struct RenderJob: Sendable {
         case ifPossible
     }
 
-    public init(model: String, promptEmbedding: String, destination: VideoDestination) {
+    public init(model: String, prompt: PromptSource, destination: VideoDestination) {
         self.model = model
-        self.promptEmbedding = promptEmbedding
+        self.prompt = prompt
         self.destination = destination
+    }
+
+    /// - Parameter promptEmbedding: `.safetensors` or `.npy`; see `PromptEmbedding`.
+    public init(model: String, promptEmbedding: String, destination: VideoDestination) {
+        self.init(model: model, prompt: .embedding(promptEmbedding), destination: destination)
+    }
+
+    /// How its texts are encoded.
+    func reading(_ book: PromptBook, _ settings: RenderSettings, encodes: Bool) -> PromptReading {
+        PromptReading(
+            book, TextEncoderChoice(model: model, folder: textEncoder), precision: settings.precision,
+            threads: settings.threads, encodes: encodes)
     }
 }
 
@@ -55,6 +69,8 @@ public struct RenderJob: Sendable {
 public enum RenderEvent: Sendable {
     /// Something a person should know but need not act on.
     case notice(String)
+    /// Layers of the text encoder that the prompts went through.
+    case encoding(Int, of: Int)
     case loading(String)
     case loaded(seconds: Double)
     /// The run goes on after this many steps.

@@ -40,6 +40,18 @@ extension RunRecord {
     }
 }
 
+extension RunRecord {
+    /// Refuses another text encoder.
+    ///
+    /// - Throws: `PipelineError.invalid` (78).
+    public func verify(encoder: TextEncoder?, path: String) throws(PipelineError) {
+        guard let recorded = inputs.textEncoder, let encoder, encoder.sha256 != recorded.sha256 else { return }
+        throw .invalid(
+            "\(path): text encoder \(encoder.path)", found: "another encoder", expected: "the recorded one",
+            kind: .configuration)
+    }
+}
+
 extension Renderer {
     /// The record of a video that is there already, complete and made with the settings of `job`.
     ///
@@ -48,7 +60,7 @@ extension Renderer {
     /// - Returns: nil when there is no such file.
     /// - Throws: `PipelineError.invalid` (73) for a file without a record or other than its record says, (78) naming
     ///   the first setting that differs.
-    public static func finished(_ job: RenderJob) throws -> RunRecord? {
+    public static func finished(_ job: RenderJob, _ book: PromptBook = PromptBook()) throws -> RunRecord? {
         let (output, path) = (job.destination.path, job.destination.recordPath)
         let isSequence = OutputFormat.isSequence(output)
         guard FilePath.exists(isSequence ? path : output) else { return nil }
@@ -59,7 +71,7 @@ extension Renderer {
         }
         let record = try RunRecord(path: path)
         let model = try ModelDirectory(path: job.model)
-        let (plan, inputs) = try plan(job, model, seed: record.sampling?.seed)
+        let (plan, inputs) = try plan(job, model, book, seed: record.sampling?.seed)
         try record.verify(identity(plan, inputs, model), path: path)
         try record.verify(files: model.files, path: path)
         let settings = plan.settings

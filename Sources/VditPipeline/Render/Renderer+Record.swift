@@ -23,11 +23,11 @@ extension Renderer {
         latents: Tensor, instructionSet: InstructionSet
     ) -> RunRecord {
         func embedding(_ prompt: PromptEmbedding) -> RunRecord.Embedding? {
-            prompt.path.isEmpty
-                ? nil
-                : RunRecord.Embedding(
-                    path: prompt.path, sha256: prompt.digest, shape: prompt.storedShape,
+            prompt.source.map {
+                RunRecord.Embedding(
+                    path: $0.embedding, sha256: prompt.digest, shape: prompt.storedShape,
                     dtype: prompt.storedType.rawValue)
+            }
         }
         return RunRecord(
             command: job.command,
@@ -38,6 +38,8 @@ extension Renderer {
             inputs: RunRecord.Inputs(
                 promptEmbedding: embedding(prompts.prompt),
                 negativePromptEmbedding: embedding(prompts.negative), prompt: prompts.prompt.prompt,
+                negativePrompt: prompts.negative.encoder == nil ? nil : prompts.negative.prompt,
+                textEncoder: prompts.encoder,
                 latents: job.latents, latentsSha256: inputs.noiseDigest),
             sampling: RunRecord.Sampling(settings),
             attention: RunRecord.Attention(

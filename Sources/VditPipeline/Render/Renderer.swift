@@ -6,8 +6,8 @@ import VditTensor
 
 /// Makes one video from a model on disk and a prompt embedding.
 ///
-/// `init` plans, reads the inputs and checks everything that can be checked; it computes nothing, and that is what a
-/// dry run shows. `run` does the work. Neither prints.
+/// `init` plans, reads the inputs, encodes prompts in words and checks everything that can be checked; it computes nothing
+/// else, and that is what a dry run shows. `run` does the work. Neither prints.
 public struct Renderer {
     public let job: RenderJob
     public let model: ModelDirectory
@@ -26,18 +26,23 @@ public struct Renderer {
     public var estimate: Estimate { plan.estimate }
     public var video: VideoPlan { outputs.video }
 
+    /// - Parameters:
+    ///   - open: the model, where it is open already, its adapters with it; `job.model` is its name only then.
+    ///   - book: where prompts in words are noted and encoded.
+    ///   - encodes: false for a plan of a run: prompts are read as far as that takes no time. A state that the run
+    ///     would go on from needs their embeddings all the same.
     /// - Throws: an error that conforms to `Failure`, naming file, field, what was found and what was expected.
-    public init(_ job: RenderJob) throws {
-        try self.init(job, model: ModelDirectory(path: job.model).adapted(by: job.adapters))
-    }
-
-    /// The same with a model that is open already, its adapters with it; `job.model` is its name only.
-    public init(_ job: RenderJob, model: ModelDirectory) throws {
+    public init(
+        _ job: RenderJob, model open: ModelDirectory? = nil, _ book: PromptBook = PromptBook(), encodes: Bool = true
+    ) throws {
+        let model = try open ?? ModelDirectory(path: job.model).adapted(by: job.adapters)
         self.job = job
         self.model = model
         let resumed = try Self.findCheckpoint(job)
         self.resumed = resumed
-        (plan, inputs) = try Self.plan(job, model, seed: resumed?.identity["seed"].flatMap { Int($0) })
+        (plan, inputs) = try Self.plan(
+            job, model, book, encodes: encodes || resumed != nil,
+            seed: resumed?.identity["seed"].flatMap { Int($0) })
         outputs = try RenderOutputs(job, plan, resumed: resumed)
         memoryLimit =
             job.memoryLimit.map { MemoryLimit(bytes: $0, source: "memory limit given") } ?? .current()
@@ -59,18 +64,21 @@ public struct Renderer {
     ///
     /// - Parameter seed: of a run that is continued: a seed drawn at random is part of it.
     static func plan(
-        _ job: RenderJob, _ model: ModelDirectory, seed: Int? = nil
+        _ job: RenderJob, _ model: ModelDirectory, _ book: PromptBook = PromptBook(), encodes: Bool = true,
+        seed: Int? = nil
     ) throws -> (RenderPlan, RenderInputs) {
         var request = job.request
         if let seed { request.unseeded = .remembered(seed) }
-        return try plan(job, RenderSettings(request, model: model.specification, sampler: model.scheduler), model)
+        let settings = try RenderSettings(request, model: model.specification, sampler: model.scheduler)
+        return try plan(job, settings, model, book, encodes: encodes)
     }
 
     /// The same of settings that are decided.
     private static func plan(
-        _ job: RenderJob, _ settings: RenderSettings, _ model: ModelDirectory
+        _ job: RenderJob, _ settings: RenderSettings, _ model: ModelDirectory, _ book: PromptBook, encodes: Bool
     ) throws -> (RenderPlan, RenderInputs) {
-        let inputs = try RenderInputs(job, settings: settings, model: model.specification)
+        let inputs = try RenderInputs(
+            job, settings: settings, model: model.specification, book, encodes: encodes)
         let plan = try RenderPlan(
             settings, model: model.specification, text: inputs.prompts.textTokens, fallback: job.fallback)
         return (plan, inputs)
@@ -79,14 +87,16 @@ public struct Renderer {
     /// A job of many, checked as its own run would be: memory and free space are looked at when its turn comes, and
     /// folders of its outputs may be missing.
     ///
-    /// - Parameter settings: of the job, decided for this model.
+    /// - Parameters:
+    ///   - settings: of the job, decided for this model.
+    ///   - book: notes the job's prompts, so that those of all jobs are encoded together.
     /// - Throws: an error that conforms to `Failure`.
     public static func check(
-        _ job: RenderJob, _ settings: RenderSettings, model: ModelDirectory
-    ) throws -> RenderPlan {
-        let (plan, _) = try plan(job, settings, model)
+        _ job: RenderJob, _ settings: RenderSettings, model: ModelDirectory, _ book: PromptBook
+    ) throws -> (plan: RenderPlan, prompts: PromptPair) {
+        let (plan, inputs) = try plan(job, settings, model, book, encodes: false)
         _ = try RenderOutputs(job, plan, folders: .willBeMade)
-        return plan
+        return (plan, inputs.prompts)
     }
 
     static func identity(

@@ -93,6 +93,8 @@ public protocol SettingRow: Sendable {
     var isRecorded: Bool { get }
     /// Name of the setting without which a recorded value of this one means nothing.
     var belongsTo: String? { get }
+    /// What this setting says, where others say the same in another way: of those, one is given.
+    var subject: String? { get }
 
     /// Puts a value where it is kept.
     ///
@@ -133,6 +135,7 @@ public struct Setting<Value: WrittenValue>: SettingRow {
     public let effect: SettingEffect
     public let isRecorded: Bool
     public let belongsTo: String?
+    public let subject: String?
     let rule: Rule<Value>?
     let place: Place<Value>
 
@@ -144,18 +147,18 @@ public struct Setting<Value: WrittenValue>: SettingRow {
     ) {
         (self.name, self.group, self.kind, self.summary, self.flag) = (name, group, kind, summary, flag)
         (isVariable, self.isKey, self.effect, self.isRecorded) = (true, isKey, effect, isRecorded)
-        (self.belongsTo, self.rule, self.place) = (belongsTo, rule, place)
+        (self.belongsTo, subject, self.rule, self.place) = (belongsTo, nil, rule, place)
     }
 
     /// A setting that is kept somewhere else and needs no decision.
     init(
         _ name: String, _ group: SettingGroup, _ summary: String, kind: SettingKind = Value.kind,
         flag: SettingFlag? = nil, isVariable: Bool = true, isKey: Bool = true, effect: SettingEffect = .file,
-        isRecorded: Bool = false, belongsTo: String? = nil, at place: Place<Value>
+        isRecorded: Bool = false, belongsTo: String? = nil, subject: String? = nil, at place: Place<Value>
     ) {
         (self.name, self.group, self.kind, self.summary, self.flag) = (name, group, kind, summary, flag)
         (self.isVariable, self.isKey, self.effect) = (isVariable && flag != nil, isKey, effect)
-        (self.isRecorded, self.belongsTo, rule, self.place) = (isRecorded, belongsTo, nil, place)
+        (self.isRecorded, self.belongsTo, self.subject, rule, self.place) = (isRecorded, belongsTo, subject, nil, place)
     }
 
     private func value(_ content: SettingContent) throws(PipelineError) -> Value {

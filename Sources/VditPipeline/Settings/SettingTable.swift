@@ -19,6 +19,14 @@ public struct SettingTable: Sendable {
     /// A row that is a key of pipeline files.
     public static func key(_ name: String) -> (any SettingRow)? { byName[name].flatMap { $0.isKey ? $0 : nil } }
 
+    /// Of the settings that say what to show.
+    public static let promptSubject = "prompt"
+
+    /// Whether two names are of one setting, or of settings that say the same in different ways.
+    public static func sayTheSame(_ a: String, _ b: String) -> Bool {
+        a == b || byName[a]?.subject.map { $0 == byName[b]?.subject } == true
+    }
+
     public static func rows(of group: SettingGroup) -> [any SettingRow] { all.filter { $0.group == group } }
 
     // MARK: Inputs
@@ -28,14 +36,37 @@ public struct SettingTable: Sendable {
         flag: SettingFlag(
             "folder", "A folder in diffusers' layout: model_index.json, transformer/, vae/, scheduler/.", short: "m"),
         isVariable: false, effect: .latents, at: .at(\.model))
-    let promptEmbedding = Setting<String>(
+    let prompt = Setting<String?>(
+        "prompt", .inputs, "what to show, in words", flag: SettingFlag("text", "What to show, in words."),
+        isVariable: false, effect: .latents, subject: promptSubject,
+        at: .job(get: { $0.prompt.text }, set: { text, job in text.map { job.prompt = .text($0) } }))
+    let promptFile = Setting<String?>(
+        "prompt_file", .inputs, "a UTF-8 file with the words", kind: .input,
+        flag: SettingFlag("file", "A UTF-8 file with the prompt."), isVariable: false, effect: .latents,
+        subject: promptSubject,
+        at: .job(get: { $0.prompt.textFile }, set: { path, job in path.map { job.prompt = .textFile($0) } }))
+    let promptEmbedding = Setting<String?>(
         "prompt_embedding", .inputs, "what the text encoder made of the prompt", kind: .input,
         flag: SettingFlag("file", "What to show, as a text encoder put it: .safetensors or .npy."),
-        isVariable: false, effect: .latents, at: .at(\.promptEmbedding))
+        isVariable: false, effect: .latents, subject: promptSubject,
+        at: .job(get: { $0.prompt.embedding }, set: { path, job in path.map { job.prompt = .embedding($0) } }))
+    let negativePrompt = Setting<String?>(
+        "negative_prompt", .inputs, "what not to show, in words",
+        flag: SettingFlag("text", "What not to show, in words. Default: the empty text beside a prompt in words."),
+        isVariable: false, effect: .latents, subject: "negative prompt",
+        at: .job(get: { $0.negativePrompt?.text }, set: { text, job in job.negativePrompt = text.map { .text($0) } }))
     let negativePromptEmbedding = Setting<String?>(
-        "negative_prompt_embedding", .inputs, "the same for the negative prompt", kind: .input,
+        "negative_prompt_embedding", .inputs, "the same as the text encoder put it", kind: .input,
         flag: SettingFlag("file", "What not to show. Default: the one in the prompt's file, else zeros."),
-        isVariable: false, effect: .latents, at: .at(\.negativePromptEmbedding))
+        isVariable: false, effect: .latents, subject: "negative prompt",
+        at: .job(
+            get: { $0.negativePrompt?.embedding },
+            set: { path, job in job.negativePrompt = path.map { .embedding($0) } }))
+    let textEncoder = Setting<String?>(
+        "text_encoder", .inputs, "what encodes prompts in words; the model's own when not given", kind: .input,
+        flag: SettingFlag(
+            "folder", "A text encoder with its tokenizer beside it, or another checkpoint. Default: the model's."),
+        effect: .latents, at: .at(\.textEncoder))
 
     let lora = Setting<AdapterList?>.adapters(
         "lora", .all, "adapters that are merged into the model, with their strengths",
