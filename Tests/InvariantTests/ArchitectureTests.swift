@@ -49,12 +49,12 @@ import TestSupport
     @Test func noFileOutsideAFamilysFolderNamesItsTypes() throws {
         let sources = Golden.root.appendingPathComponent("Sources")
         let files = try #require(FileManager.default.enumerator(at: sources, includingPropertiesForKeys: nil))
-        for case let file as URL in files
-        where file.pathExtension == "swift" && !file.path.contains("/VditModels/Wan/") {
+        for case let file as URL in files where file.pathExtension == "swift" {
             // Text in quotation marks and comments may speak of models.
             let code = try String(contentsOf: file, encoding: .utf8)
                 .replacing(/\/\/.*/, with: "").replacing(/"(\\.|[^"\\\n])*"/, with: "")
-            let named = code.matches(of: /\bWan[A-Z]\w*/).map { String($0.output) }
+            let named = code.matches(of: /\b(Wan|LTX)[A-Z]\w*/)
+                .filter { !file.path.contains("/VditModels/\($0.output.1)/") }.map { String($0.output.0) }
             #expect(named.isEmpty, "\(file.lastPathComponent) names \(named)")
         }
     }

@@ -129,17 +129,17 @@ struct GenerationTests {
 /// What a run promises with a real transformer.
 struct GenerationModelTests {
     static func tiny(_ threads: Int, weights: (WeightStore) -> any WeightSource = { $0 }) throws
-        -> (WanTransformer, ComputeContext)
+        -> (CrossTransformer, ComputeContext)
     {
         let folder = Golden.path("wan-transformer/t2v-2heads-dim64")
         let config = try WanTransformerConfig(ConfigFile(path: folder + "/config.json"))
         let compute = ComputeContext(
             pool: WorkPool(threads: threads), instructionSet: try .chosen(), precision: .bf16)
         let source = weights(try WeightStore(folder))
-        return (try WanTransformer(config: config, weights: source, compute: compute), compute)
+        return (try CrossTransformer(config: config, weights: source, compute: compute), compute)
     }
 
-    static func generation(_ model: WanTransformer, method: String = "dense") throws -> Generation {
+    static func generation(_ model: CrossTransformer, method: String = "dense") throws -> Generation {
         var random = TorchRandom(seed: 9)
         let layout = try model.config.tokenLayout(
             LatentShape(channels: 16, frames: 4, height: 16, width: 16), textTokens: 0)

@@ -77,7 +77,7 @@ struct AdapterParity {
         }
         let io = try SafetensorsReader(Golden.path("wan-transformer/\(entry.base)/io.safetensors"))
         let source: any WeightSource = isRounded ? Rounded(source: merged) : merged
-        let model = try WanTransformer(config: config, weights: source, compute: compute)
+        let model = try CrossTransformer(config: config, weights: source, compute: compute)
         let (output, _) = try WanTransformerTests.run(model, io, batch: 0, compute)
         let error = Golden.difference(output, try golden.tensor("output.sample")[0])
         #expect(error.relative < 2e-5 && error.maximum < 2e-4, "\(error)")

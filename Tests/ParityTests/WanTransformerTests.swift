@@ -18,17 +18,17 @@ import VDiT
         ].map { Case(name: $0) } + [Case(name: "t2v-2heads-dim64-bf16-weights", prefix: "fp32_activations.output")]
     }
 
-    static func model(_ name: String, _ compute: ComputeContext) throws -> WanTransformer {
+    static func model(_ name: String, _ compute: ComputeContext) throws -> CrossTransformer {
         let directory = Golden.path("wan-transformer/\(name)")
         let config = try WanTransformerConfig(ConfigFile(path: directory + "/config.json"))
         let store = try WeightStore(directory)
         try store.check(config.tensors)
-        return try WanTransformer(config: config, weights: store, compute: compute)
+        return try CrossTransformer(config: config, weights: store, compute: compute)
     }
 
     /// Runs one batch element of a golden and returns the output and the intermediates.
     static func run(
-        _ model: WanTransformer, _ io: SafetensorsReader, batch: Int, _ compute: ComputeContext
+        _ model: CrossTransformer, _ io: SafetensorsReader, batch: Int, _ compute: ComputeContext
     ) throws -> (Tensor, [String: Tensor]) {
         let trace = Trace()
         var image: Tensor?

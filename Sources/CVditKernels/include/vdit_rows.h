@@ -22,6 +22,10 @@ typedef struct {
     void (*layer_norm)(const float *x, int64_t rows, int64_t columns, float eps, const float *scale,
                        const float *shift, void *out, vdit_float_type out_type);
 
+    /// The same without a mean: out[r] = x[r] / sqrt(mean square + eps) · scale + shift.
+    void (*rms_norm)(const float *x, int64_t rows, int64_t columns, float eps, const float *scale,
+                     const float *shift, void *out, vdit_float_type out_type);
+
     /// x[r] += gate · y[r]; x, y [rows, columns] f32; gate [columns] f32, or NULL for 1.
     void (*gated_add)(float *x, const float *y, const float *gate, int64_t rows, int64_t columns);
 
@@ -29,11 +33,12 @@ typedef struct {
     /// x             [rows, heads · head_dim] f32, rows x_stride apart
     /// weight        [heads · head_dim] of the RMS norm, or NULL for no norm
     /// norm_columns  values one mean square covers: heads · head_dim, or head_dim
-    /// cosine, sine  [rows, head_dim / 2] f32: pairs (2i, 2i+1) turn by the i-th angle; or NULL
+    /// cosine, sine  [rows, rotary_pairs] f32: pairs (2i, 2i+1) turn by the i-th angle; or NULL
+    /// rotary_pairs  head_dim / 2, the same angles for all heads, or heads · head_dim / 2
     /// out           element (row, head, i) at row · row_stride + head · head_stride + i
     void (*split_heads)(const float *x, int64_t x_stride, int64_t rows, int64_t heads, int64_t head_dim,
                         const float *weight, int64_t norm_columns, float eps, const float *cosine,
-                        const float *sine, void *out, vdit_float_type out_type, int64_t row_stride,
+                        const float *sine, int64_t rotary_pairs, void *out, vdit_float_type out_type, int64_t row_stride,
                         int64_t head_stride);
 } vdit_row_kernels;
 

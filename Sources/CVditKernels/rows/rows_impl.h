@@ -17,13 +17,14 @@ VDIT_INLINE char *NAME(place)(void *out, vdit_float_type type, int64_t index) {
     return (char *)out + index * (type == VDIT_BF16 ? 2 : 4);
 }
 
-static void NAME(layer_norm)(const float *x, int64_t rows, int64_t columns, float eps, const float *scale,
-                             const float *shift, void *out, vdit_float_type out_type) {
+VDIT_INLINE void NAME(norm)(const float *x, int64_t rows, int64_t columns, float eps, const float *scale,
+                            const float *shift, int is_centred, void *out, vdit_float_type out_type) {
 #pragma clang fp reassociate(on) contract(fast)
     for (int64_t r = 0; r < rows; r++) {
         const float *VDIT_RESTRICT row = x + r * columns;
         float sum = 0, squares = 0;
-        for (int64_t i = 0; i < columns; i++) sum += row[i];
+        if (is_centred)
+            for (int64_t i = 0; i < columns; i++) sum += row[i];
         float mean = sum / (float)columns;
         for (int64_t i = 0; i < columns; i++) {
             float centred = row[i] - mean;
@@ -41,6 +42,16 @@ static void NAME(layer_norm)(const float *x, int64_t rows, int64_t columns, floa
             NAME(store_row)(block, count, NAME(place)(out, out_type, r * columns + from), out_type);
         }
     }
+}
+
+static void NAME(layer_norm)(const float *x, int64_t rows, int64_t columns, float eps, const float *scale,
+                             const float *shift, void *out, vdit_float_type out_type) {
+    NAME(norm)(x, rows, columns, eps, scale, shift, 1, out, out_type);
+}
+
+static void NAME(rms_norm)(const float *x, int64_t rows, int64_t columns, float eps, const float *scale,
+                           const float *shift, void *out, vdit_float_type out_type) {
+    NAME(norm)(x, rows, columns, eps, scale, shift, 0, out, out_type);
 }
 
 static void NAME(gated_add)(float *x, const float *y, const float *gate, int64_t rows, int64_t columns) {
@@ -63,8 +74,8 @@ VDIT_INLINE float NAME(inverse_rms)(const float *x, int64_t count, float eps) {
 
 static void NAME(split_heads)(const float *x, int64_t x_stride, int64_t rows, int64_t heads, int64_t head_dim,
                               const float *weight, int64_t norm_columns, float eps, const float *cosine,
-                              const float *sine, void *out, vdit_float_type out_type, int64_t row_stride,
-                              int64_t head_stride) {
+                              const float *sine, int64_t rotary_pairs, void *out, vdit_float_type out_type,
+                              int64_t row_stride, int64_t head_stride) {
     float head_row[BLOCK];
     for (int64_t r = 0; r < rows; r++) {
         const float *row = x + r * x_stride;
@@ -79,8 +90,9 @@ static void NAME(split_heads)(const float *x, int64_t x_stride, int64_t rows, in
                 for (int64_t i = 0; i < head_dim; i++) head_row[i] = from[i];
             }
             if (cosine) {
-                const float *VDIT_RESTRICT c = cosine + r * (head_dim / 2);
-                const float *VDIT_RESTRICT s = sine + r * (head_dim / 2);
+                const int64_t first = r * rotary_pairs + (h * head_dim / 2) % rotary_pairs;
+                const float *VDIT_RESTRICT c = cosine + first;
+                const float *VDIT_RESTRICT s = sine + first;
                 for (int64_t i = 0; i < head_dim / 2; i++) {
                     float even = head_row[2 * i], odd = head_row[2 * i + 1];
                     head_row[2 * i] = even * c[i] - odd * s[i];
@@ -92,4 +104,4 @@ static void NAME(split_heads)(const float *x, int64_t x_stride, int64_t rows, in
     }
 }
 
-const vdit_row_kernels NAME(vdit_rows) = {NAME(layer_norm), NAME(gated_add), NAME(split_heads)};
+const vdit_row_kernels NAME(vdit_rows) = {NAME(layer_norm), NAME(rms_norm), NAME(gated_add), NAME(split_heads)};

@@ -3,44 +3,70 @@ import VditTensor
 
 /// Rotary position embedding over a frames × height × width grid of tokens.
 ///
-/// The head is split into a part per axis; part `p` of an axis turns the interleaved pair `(2i, 2i+1)` by
-/// `position · theta^(−2i / p)`. Angles are computed in fp64 and stored as fp32 cosines and sines, one per
-/// pair: `[tokens, headDim / 2]`. Source: Wan2.1 (RoPE of the video transformer).
+/// Cosines and sines in fp32, one for each interleaved pair `(2i, 2i+1)`: `[tokens, headDim / 2]`, or
+/// `[tokens, heads · headDim / 2]` where every head has angles of its own.
 public struct RotaryTable: Sendable {
     public let cosine: Tensor
     public let sine: Tensor
 
+    /// Which pairs an axis turns.
+    public enum Order: Sendable {
+        /// First those of time, then those of height, then those of width.
+        case byAxis
+        /// For each frequency one pair of time, one of height and one of width, behind pairs that never turn.
+        case byFrequency(still: Int)
+    }
+
+    /// Splits the head into a part per axis; part `p` of an axis turns pair `i` by `position · theta^(−2i / p)`. Angles
+    /// are computed in fp64. Source: Wan2.1 (RoPE of the video transformer).
+    ///
     /// - Parameter parts: even sizes for time, height and width that add up to the head's.
     public init(frames: Int, height: Int, width: Int, parts: [Int], theta: Double = 10_000) {
-        let pairs = parts.reduce(0, +) / 2
-        cosine = Tensor(.f32, [frames * height * width, pairs])
-        sine = Tensor(.f32, [frames * height * width, pairs])
-        let axes = zip([frames, height, width], parts).map { extent, part in
+        let angles = zip([frames, height, width], parts).map { extent, part in
             (0..<extent).map { position in
-                (0..<part / 2).map { pair in
-                    let angle = Double(position) * pow(theta, -2 * Double(pair) / Double(part))
-                    return (cosine: Float(cos(angle)), sine: Float(sin(angle)))
-                }
+                (0..<part / 2).map { Double(position) * pow(theta, -2 * Double($0) / Double(part)) }
             }
         }
+        self.init(angles: angles, order: .byAxis)
+    }
+
+    /// - Parameter angles: in radians, by axis (time, height, width), position and frequency.
+    public init(angles: [[[Double]]], order: Order) {
+        let still = if case .byFrequency(let still) = order { still } else { 0 }
+        let shape = [angles.reduce(1) { $0 * $1.count }, angles.reduce(still) { $0 + $1[0].count }]
+        let tables = angles.map { axis in axis.map { $0.map { (cosine: Float(cos($0)), sine: Float(sin($0))) } } }
+        let (cosine, sine) = (Tensor(.f32, shape), Tensor(.f32, shape))
         cosine.withMutableFloats { cosines in
             sine.withMutableFloats { sines in
-                var index = 0
-                for frame in axes[0] {
-                    for row in axes[1] {
-                        for column in axes[2] {
-                            for part in [frame, row, column] {
-                                for value in part {
-                                    cosines[index] = value.cosine
-                                    sines[index] = value.sine
-                                    index += 1
-                                }
+                var start = 0
+                func put(_ values: [(cosine: Float, sine: Float)], at first: Int, apart step: Int) {
+                    for (index, value) in values.enumerated() {
+                        cosines[first + index * step] = value.cosine
+                        sines[first + index * step] = value.sine
+                    }
+                }
+                for frame in tables[0] {
+                    for row in tables[1] {
+                        for column in tables[2] {
+                            switch order {
+                            case .byAxis:
+                                put(frame, at: start, apart: 1)
+                                put(row, at: start + frame.count, apart: 1)
+                                put(column, at: start + frame.count + row.count, apart: 1)
+                            case .byFrequency:
+                                for pair in start..<start + still { cosines[pair] = 1 }
+                                put(frame, at: start + still, apart: 3)
+                                put(row, at: start + still + 1, apart: 3)
+                                put(column, at: start + still + 2, apart: 3)
                             }
+                            start += shape[1]
                         }
                     }
                 }
             }
         }
+        self.cosine = cosine
+        self.sine = sine
     }
 
     public func rows(_ range: Range<Int>) -> (cosine: Tensor, sine: Tensor) {

@@ -78,10 +78,7 @@ enum WanModels {
     }
 }
 
-extension WanTransformerConfig: TransformerSpecification {
-    public var inputChannels: Int { inChannels }
-    public var outputChannels: Int { outChannels }
-
+extension WanTransformerConfig: CrossTransformerConfig {
     public var conditioning: ConditioningNeeds {
         ConditioningNeeds(promptWidth: textDim, imageWidth: imageDim, takesTimePerToken: true)
     }
@@ -102,8 +99,6 @@ extension WanTransformerConfig: TransformerSpecification {
             "rope_max_seq_len": .integer(ropeMaxSeqLen),
         ]
     }
-
-    public var patchExtents: (frames: Int, height: Int, width: Int) { (patch[0], patch[1], patch[2]) }
 
     /// The prompt is attended to by cross-attention alone.
     public func tokenLayout(_ latents: LatentShape, textTokens: Int) throws(ModelError) -> TokenLayout {
@@ -126,34 +121,6 @@ extension WanTransformerConfig: TransformerSpecification {
             extents.append(extent / patch)
         }
         return TokenLayout(frames: extents[0], height: extents[1], width: extents[2])
-    }
-
-    public func work(_ layout: TokenLayout, textTokens: Int) -> TransformerWork {
-        let (s, d, t, layers) = (Double(layout.tokens), Double(inner), Double(textTokens), Double(layers))
-        // Four products of self-attention, two of cross-attention; cross-attention; feed-forward.
-        return TransformerWork(
-            selfAttention: layers * 4 * s * s * d,
-            other: layers * (s * 12 * d * d + 4 * s * t * d + s * 4 * d * Double(ffnDim)),
-            prompt: layers * 4 * d * d * t)
-    }
-
-    /// Residual fp32; q, k, v and their packed copies; the output.
-    public func activationBytes(_ layout: TokenLayout, operand: DType) -> Int {
-        layout.tokens * inner * (4 + 7 * operand.byteCount)
-    }
-
-    public func promptBytes(textTokens: Int, operand: DType) -> Int {
-        layers * textTokens * inner * 2 * operand.byteCount
-    }
-
-    public func withLayers(_ count: Int) -> WanTransformerConfig {
-        var other = self
-        other.layers = count
-        return other
-    }
-
-    public func load(_ weights: any WeightSource, _ compute: ComputeContext) throws -> any VideoModel {
-        try WanTransformer(config: self, weights: weights, compute: compute)
     }
 }
 

@@ -1,3 +1,4 @@
+import VditAttention
 import VditFiles
 import VditTensor
 
@@ -84,10 +85,6 @@ public struct WanTransformerConfig: Sendable, Equatable {
         }
     }
 
-    /// Width of the residual stream.
-    public var inner: Int { heads * headDim }
-    var patchSize: Int { patch.reduce(1, *) }
-
     /// The gates of video sparse attention, in checkpoints that were trained with it.
     public var optionalTensors: [(name: String, shape: [Int])] {
         (0..<layers).flatMap { block in
@@ -101,50 +98,51 @@ public struct WanTransformerConfig: Sendable, Equatable {
     /// Every tensor of the checkpoint and its shape.
     public var tensors: [(name: String, shape: [Int])] {
         let d = inner
-        var all: [(String, [Int])] = []
-        func linear(_ name: String, _ inputs: Int, _ outputs: Int) {
-            all.append((name + ".weight", [outputs, inputs]))
-            all.append((name + ".bias", [outputs]))
-        }
-        func affine(_ name: String, _ size: Int) {
-            all.append((name + ".weight", [size]))
-            all.append((name + ".bias", [size]))
-        }
-        all.append(("patch_embedding.weight", [d, inChannels] + patch))
-        all.append(("patch_embedding.bias", [d]))
-        linear("condition_embedder.time_embedder.linear_1", freqDim, d)
-        linear("condition_embedder.time_embedder.linear_2", d, d)
-        linear("condition_embedder.time_proj", d, 6 * d)
-        linear("condition_embedder.text_embedder.linear_1", textDim, d)
-        linear("condition_embedder.text_embedder.linear_2", d, d)
+        var list = TensorList()
+        let (embedder, image) = ("condition_embedder", names.image)
+        list.add("patch_embedding.weight", [d, inChannels] + patch)
+        list.add("patch_embedding.bias", [d])
+        list.linear("\(embedder).time_embedder.linear_1", freqDim, d)
+        list.linear("\(embedder).time_embedder.linear_2", d, d)
+        list.linear("\(embedder).time_proj", d, 6 * d)
+        list.linear("\(embedder).text_embedder.linear_1", textDim, d)
+        list.linear("\(embedder).text_embedder.linear_2", d, d)
         if let imageDim {
-            let name = "condition_embedder.image_embedder"
-            affine("\(name).norm1", imageDim)
-            linear("\(name).ff.net.0.proj", imageDim, imageDim)
-            linear("\(name).ff.net.2", imageDim, d)
-            affine("\(name).norm2", d)
-            if let posEmbedSeqLen { all.append(("\(name).pos_embed", [1, posEmbedSeqLen, imageDim])) }
+            list.affine("\(image).norm1", imageDim)
+            list.linear("\(image).ff.net.0.proj", imageDim, imageDim)
+            list.linear("\(image).ff.net.2", imageDim, d)
+            list.affine("\(image).norm2", d)
+            if let posEmbedSeqLen { list.add("\(image).pos_embed", [1, posEmbedSeqLen, imageDim]) }
         }
         for i in 0..<layers {
-            for attention in ["attn1", "attn2"] {
-                let name = "blocks.\(i).\(attention)"
-                for part in ["to_q", "to_k", "to_v", "to_out.0"] { linear("\(name).\(part)", d, d) }
-                all.append(("\(name).norm_q.weight", [d]))
-                all.append(("\(name).norm_k.weight", [d]))
-            }
+            for attention in ["attn1", "attn2"] { list.attention("blocks.\(i).\(attention)", d) }
             if let addedKVProjDim {
-                linear("blocks.\(i).attn2.add_k_proj", addedKVProjDim, d)
-                linear("blocks.\(i).attn2.add_v_proj", addedKVProjDim, d)
-                all.append(("blocks.\(i).attn2.norm_added_k.weight", [d]))
+                list.linear("blocks.\(i).attn2.add_k_proj", addedKVProjDim, d)
+                list.linear("blocks.\(i).attn2.add_v_proj", addedKVProjDim, d)
+                list.add("blocks.\(i).attn2.norm_added_k.weight", [d])
             }
-            if crossAttentionNorm { affine("blocks.\(i).norm2", d) }
-            linear("blocks.\(i).ffn.net.0.proj", d, ffnDim)
-            linear("blocks.\(i).ffn.net.2", ffnDim, d)
-            all.append(("blocks.\(i).scale_shift_table", [1, 6, d]))
+            if crossAttentionNorm { list.affine("blocks.\(i).norm2", d) }
+            list.linear("blocks.\(i).ffn.net.0.proj", d, ffnDim)
+            list.linear("blocks.\(i).ffn.net.2", ffnDim, d)
+            list.add("blocks.\(i).scale_shift_table", [1, 6, d])
         }
-        all.append(("scale_shift_table", [1, 2, d]))
-        linear("proj_out", d, outChannels * patchSize)
-        return all
+        list.add("scale_shift_table", [1, 2, d])
+        list.linear("proj_out", d, outChannels * patchSize)
+        return list.all
     }
 
+    public var names: CrossTransformerNames {
+        CrossTransformerNames(
+            patch: "patch_embedding", time: "condition_embedder.time_embedder",
+            timeProjection: "condition_embedder.time_proj", text: "condition_embedder.text_embedder",
+            image: "condition_embedder.image_embedder", blocks: "blocks", feedForward: "ffn")
+    }
+
+    /// A third of the head each for time, height and width; what does not divide goes to time.
+    public func rotary(_ layout: TokenLayout, frameRate: Double?) -> RotaryTable {
+        let side = 2 * (headDim / 6)
+        return RotaryTable(
+            frames: layout.frames, height: layout.height, width: layout.width,
+            parts: [headDim - 2 * side, side, side])
+    }
 }

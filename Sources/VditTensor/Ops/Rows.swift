@@ -26,6 +26,17 @@ public struct RowKernels: Sendable {
             out.operandFloatType)
     }
 
+    /// `out = x / sqrt(mean square + epsilon) · scale + shift` along the last axis; as `layerNorm` otherwise.
+    public func rmsNorm(
+        _ x: Tensor, epsilon: Float, scale: Tensor?, shift: Tensor?, into out: Tensor
+    ) {
+        precondition(x.dtype == .f32 && out.count == x.count)
+        table.pointee.rms_norm(
+            x.pointer(as: Float.self), Int64(x.rowCount), Int64(x.columns), epsilon,
+            scale?.pointer(as: Float.self), shift?.pointer(as: Float.self), out.rawPointer,
+            out.operandFloatType)
+    }
+
     /// `x += gate · y`, gate `[columns]` or nil for 1; all f32.
     public func gatedAdd(_ x: Tensor, _ y: Tensor, gate: Tensor?) {
         precondition(x.dtype == .f32 && y.dtype == .f32 && x.count == y.count)
@@ -47,7 +58,8 @@ public struct RowKernels: Sendable {
     /// - Parameters:
     ///   - x: `[rows, …]` f32 whose columns from `column` on are `heads · headDim` values.
     ///   - weight: `[heads · headDim]` of the RMS norm over all heads together; nil for no norm.
-    ///   - rotary: cosine and sine `[rows, headDim / 2]`, turning the interleaved pairs `(2i, 2i + 1)`.
+    ///   - rotary: cosine and sine, turning the interleaved pairs `(2i, 2i + 1)`: `[rows, headDim / 2]`, or
+    ///     `[rows, heads · headDim / 2]` where every head has its own angles.
     ///   - out: f32 or bf16.
     public func splitHeads(
         _ x: Tensor, column: Int, heads: Int, headDim: Int, weight: Tensor?, epsilon: Float,
@@ -56,6 +68,8 @@ public struct RowKernels: Sendable {
         let columns = heads * headDim
         let rows = x.shape[0]
         precondition(x.dtype == .f32 && column + columns <= x.columns)
+        let pairs = rotary?.cosine.columns ?? headDim / 2
+        precondition(pairs == headDim / 2 || pairs == columns / 2)
         let rowStride: Int
         let headStride: Int
         var destination = out.rawPointer
@@ -74,7 +88,7 @@ public struct RowKernels: Sendable {
         table.pointee.split_heads(
             x.pointer(as: Float.self) + column, Int64(x.columns), Int64(rows), Int64(heads),
             Int64(headDim), weight?.pointer(as: Float.self), Int64(columns), epsilon,
-            rotary?.cosine.pointer(as: Float.self), rotary?.sine.pointer(as: Float.self),
+            rotary?.cosine.pointer(as: Float.self), rotary?.sine.pointer(as: Float.self), Int64(pairs),
             destination, out.operandFloatType, Int64(rowStride), Int64(headStride))
     }
 }

@@ -1,13 +1,14 @@
 import VditAttention
 import VditTensor
 
-/// One transformer block of Wan: self-attention, cross-attention to the prompt (and image), feed-forward.
+/// One transformer block: self-attention, cross-attention to the prompt (and image), feed-forward.
 ///
 /// These are its weights and what becomes of the conditioning; `InPass` runs it.
-struct WanBlock: Sendable {
-    let config: WanTransformerConfig
+struct CrossBlock: Sendable {
+    let config: any CrossTransformerConfig
     let rows: RowKernels
     let epsilon: Float
+    let queryKeyEpsilon: Float
 
     let qkv: Linear
     let normQ: Tensor
@@ -28,11 +29,13 @@ struct WanBlock: Sendable {
     /// `[6, inner]`: shift, scale and gate of self-attention, then of the feed-forward.
     private let table: Tensor
 
-    init(_ loader: WeightLoader, config: WanTransformerConfig, index: Int) throws(TensorError) {
+    init(_ loader: WeightLoader, config: any CrossTransformerConfig, index: Int) throws(TensorError) {
         self.config = config
         rows = RowKernels(loader.compute.instructionSet)
         epsilon = Float(config.epsilon)
-        let block = "blocks.\(index)"
+        queryKeyEpsilon = Float(config.queryKeyEpsilon)
+        let names = config.names
+        let block = "\(names.blocks).\(index)"
         let operand = loader.compute.operandType
         let (a1, a2) = ("\(block).attn1", "\(block).attn2")
         qkv = try loader.linear("\(a1).to_q", "\(a1).to_k", "\(a1).to_v", result: .f32)
@@ -55,8 +58,8 @@ struct WanBlock: Sendable {
         }
         crossOut = try loader.linear("\(a2).to_out.0", result: .f32)
 
-        ffnIn = try loader.linear("\(block).ffn.net.0.proj", result: operand, activation: .geluTanh)
-        ffnOut = try loader.linear("\(block).ffn.net.2", result: .f32)
+        ffnIn = try loader.linear("\(block).\(names.feedForward).net.0.proj", result: operand, activation: .geluTanh)
+        ffnOut = try loader.linear("\(block).\(names.feedForward).net.2", result: .f32)
         table = try loader.vector("\(block).scale_shift_table").reshaped([6, config.inner])
     }
 
@@ -91,7 +94,7 @@ struct WanBlock: Sendable {
             for (index, (out, norm)) in [(keys, norm), (values, nil)].enumerated() {
                 rows.splitHeads(
                     both, column: index * config.inner, heads: config.heads, headDim: config.headDim,
-                    weight: norm, epsilon: epsilon, rotary: nil, into: out, .headMajor(firstToken: 0))
+                    weight: norm, epsilon: queryKeyEpsilon, rotary: nil, into: out, .headMajor(firstToken: 0))
             }
             return KeysValues(keys: keys, values: values)
         }

@@ -1,19 +1,19 @@
 import VditAttention
 import VditTensor
 
-/// One forward pass of a Wan transformer: a single stream, the video's tokens.
-struct WanPass: BlockStack {
+/// One forward pass: a single stream, the video's tokens.
+struct CrossPass: BlockStack {
     /// The embedding of a timestep, and its six-fold projection.
     typealias Time = (embedding: Tensor, projected: Tensor)
 
-    let model: WanTransformer
+    let model: CrossTransformer
     let layout: TokenLayout
     let streams: [TokenStream]
     /// `[channels, frames, height, width]` f32.
     private let latents: Tensor
     /// `[outputChannels, frames, height, width]` f32.
     let result: Tensor
-    private let context: [WanBlock.CrossContext]
+    private let context: CrossConditioning
     private let runs: TimestepRuns
     /// One for each distinct timestep of `runs`.
     private let times: [Time]
@@ -23,7 +23,7 @@ struct WanPass: BlockStack {
     ///   - latents: of the layout's extents.
     ///   - context: what each block's cross-attention reads.
     init(
-        _ model: WanTransformer, latents: Tensor, layout: TokenLayout, context: [WanBlock.CrossContext],
+        _ model: CrossTransformer, latents: Tensor, layout: TokenLayout, context: CrossConditioning,
         timesteps: [Float], trace: Trace?
     ) throws(TensorError) {
         let config = model.config
@@ -35,10 +35,7 @@ struct WanPass: BlockStack {
         result = Tensor(.f32, [config.outChannels] + latents.shape.dropFirst())
         runs = TimestepRuns(timesteps, tokens: layout.tokens)
         times = try runs.timesteps.map { timestep throws(TensorError) in try model.time(timestep, trace: trace) }
-        let side = 2 * (config.headDim / 6)
-        rotary = RotaryTable(
-            frames: layout.frames, height: layout.height, width: layout.width,
-            parts: [config.headDim - 2 * side, side, side])
+        rotary = config.rotary(layout, frameRate: context.frameRate)
         trace?.record("rope.cosine", rotary.cosine)
         trace?.record("rope.sine", rotary.sine)
     }
@@ -70,9 +67,9 @@ struct WanPass: BlockStack {
 
     func block(_ index: Int) -> any TransformerBlock {
         let block = model.blocks[index]
-        return WanBlock.InPass(
+        return CrossBlock.InPass(
             block: block, modulations: times.map { block.modulation($0.projected) }, runs: runs,
-            rotary: rotary, context: context[index])
+            rotary: rotary, context: context.layers[index])
     }
 
     /// Modulation by the time embedding itself (not by its projection), shift first.

@@ -2,21 +2,21 @@ import VditTensor
 
 /// The image tokens' projection of Wan 2.1 image-to-video models: norm, linear, exact GELU, linear, norm, both
 /// norms affine with epsilon 1e-5; first-last-frame models add a learned position first.
-struct WanImageEmbedding: Sendable {
+struct ImageEmbedding: Sendable {
     private let norm1: (scale: Tensor, shift: Tensor)
     private let norm2: (scale: Tensor, shift: Tensor)
     private let first: Linear
     private let second: Linear
     private let positions: Tensor?
 
-    init(_ loader: WeightLoader, config: WanTransformerConfig) throws(TensorError) {
-        let name = "condition_embedder.image_embedder"
+    /// - Parameter hasPositions: whether there are learned ones.
+    init(_ loader: WeightLoader, _ name: String, hasPositions: Bool) throws(TensorError) {
         norm1 = (try loader.vector("\(name).norm1.weight"), try loader.vector("\(name).norm1.bias"))
         norm2 = (try loader.vector("\(name).norm2.weight"), try loader.vector("\(name).norm2.bias"))
         first = try loader.linear(
             "\(name).ff.net.0.proj", result: loader.compute.operandType, activation: .geluErf)
         second = try loader.linear("\(name).ff.net.2", result: .f32)
-        positions = config.posEmbedSeqLen == nil ? nil : try loader.vector("\(name).pos_embed")
+        positions = hasPositions ? try loader.vector("\(name).pos_embed") : nil
     }
 
     /// - Parameter tokens: `[imageTokens, imageDim]`, of all images.

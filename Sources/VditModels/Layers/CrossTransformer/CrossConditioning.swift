@@ -2,15 +2,17 @@ import VditAttention
 import VditTensor
 
 /// What each block's cross-attention reads of one guidance branch.
-struct WanConditioning: PreparedConditioning {
-    let layers: [WanBlock.CrossContext]
+struct CrossConditioning: PreparedConditioning {
+    let layers: [CrossBlock.CrossContext]
+    /// Frames per second, for models that are told.
+    let frameRate: Double?
 
     var byteCount: Int {
         layers.reduce(0) { $0 + $1.text.byteCount + ($1.image?.byteCount ?? 0) }
     }
 }
 
-extension WanTransformer {
+extension CrossTransformer {
     public func prepare(_ conditioning: Conditioning) throws -> any PreparedConditioning {
         try prepare(conditioning, trace: nil)
     }
@@ -20,7 +22,7 @@ extension WanTransformer {
         _ conditioning: Conditioning, trace: Trace?
     ) throws -> any PreparedConditioning {
         try check(conditioning)
-        let prompt = conditioning.prompt
+        let prompt = conditioning.validPrompt
         let operand = compute.operandType
         let tokens = prompt.shape[0]
         let hidden = Tensor(operand, [tokens, config.inner])
@@ -34,14 +36,14 @@ extension WanTransformer {
             image = try imageEmbedding(tokens, rows: rows, operand: operand, scratch)
             if let image { trace?.record("image_embedder.out", image) }
         }
-        typealias Keys = (text: WanBlock.KeysValues, image: WanBlock.KeysValues?)
+        typealias Keys = (text: CrossBlock.KeysValues, image: CrossBlock.KeysValues?)
         let slots = ResultSlots<Keys>(count: blocks.count)
         let imageTokens = image
         try compute.pool.run(blocks.count) { index, scratch throws(TensorError) in
             slots[index] = try blocks[index].crossKeys(text: text, image: imageTokens, scratch)
         }
         let kernel = AttentionKernel(compute.instructionSet, operands: operand)
-        func pack(_ keys: WanBlock.KeysValues) -> PackedKeys {
+        func pack(_ keys: CrossBlock.KeysValues) -> PackedKeys {
             PackedKeys(k: keys.keys, v: keys.values, kernel: kernel, pool: compute.pool)
         }
         for (name, keys) in [("attn2", slots[0]?.text), ("attn2.image", slots[0]?.image)] {
@@ -49,10 +51,10 @@ extension WanTransformer {
             trace.record("block0.\(name).k_after_norm", keys.keys)
             trace.record("block0.\(name).v", keys.values)
         }
-        return WanConditioning(
+        return CrossConditioning(
             layers: slots.all.map { keys in
-                WanBlock.CrossContext(text: pack(keys.text), image: keys.image.map(pack))
-            })
+                CrossBlock.CrossContext(text: pack(keys.text), image: keys.image.map(pack))
+            }, frameRate: conditioning.frameRate)
     }
 
     /// - Throws: `ModelError` unless the conditioning is what this model takes.
@@ -64,6 +66,21 @@ extension WanTransformer {
             throw .invalid(
                 "prompt embedding", found: "\(prompt.dtype.rawValue) \(prompt.shape)",
                 expected: "floating point [tokens, \(config.textDim)]", kind: .badData)
+        }
+        let needs = config.conditioning
+        if needs.takesMask {
+            guard let mask = conditioning.mask, mask.count == prompt.shape[0], mask.contains(true) else {
+                throw .invalid(
+                    "prompt mask", found: conditioning.mask.map { "\($0.count) values" } ?? "none",
+                    expected: "\(prompt.shape[0]), at least one of them set", kind: .badData)
+            }
+        }
+        if needs.takesFrameRate {
+            guard let rate = conditioning.frameRate, rate > 0, rate.isFinite else {
+                throw .invalid(
+                    "frame rate", found: conditioning.frameRate.map { "\($0)" } ?? "none",
+                    expected: "frames per second", kind: .badData)
+            }
         }
         guard (conditioning.image != nil) == (imageEmbedding != nil) else {
             throw .invalid(
@@ -85,5 +102,18 @@ extension WanTransformer {
                     expected: "512 tokens with an image embedding", kind: .badData)
             }
         }
+    }
+}
+
+extension Conditioning {
+    /// The prompt's valid tokens. A reference that adds −10000 to the scores of the others computes the same: their
+    /// weight is zero in fp32.
+    fileprivate var validPrompt: Tensor {
+        guard let mask, mask.contains(false) else { return prompt }
+        let result = Tensor(prompt.dtype, [textTokens, prompt.shape[1]])
+        for (row, token) in mask.indices.filter({ mask[$0] }).enumerated() {
+            result[row].assign(prompt[token])
+        }
+        return result
     }
 }

@@ -1,11 +1,11 @@
 import VditAttention
 import VditTensor
 
-extension WanBlock {
+extension CrossBlock {
     /// The block in one pass. Writing q, k and v ends in self-attention; cross-attention and the feed-forward
     /// come after it.
     struct InPass: TransformerBlock {
-        let block: WanBlock
+        let block: CrossBlock
         /// One for each distinct timestep of `runs`.
         let modulations: [Modulation]
         let runs: TimestepRuns
@@ -14,24 +14,31 @@ extension WanBlock {
     }
 }
 
-extension WanBlock.InPass {
+extension CrossBlock.InPass {
     /// Tokens that share a modulation: rows of the chunk.
-    private typealias Part = (rows: Range<Int>, modulation: WanBlock.Modulation)
-    private typealias Which = KeyPath<WanBlock.Modulation, (shift: Tensor, scale: Tensor, gate: Tensor)>
+    private typealias Part = (rows: Range<Int>, modulation: CrossBlock.Modulation)
+    private typealias Which = KeyPath<CrossBlock.Modulation, (shift: Tensor, scale: Tensor, gate: Tensor)>
 
     private func parts(_ chunk: RowChunk) -> [Part] {
         runs.within(chunk.rows).map { ($0.rows, modulations[$0.index]) }
     }
 
-    /// `LN(x) · (1 + scale) + shift` of a chunk, in the operand type.
+    /// `norm(x) · (1 + scale) + shift` of a chunk, in the operand type.
     private func modulated(_ chunk: RowChunk, _ parts: [Part], _ which: Which) -> Tensor {
         let x = chunk.x
         let out = chunk.scratch.tensor(block.qkv.operandType, x.shape)
         for part in parts {
             let modulation = part.modulation[keyPath: which]
-            block.rows.layerNorm(
-                x.slice(part.rows), epsilon: block.epsilon, scale: modulation.scale, shift: modulation.shift,
-                into: out.slice(part.rows))
+            switch block.config.norm {
+            case .layer:
+                block.rows.layerNorm(
+                    x.slice(part.rows), epsilon: block.epsilon, scale: modulation.scale, shift: modulation.shift,
+                    into: out.slice(part.rows))
+            case .rms:
+                block.rows.rmsNorm(
+                    x.slice(part.rows), epsilon: block.epsilon, scale: modulation.scale, shift: modulation.shift,
+                    into: out.slice(part.rows))
+            }
         }
         return out
     }
@@ -55,7 +62,7 @@ extension WanBlock.InPass {
         for (index, (out, norm)) in outputs.enumerated() {
             block.rows.splitHeads(
                 all, column: index * config.inner, heads: config.heads, headDim: config.headDim,
-                weight: norm, epsilon: block.epsilon, rotary: norm == nil ? nil : turn, into: out,
+                weight: norm, epsilon: block.queryKeyEpsilon, rotary: norm == nil ? nil : turn, into: out,
                 .headMajor(firstToken: chunk.tokens.lowerBound))
         }
     }
@@ -108,7 +115,7 @@ extension WanBlock.InPass {
         let q = scratch.tensor(operand, heads)
         block.rows.splitHeads(
             y, column: 0, heads: config.heads, headDim: config.headDim, weight: block.crossNormQ,
-            epsilon: block.epsilon, rotary: nil, into: q, .tokenMajor)
+            epsilon: block.queryKeyEpsilon, rotary: nil, into: q, .tokenMajor)
         chunk.record("attn2.q_after_norm", q)
         let cross = scratch.tensor(context.image == nil ? operand : .f32, heads)
         crossAttention(q: q, keys: context.text, into: cross, scratch: scratch)

@@ -1,21 +1,23 @@
 import VditAttention
 import VditTensor
 
-/// The video diffusion transformer of Wan 2.1 and 2.2 (`WanTransformer3DModel`).
+/// A video diffusion transformer whose blocks are modulated by the time and read the prompt by cross-attention: Wan
+/// (`WanTransformer3DModel`), LTX-Video (`LTXVideoTransformer3DModel`). What tells one from the other is its
+/// `CrossTransformerConfig`.
 ///
-/// Source: Wan: Open and Advanced Large-Scale Video Generative Models (arXiv 2503.20314); layout and names of
-/// diffusers. Differs: with bf16 operands the residual stream, norms, rotary embedding and softmax stay fp32,
+/// Source: Wan: Open and Advanced Large-Scale Video Generative Models (arXiv 2503.20314); LTX-Video: Realtime Video
+/// Latent Diffusion (arXiv 2501.00103); layout and names of diffusers. Differs: with bf16 operands the residual stream, norms, rotary embedding and softmax stay fp32,
 /// where diffusers rounds activations to bf16 between operations.
-public final class WanTransformer: VideoModel {
-    public let config: WanTransformerConfig
+public final class CrossTransformer: VideoModel {
+    public let config: any CrossTransformerConfig
     let compute: ComputeContext
     let rows: RowKernels
     let patchEmbedding: Linear
     private let timeEmbedder: TimestepEmbedder
     private let timeProjection: Linear
     let textEmbedding: (Linear, Linear)
-    let imageEmbedding: WanImageEmbedding?
-    let blocks: [WanBlock]
+    let imageEmbedding: ImageEmbedding?
+    let blocks: [CrossBlock]
     /// `[2, inner]`: shift and scale of the output's modulation.
     let table: Tensor
     let projection: Linear
@@ -25,26 +27,27 @@ public final class WanTransformer: VideoModel {
     /// - Parameter onBlock: called after each packed block with its index.
     /// - Throws: `TensorError` if a tensor is missing or oneDNN refuses a shape.
     public init(
-        config: WanTransformerConfig, weights: any WeightSource, compute: ComputeContext,
+        config: some CrossTransformerConfig, weights: any WeightSource, compute: ComputeContext,
         onBlock: ((Int) -> Void)? = nil
     ) throws(TensorError) {
         self.config = config
         self.compute = compute
         rows = RowKernels(compute.instructionSet)
         let loader = WeightLoader(source: weights, compute: compute)
-        let embedder = "condition_embedder"
+        let names = config.names
         let operand = compute.operandType
-        patchEmbedding = try loader.linear("patch_embedding", result: .f32)
-        timeEmbedder = try TimestepEmbedder(loader, "\(embedder).time_embedder")
-        timeProjection = try loader.linear("\(embedder).time_proj", result: .f32)
+        patchEmbedding = try loader.linear(names.patch, result: .f32)
+        timeEmbedder = try TimestepEmbedder(loader, names.time)
+        timeProjection = try loader.linear(names.timeProjection, result: .f32)
         textEmbedding = (
-            try loader.linear("\(embedder).text_embedder.linear_1", result: operand, activation: .geluTanh),
-            try loader.linear("\(embedder).text_embedder.linear_2", result: operand)
+            try loader.linear("\(names.text).linear_1", result: operand, activation: .geluTanh),
+            try loader.linear("\(names.text).linear_2", result: operand)
         )
-        imageEmbedding = config.imageDim == nil ? nil : try WanImageEmbedding(loader, config: config)
-        var blocks: [WanBlock] = []
+        imageEmbedding = config.imageDim == nil
+            ? nil : try ImageEmbedding(loader, names.image, hasPositions: config.posEmbedSeqLen != nil)
+        var blocks: [CrossBlock] = []
         for index in 0..<config.layers {
-            blocks.append(try WanBlock(loader, config: config, index: index))
+            blocks.append(try CrossBlock(loader, config: config, index: index))
             onBlock?(index)
         }
         self.blocks = blocks
@@ -60,7 +63,7 @@ public final class WanTransformer: VideoModel {
     public func predict(
         _ latents: Tensor, conditioning: any PreparedConditioning, _ pass: ForwardPass
     ) throws -> Tensor {
-        guard let context = conditioning as? WanConditioning else {
+        guard let context = conditioning as? CrossConditioning else {
             throw ModelError.invalid(
                 "conditioning", found: "\(type(of: conditioning))", expected: "one this model prepared",
                 kind: .internalError)
@@ -76,15 +79,15 @@ public final class WanTransformer: VideoModel {
                 "timestep", found: "\(pass.timesteps.count) values",
                 expected: "1, or \(layout.tokens), one per token", kind: .badData)
         }
-        let stack = try WanPass(
-            self, latents: latents, layout: layout, context: context.layers, timesteps: pass.timesteps,
+        let stack = try CrossPass(
+            self, latents: latents, layout: layout, context: context, timesteps: pass.timesteps,
             trace: pass.trace)
         try BlockLoop(compute).run(stack, pass)
         return stack.result
     }
 
     /// The embedding `[inner]` of one timestep and its six-fold projection `[6 · inner]`, f32.
-    func time(_ timestep: Float, trace: Trace?) throws(TensorError) -> WanPass.Time {
+    func time(_ timestep: Float, trace: Trace?) throws(TensorError) -> CrossPass.Time {
         let scratch = Scratch()
         let (sinusoid, embedding) = try timeEmbedder(timestep, scratch)
         let activated = embedding.copy()
