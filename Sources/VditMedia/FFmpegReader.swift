@@ -16,6 +16,8 @@ public final class FFmpegReader {
     private let depth: SampleDepth
     private let source: Source
     private var converter: PixelConverter?
+    /// How the first picture is to be shown, where the file tells.
+    private(set) var orientation: Orientation?
 
     private enum Source {
         case video(VideoReader)
@@ -69,7 +71,10 @@ public final class FFmpegReader {
             return frame
         case .video(let decoder):
             guard let picture = try decoder.next() else { return nil }
-            if converter == nil { converter = try makeConverter(picture) }
+            if converter == nil {
+                converter = try makeConverter(picture)
+                orientation = Orientation(picture)
+            }
             try converter?.convert(picture)
             frameCount += 1
             return converter?.frame()

@@ -31,6 +31,7 @@ public struct DecodeJob: Sendable {
         destination.add(to: &files)
         try files.check()
         let (directory, values, metadata) = try open()
+        let conditions = try DecodeConditions(metadata: metadata, path: latents)
         let size = directory.specification.videoSize(of: LatentShape(values.shape))
         let rate =
             try frameRate ?? metadata["fps"].map { try FrameRate(parsing: $0) }
@@ -48,7 +49,7 @@ public struct DecodeJob: Sendable {
             frameRate: rate,
             metadata: metadata.filter { ["title", "comment"].contains($0.key) }, pool: compute.pool)
         let decoding = ContinuousClock.now
-        try decode(values, with: decoder, to: output, frameCount: size.numFrames, stop, onEvent)
+        try decode(values, conditions, with: decoder, to: output, frameCount: size.numFrames, stop, onEvent)
         timing.encode = output.seconds
         timing.decode = decoding.secondsUntilNow - output.seconds
         let record = RunRecord(
@@ -75,12 +76,13 @@ public struct DecodeJob: Sendable {
     ) throws {
         try FileRoles(reads: ["model": model, "latents": latents], makes: ["frames": destination.path]).check()
         try AtomicFile.check(destination.path, existing: destination.existing)
-        let (directory, values, _) = try open()
+        let (directory, values, metadata) = try open()
+        let conditions = try DecodeConditions(metadata: metadata, path: latents)
         let count = directory.specification.videoSize(of: LatentShape(values.shape)).numFrames
         let compute = try ComputeContext(threads: threads, precision: precision)
         try onEvent(.loading("vae"))
         var done = 0
-        let video = try collectFrames(values, directory.decoder(compute), frameCount: count) { frames in
+        let video = try collectFrames(values, directory.decoder(compute), conditions, frameCount: count) { frames in
             try stop.throwIfStopping()
             done += frames
             try onEvent(.frames(done, of: count))
@@ -102,12 +104,12 @@ public struct DecodeJob: Sendable {
 
 /// All decoded frames in one tensor `[3, frames, height, width]`; for files of floats and for comparing.
 public func collectFrames(
-    _ latents: Tensor, _ decoder: any VideoDecoder, frameCount: Int,
-    onFrames: (Int) throws -> Void = { _ in }
+    _ latents: Tensor, _ decoder: any VideoDecoder, _ conditions: DecodeConditions = DecodeConditions(),
+    frameCount: Int, onFrames: (Int) throws -> Void = { _ in }
 ) throws -> Tensor {
     var video: Tensor?
     var done = 0
-    try decoder.decode(latents) { frames in
+    try decoder.decode(latents, conditions) { frames in
         for frame in frames {
             let whole = video ?? Tensor(.f32, [3, frameCount, frame.shape[0], frame.shape[1]])
             whole.setFrame(done, channelsLast: frame)

@@ -49,6 +49,7 @@ public struct Generation: ~Copyable {
     private let conditional: Conditioning
     private let unconditional: Conditioning
     private let acceptsNonFinite: Bool
+    private var picture: HeldPicture?
     /// The projected prompts of the expert at work; another expert's are dropped.
     private var prepared: [AttentionSite.Branch: any PreparedConditioning] = [:]
     private var preparedExpert = -1
@@ -59,16 +60,18 @@ public struct Generation: ~Copyable {
     /// - Parameters:
     ///   - experts: in the order they serve the loop, at least one.
     ///   - noise: `[channels, frames, height, width]` f32, standard normal; what the scheduler makes its start of.
+    ///   - picture: what the video begins with.
     /// - Throws: `PipelineError.notFinite` for noise that is not finite.
     public init(
-        experts: [Expert], scheduler: any Scheduler, noise: Tensor, conditional: Conditioning,
-        unconditional: Conditioning, nonFinite: NonFinite = .refuse
+        experts: [Expert], scheduler: any Scheduler, noise: Tensor, picture: HeldPicture? = nil,
+        conditional: Conditioning, unconditional: Conditioning, nonFinite: NonFinite = .refuse
     ) throws(PipelineError) {
         precondition(!experts.isEmpty && noise.rank == 4 && noise.dtype == .f32)
         self.experts = experts
         self.scheduler = scheduler
         self.conditional = conditional
         self.unconditional = unconditional
+        self.picture = picture
         acceptsNonFinite = nonFinite == .accept
         latents = scheduler.start(noise)
         if !acceptsNonFinite, !noise.isFinite {
@@ -95,6 +98,8 @@ public struct Generation: ~Copyable {
             preparedExpert = serving
         }
         let attention = expert.attention.state
+        let start = latents
+        if let shown = picture?.shown(in: latents, at: step) { latents = shown }
         do {
             let withPrompt = try predict(expert, .conditional, step, beforeLayer)
             var without: Tensor?
@@ -106,7 +111,8 @@ public struct Generation: ~Copyable {
             }
             let before = latents
             var next = scheduler
-            let after = next.advance(before, prediction: prediction, at: step)
+            var after = next.advance(before, prediction: prediction, at: step)
+            if let picture { after = picture.kept(in: after, from: before) }
             try check(after, "the latents", step)
             scheduler = next
             latents = after
@@ -116,6 +122,7 @@ public struct Generation: ~Copyable {
                 estimate: scheduler.estimate(before, prediction: prediction, at: step))
         } catch {
             expert.attention.state = attention
+            latents = start
             throw error
         }
     }
@@ -132,7 +139,7 @@ public struct Generation: ~Copyable {
             prepared[branch] = conditioning
         }
         var pass = ForwardPass(
-            timesteps: [step.timestep], branch: branch, step: step.index, steps: step.count,
+            timesteps: picture?.timesteps(step) ?? [step.timestep], branch: branch, step: step.index, steps: step.count,
             attend: { try expert.attention.attend($0) })
         if let beforeLayer { pass.onLayer = { _ in try beforeLayer() } }
         let output = try expert.model.predict(latents, conditioning: conditioning, pass)

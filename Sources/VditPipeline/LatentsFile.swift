@@ -1,4 +1,5 @@
 import VditFiles
+import VditModels
 import VditTensor
 
 /// Latents on disk: what a decoder needs to make the video, or the noise to start from.
@@ -71,5 +72,46 @@ public enum LatentsFile {
         let values = stored.converted(to: .f32).reshaped(shape)
         guard values.isFinite else { throw refuse("values", "NaN or infinity", "finite numbers") }
         return (values, metadata)
+    }
+}
+
+/// How latents tell what they were to be decoded with.
+extension DecodeConditions {
+    private static let keys = (
+        time: "decode_timestep", scale: "decode_noise_scale", seed: "decode_seed", drawn: "decode_drawn"
+    )
+
+    var metadata: [String: String] {
+        guard case .seed(let seed, let drawn) = noise else { return [:] }
+        return [
+            Self.keys.time: "\(timestep)", Self.keys.scale: "\(noiseScale)", Self.keys.seed: "\(seed)",
+            Self.keys.drawn: drawn.map(String.init).joined(separator: ","),
+        ]
+    }
+
+    /// - Throws: `PipelineError.invalid` (65) naming the key of a value that is none.
+    init(metadata: [String: String], path: String) throws(PipelineError) {
+        self.init()
+        func number<Value: LosslessStringConvertible & Comparable>(
+            _ key: String, _ range: ClosedRange<Value>
+        ) throws(PipelineError) -> Value? {
+            guard let text = metadata[key] else { return nil }
+            guard let value = Value(text), range.contains(value) else {
+                throw .invalid(
+                    "\(path): metadata \(key)", found: text,
+                    expected: "a number from \(range.lowerBound) to \(range.upperBound)", kind: .badData)
+            }
+            return value
+        }
+        timestep = try number(Self.keys.time, 0...1) ?? timestep
+        noiseScale = try number(Self.keys.scale, 0...1) ?? noiseScale
+        let written = metadata[Self.keys.drawn] ?? ""
+        let drawn = written.split(separator: ",").map { Int($0) ?? 0 }
+        guard drawn.allSatisfy({ (1...1 << 32).contains($0) }), drawn.count <= 100_000 else {
+            throw .invalid(
+                "\(path): metadata \(Self.keys.drawn)", found: written, expected: "whole numbers above 0",
+                kind: .badData)
+        }
+        noise = .seed(try number(Self.keys.seed, 0...UInt64.max) ?? 0, drawn: drawn)
     }
 }

@@ -37,7 +37,11 @@ public struct PredictJob: Sendable {
         try AtomicFile.check(output, existing: existing)
         let pipeline = FilePath.exists("\(model)/transformer/config.json")
         let folder = pipeline ? "\(model)/transformer" : model
-        let specification = try ModelCatalogue.transformer(ConfigFile(path: "\(folder)/config.json"))
+        let index = "\(model)/model_index.json"
+        let whole = pipeline && FilePath.exists(index)
+            ? try ConfigFile(path: index).stringIfPresent("_class_name") : nil
+        let specification = try ModelCatalogue.transformer(
+            ConfigFile(path: "\(folder)/config.json"), pipeline: whole)
         let weights = try WeightStore(folder)
         try specification.check(weights)
 

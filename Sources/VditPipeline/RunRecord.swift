@@ -63,6 +63,8 @@ public struct RunRecord: Sendable, Codable, Equatable {
         /// Latents the run started from, or, for a decode, was made of.
         public var latents: String?
         public var latentsSha256: String?
+        /// The picture the video begins with.
+        public var image: String?
     }
 
     public struct Output: Sendable, Codable, Equatable {

@@ -27,3 +27,14 @@ func combination(_ terms: [(weight: Double, tensor: Tensor)]) -> Tensor {
     }
     return result
 }
+
+extension Tensor {
+    /// Of all values of an f32 tensor, with n − 1; summed in double.
+    var standardDeviation: Double {
+        withFloats { values in
+            let mean = values.reduce(0.0) { $0 + Double($1) } / Double(values.count)
+            let squares = values.reduce(0.0) { $0 + (Double($1) - mean) * (Double($1) - mean) }
+            return (squares / Double(max(1, values.count - 1))).squareRoot()
+        }
+    }
+}

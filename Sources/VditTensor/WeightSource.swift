@@ -16,7 +16,7 @@ public protocol WeightSource {
 /// Weights drawn from a fixed sequence, for benchmarks and tests where no checkpoint is at hand.
 ///
 /// Matrices have standard deviation `1 / sqrt(inputs)`, so that activations keep their size; vectors whose
-/// name ends in `weight`, and norms' `gamma`, are 1, others small. bf16.
+/// name ends in `weight`, norms' `gamma` and deviations (`std`) are 1, others small. bf16.
 public struct RandomWeights: WeightSource, Sendable {
     private let shapes: [String: [Int]]
     private let seed: UInt64
@@ -33,7 +33,8 @@ public struct RandomWeights: WeightSource, Sendable {
             throw .absent(path: "random weights", tensor: name, present: shapes.keys.sorted().prefix(10).map { $0 })
         }
         let result = Tensor(.f32, shape)
-        let isNorm = name.hasSuffix("gamma") || shape.count == 1 && name.hasSuffix("weight")
+        let isNorm = name.hasSuffix("gamma")
+            || shape.count == 1 && (name.hasSuffix("weight") || name.hasSuffix("std"))
         let isMatrix = shape.count > 1 && !name.hasSuffix("table")
         if isNorm {
             result.withMutableFloats { $0.update(repeating: 1) }

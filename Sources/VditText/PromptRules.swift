@@ -31,6 +31,9 @@ public struct PromptRules: Sendable, Equatable {
             family: "ltx", pipelines: ["LTXPipeline", "LTXImageToVideoPipeline"], encoder: .t5, cleaning: .none,
             length: 128, padding: .encoded, hasMask: true),
         PromptRules(
+            family: "ltx", pipelines: ["LTXConditionPipeline"], encoder: .t5, cleaning: .none, length: 256,
+            padding: .encoded, hasMask: true),
+        PromptRules(
             family: "mochi", pipelines: ["MochiPipeline"], encoder: .t5, cleaning: .none, length: 256,
             padding: .zeros, hasMask: true),
         PromptRules(

@@ -54,6 +54,7 @@ struct Replay {
         settings["negative_prompt"] = anotherPrompt ? nil : inputs.negativePrompt
         settings["text_encoder"] = inputs.textEncoder?.path
         settings["latents"] = record.inputs.latents
+        settings["image"] = record.inputs.image
         if record.attention?.fallbackCalls ?? 0 > 0 {
             settings["sparse_fallback"] = AttentionContext.Fallback.dense.rawValue
         }
@@ -72,6 +73,7 @@ struct Replay {
         let files = [
             ("model", renderer.model.path), ("prompt_embedding", renderer.job.prompt.embedding),
             ("negative_prompt_embedding", renderer.job.negativePrompt?.embedding), ("latents", renderer.job.latents),
+            ("image", renderer.job.image),
         ]
         if Self.adapters.allSatisfy({ !given.contains($0.0) }) {
             let names = renderer.job.adapters.map(\.path).joined(separator: ", ")

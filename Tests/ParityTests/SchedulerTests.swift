@@ -42,7 +42,7 @@ struct SchedulerParity {
         var configuration = try SchedulerConfiguration(
             ConfigFile(temporary: entry.configuration))
         if entry.name.hasPrefix("legacy") { configuration.spacing = .original }
-        let start: FlowMatchEuler.Start =
+        let start: NoiseSpacing =
             switch entry.start {
             case let text where text.hasPrefix("sigmas=linspace(1,0"): .linearToZero
             case let text where text.hasPrefix("sigmas=linspace(1,1/n"): .linearToLast

@@ -20,20 +20,25 @@ typedef struct {
 } vdit_vae_gather;
 
 /// Pixels made from a convolution's products:
-///   value = terms[0] + sign * (terms[1] + terms[2]) + bias + residual
+///   value = terms[0] + sign * (terms[1] + terms[2]) + bias + noise * noise_scale + residual
 ///   stream = value,  operand = value, or silu(normalised value), or normalised value
-/// where normalised(v) = v / max(|v|, 1e-12) * sqrt(channels) * gamma, |v| over the pixel's channels, in f32.
+/// where normalised(v) = v / max(|v|, 1e-12) * sqrt(channels) * gamma + shift, |v| over the pixel's channels, in f32;
+/// with an epsilon above 0 the divisor is sqrt(|v|^2 / channels + epsilon) instead of |v| / sqrt(channels).
 typedef struct {
     const float *terms[3];
     int term_count;               // 1 to 3
     float sign;
     const float *bias;            // [channels] or NULL
+    const float *noise;           // a number for each pixel, or NULL
+    const float *noise_scale;     // [channels]
     const float *residual;        // like terms[0], or NULL
     float *value;                 // scratch like terms[0]; may be one of the terms or the residual
     float *stream;                // f32, pixel_stride apart, or NULL
     void *operand;                // of operand_type, pixel_stride apart, or NULL
     vdit_float_type operand_type; // f32 or bf16
     const float *gamma;           // [channels]; NULL leaves the operand unnormalised
+    const float *shift;           // [channels] or NULL
+    float epsilon;
     int silu;
     int64_t pixel_stride;         // elements from one pixel of stream and operand to the next
 } vdit_vae_finish;

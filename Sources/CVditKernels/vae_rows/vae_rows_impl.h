@@ -110,6 +110,7 @@ static void NAME(finish)(const vdit_vae_finish *f, int64_t pixels, int64_t chann
             else if (f->term_count == 2)
                 v += f->sign * NAME(load)(f->terms[1] + at + c, n);
             if (f->bias) v += NAME(load)(f->bias + c, n);
+            if (f->noise) v += f->noise[pixel] * NAME(load)(f->noise_scale + c, n);
             if (f->residual) v += NAME(load)(f->residual + at + c, n);
             squares += v * v;
             NAME(store)(f->value + at + c, v, n);
@@ -117,11 +118,13 @@ static void NAME(finish)(const vdit_vae_finish *f, int64_t pixels, int64_t chann
         }
         if (!f->operand) continue;
         const float length = sqrtf(NAME(total)(squares));
-        const float scale = root / (length > 1e-12f ? length : 1e-12f);
+        const float scale = f->epsilon > 0 ? 1.0f / sqrtf(NAME(total)(squares) / (float)channels + f->epsilon)
+                                           : root / (length > 1e-12f ? length : 1e-12f);
         for (int64_t c = 0; c < channels; c += 16) {
             const int64_t n = channels - c;
             v16 v = NAME(load)(f->value + at + c, n);
             if (f->gamma) v = v * scale * NAME(load)(f->gamma + c, n);
+            if (f->shift) v += NAME(load)(f->shift + c, n);
             if (f->silu) v = v / (1.0f + NAME(exp)(-v));
             if (f->operand_type == VDIT_BF16) NAME(store_bf16)((uint16_t *)f->operand + to + c, v, n);
             else NAME(store)((float *)f->operand + to + c, v, n);

@@ -8,6 +8,8 @@ public protocol DecoderSpecification: Sendable {
     var spatialCompression: Int { get }
     /// Video frames per latent frame after the first.
     var temporalCompression: Int { get }
+    /// Whether it is told a time and has noise mixed into its latents.
+    var takesConditions: Bool { get }
     /// Every tensor of the checkpoint and its shape.
     var tensors: [(name: String, shape: [Int])] { get }
     /// The shape in words, for a person.
@@ -35,9 +37,18 @@ public protocol DecoderSpecification: Sendable {
     ///
     /// - Throws: `TensorError` if a tensor is missing or a library refuses a shape.
     func load(_ weights: any WeightSource, _ compute: ComputeContext) throws -> any VideoDecoder
+
+    /// The same of the encoder; nil where there is none to draw latents from.
+    func loadEncoder(_ weights: any WeightSource, _ compute: ComputeContext) throws -> (any VideoEncoder)?
 }
 
 extension DecoderSpecification {
+    public var takesConditions: Bool { false }
+
+    public func loadEncoder(_ weights: any WeightSource, _ compute: ComputeContext) throws -> (any VideoEncoder)? {
+        nil
+    }
+
     /// Parameters in all.
     public var parameterCount: Int { tensors.reduce(0) { $0 + $1.shape.reduce(1, *) } }
 

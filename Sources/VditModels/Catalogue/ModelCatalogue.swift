@@ -35,20 +35,22 @@ public struct ModelFamily: Sendable {
     public let frameRate: Int
     /// Models of random weights that can be made, by name.
     public let published: @Sendable () throws(ModelError) -> [PublishedModel]
-    let transformer: @Sendable (ConfigFile) throws(FileError) -> any TransformerSpecification
+    let transformer: @Sendable (ConfigFile, String?) throws(FileError) -> any TransformerSpecification
     let decoder: @Sendable (ConfigFile) throws(FileError) -> any DecoderSpecification
-    let defaults: @Sendable ([any TransformerSpecification]) -> ModelDefaults
+    let defaults: @Sendable ([any TransformerSpecification], any DecoderSpecification, String?) -> ModelDefaults
 
     /// - Parameters:
-    ///   - transformer: reads a transformer's `config.json`; throws naming the key that cannot be served.
+    ///   - transformer: reads a transformer's `config.json`, given the `_class_name` of the pipeline where there is
+    ///     one; throws naming the key that cannot be served.
     ///   - decoder: the same of the VAE.
-    ///   - defaults: what is recommended for a model of these transformers.
+    ///   - defaults: what is recommended for a model of these transformers, this VAE and this pipeline.
     public init(
         name: String, pipelines: [String], distilled: [String: String] = [:], transformerClass: String,
         decoderClass: String, frameRate: Int,
-        transformer: @escaping @Sendable (ConfigFile) throws(FileError) -> any TransformerSpecification,
+        transformer: @escaping @Sendable (ConfigFile, String?) throws(FileError) -> any TransformerSpecification,
         decoder: @escaping @Sendable (ConfigFile) throws(FileError) -> any DecoderSpecification,
-        defaults: @escaping @Sendable ([any TransformerSpecification]) -> ModelDefaults,
+        defaults: @escaping @Sendable ([any TransformerSpecification], any DecoderSpecification, String?) ->
+            ModelDefaults,
         published: @escaping @Sendable () throws(ModelError) -> [PublishedModel] = { () throws(ModelError) in [] }
     ) {
         self.name = name
@@ -68,7 +70,7 @@ public struct ModelFamily: Sendable {
 public enum ModelCatalogue {
     /// Rows a program that uses the library has added; only ever grows.
     private static let added = Mutex<[ModelFamily]>([])
-    private static let own: [ModelFamily] = [wan]
+    private static let own: [ModelFamily] = [wan, ltx]
 
     public static var families: [ModelFamily] { own + added.withLock { $0 } }
 
@@ -103,9 +105,12 @@ public enum ModelCatalogue {
 
     /// Reads a transformer's `config.json`, of whichever family it is.
     ///
+    /// - Parameter pipeline: the `_class_name` of the model it is a part of, where that is known.
     /// - Throws: `ModelError.unknownClass`, or `FileError` naming the key that cannot be served.
-    public static func transformer(_ file: ConfigFile) throws -> any TransformerSpecification {
-        try family(file) { [$0.transformerClass] }.transformer(file)
+    public static func transformer(
+        _ file: ConfigFile, pipeline: String? = nil
+    ) throws -> any TransformerSpecification {
+        try family(file) { [$0.transformerClass] }.transformer(file, pipeline)
     }
 
     /// Reads a VAE's `config.json`, of whichever family it is.
@@ -124,7 +129,7 @@ public enum ModelCatalogue {
         let found = try file.stringIfPresent("_class_name")
         for family in families {
             if family.transformerClass == found {
-                let transformer = try family.transformer(file)
+                let transformer = try family.transformer(file, nil)
                 try transformer.check(weights)
                 return transformer.summary
             }
@@ -160,11 +165,11 @@ extension ModelFamily {
         for (component, file, boundary) in transformers {
             read.append(
                 ModelSpecification.Transformer(
-                    component: component, specification: try transformer(file), boundary: boundary))
+                    component: component, specification: try transformer(file, pipeline), boundary: boundary))
         }
-        var defaults = defaults(read.map(\.specification))
+        let decoder = try decoder(file)
+        var defaults = defaults(read.map(\.specification), decoder, pipeline)
         defaults.fewStep = pipeline.flatMap { distilled[$0] }
-        return try ModelSpecification(
-            family: name, transformers: read, decoder: decoder(file), defaults: defaults)
+        return try ModelSpecification(family: name, transformers: read, decoder: decoder, defaults: defaults)
     }
 }

@@ -17,6 +17,10 @@ public struct ModelDefaults: Sendable, Equatable {
     public var textLength: Int?
     /// The few-step sampling the model was distilled for, by its name; nil for others.
     public var fewStep: String?
+    /// The noise levels before any shift, where the sampler is a plain flow.
+    public var spacing = NoiseSpacing.interpolated
+    /// How a video begins with a picture; nil for models that take none.
+    public var pictureStart: PictureStart?
 
     public init(
         name: String, width: Int, height: Int, numFrames: Int, frameRate: Int, steps: Int,
@@ -32,4 +36,17 @@ public struct ModelDefaults: Sendable, Equatable {
         self.secondGuidanceScale = secondGuidanceScale
         self.textLength = textLength
     }
+}
+
+/// Noise levels of a flow's loop before any shift.
+public enum NoiseSpacing: Sendable, Equatable {
+    /// The sampler's own: from the shifted largest to the shifted smallest training level. The shift is
+    /// then applied a second time, as diffusers does.
+    case interpolated
+    /// 1 down to 0, the 0 left out: HunyuanVideo.
+    case linearToZero
+    /// 1 down to 1/n: LTX-Video.
+    case linearToLast
+    /// Small linear steps for the first half, quadratic ones for the second: Mochi, LTX-Video since 0.9.5.
+    case linearQuadratic(threshold: Double)
 }

@@ -60,7 +60,9 @@ public struct LTXTransformerConfig: CrossTransformerConfig, Equatable {
             guard let found = try file.integerIfPresent(key, 1...1_048_576), found != only else { continue }
             throw fail(key, "\(found)", "\(only)")
         }
-        for (key, only) in [("attention_bias", true), ("attention_out_bias", true), ("norm_elementwise_affine", false)] {
+        for (key, only) in [
+            ("attention_bias", true), ("attention_out_bias", true), ("norm_elementwise_affine", false),
+        ] {
             guard let found = try file.boolIfPresent(key), found != only else { continue }
             throw fail(key, "\(found)", "\(only)")
         }
@@ -167,7 +169,7 @@ public struct LTXTransformerConfig: CrossTransformerConfig, Equatable {
         let frequencies = (0..<count).map { index in
             // From either end, as torch's linspace has it; the difference is rounded once.
             let place = index < count / 2 ? Float(index) * step : Float(1 - Double(count - 1 - index) * Double(step))
-            return Float(pow(10_000, Double(place))) * (Float.pi / 2)
+            return Float(pow(10_000, Double(place))) * Float(Double.pi / 2)
         }
         func angles(_ places: [Float]) -> [[Double]] {
             places.map { place in frequencies.map { Double($0 * (place * 2 - 1)) } }

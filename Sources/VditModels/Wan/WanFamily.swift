@@ -7,9 +7,11 @@ extension ModelCatalogue {
     static let wan = ModelFamily(
         name: "wan", pipelines: ["WanPipeline", "WanDMDPipeline"], distilled: ["WanDMDPipeline": "fastwan-3"],
         transformerClass: "WanTransformer3DModel", decoderClass: "AutoencoderKLWan", frameRate: 16,
-        transformer: { (file) throws(FileError) in try WanTransformerConfig(file) },
+        transformer: { (file, _) throws(FileError) in try WanTransformerConfig(file) },
         decoder: { (file) throws(FileError) in try WanVAEConfig(file) },
-        defaults: { WanModels.defaults($0.compactMap { $0 as? WanTransformerConfig }) },
+        defaults: { transformers, _, _ in
+            WanModels.defaults(transformers.compactMap { $0 as? WanTransformerConfig })
+        },
         published: { () throws(ModelError) in
             [
                 try WanModels.published([.wan21T2V1_3B]), try WanModels.published([.wan21T2V14B]),

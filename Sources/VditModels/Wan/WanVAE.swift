@@ -27,7 +27,7 @@ public final class WanVAE: VideoDecoder {
         self.config = config
         self.compute = compute
         func load(_ stages: [any VAEStage]) throws(TensorError) -> LoadedVAEStages {
-            try LoadedVAEStages(stages, from: weights, operand: compute.operandType)
+            try LoadedVAEStages(stages, from: weights, compute)
         }
         decoder = use == .encoding ? nil : try load(config.decoderStages)
         encoder = use == .decoding ? nil : try load(config.encoderStages)
@@ -49,7 +49,9 @@ public final class WanVAE: VideoDecoder {
     /// Bytes of the packed weights.
     public var weightBytes: Int { (decoder?.weightBytes ?? 0) + (encoder?.weightBytes ?? 0) }
 
-    public func decode(_ latents: Tensor, onFrames: ([Tensor]) throws -> Void) throws {
+    public func decode(
+        _ latents: Tensor, _ conditions: DecodeConditions, onFrames: ([Tensor]) throws -> Void
+    ) throws {
         try decode(latents, trace: nil, onFrames: onFrames)
     }
 

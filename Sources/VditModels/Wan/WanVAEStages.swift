@@ -95,8 +95,8 @@ extension WanVAEConfig {
 
     private func causal(
         _ name: String, from: Int, to: Int, kernel: Int = 3, norm: String? = nil
-    ) -> CausalStage {
-        CausalStage(
+    ) -> ConvolutionStage {
+        ConvolutionStage(
             VAEConvolution(name, from: from, to: to, kernel: [kernel, kernel, kernel]),
             norm: norm.map { .rms($0, shape: [from, 1, 1, 1]) })
     }

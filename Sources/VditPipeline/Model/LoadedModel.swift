@@ -47,6 +47,15 @@ public final class LoadedModel {
         return loaded
     }
 
+    /// Latents of a picture, by an encoder that is not kept.
+    func encoded(_ picture: Tensor, noise: Tensor) throws -> Tensor {
+        let specification = model.specification.decoder
+        guard let encoder = try specification.loadEncoder(model.decoderWeights, compute) else {
+            preconditionFailure("the model takes pictures, its VAE none")
+        }
+        return try encoder.encode(picture, noise: noise)
+    }
+
     func dropTransformers() { transformers = [:] }
     func dropDecoder() { packedDecoder = nil }
 }

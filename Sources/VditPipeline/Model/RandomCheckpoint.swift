@@ -41,11 +41,16 @@ public struct RandomCheckpoint: Sendable {
             try json(configuration, "\(folder)/\(component)/config.json")
             try weights(tensors, "\(folder)/\(component)")
         }
-        let prompt = try RandomWeights([("prompt", [promptTokens, specification.transformer.conditioning.promptWidth])], seed: seed)
-            .tensor("prompt")
+        let needs = specification.transformer.conditioning
+        var prompt = [
+            "prompt_embeds": try RandomWeights([("prompt", [promptTokens, needs.promptWidth])], seed: seed)
+                .tensor("prompt")
+        ]
+        if needs.takesMask {
+            prompt["prompt_attention_mask"] = Tensor(Array(repeating: 1, count: promptTokens))
+        }
         try SafetensorsWriter.write(
-            ["prompt_embeds": prompt], metadata: ["prompt": "random numbers"],
-            to: "\(folder)/prompt.safetensors", existing: .refuse)
+            prompt, metadata: ["prompt": "random numbers"], to: "\(folder)/prompt.safetensors", existing: .refuse)
     }
 
     private func json(_ object: [String: ConfigurationValue], _ path: String) throws {

@@ -9,6 +9,28 @@ public struct RenderInputs: Sendable {
     /// `[channels, frames, height, width]` f32 to start from instead of the seed's noise, and its digest.
     let noise: Tensor?
     let noiseDigest: String?
+    let picture: Picture?
+
+    /// A picture in the video's size.
+    struct Picture: Sendable {
+        /// `[3, 1, height, width]` f32 in -1...1.
+        let pixels: Tensor
+        let digest: String
+        let notices: [String]
+
+        /// - Source: `VideoProcessor.preprocess` of diffusers, which stretches.
+        init(_ path: String, width: Int, height: Int, _ fit: ImageFit) throws(MediaError) {
+            let image = try StillImage(path)
+            let (own, fitted) = (image.frame, image.frame.fitted(width: width, height: height, fit))
+            digest = fitted.pixels.withBytes { Digest.sha256($0) }
+            let values = fitted.pixels.withBytes { bytes in bytes.map { Float($0) / 127.5 - 1 } }
+            pixels = Tensor(.f32, [3, 1, height, width])
+            pixels.setFrame(0, channelsLast: Tensor(values, shape: [height, width, 3]))
+            let change = (own.width, own.height) == (width, height)
+                ? [] : ["\(path): \(own.width)x\(own.height) made \(width)x\(height) (\(fit.rawValue), Lanczos)"]
+            notices = image.notices + change
+        }
+    }
 
     /// - Throws: `TensorError` or `PipelineError` naming file, field, what was found and what was expected.
     init(
@@ -28,17 +50,26 @@ public struct RenderInputs: Sendable {
             }
         }
         noiseDigest = noise?.withBytes { Digest.sha256($0) }
+        picture = try job.image.map { path in
+            guard model.defaults.pictureStart != nil else {
+                throw PipelineError.setting(
+                    "image", found: path, expected: "none: this model makes videos of text alone")
+            }
+            return try blaming("image") {
+                try Picture(path, width: settings.width, height: settings.height, settings.imageFit ?? .crop)
+            }
+        }
     }
 
     func notices(_ job: RenderJob, _ plan: RenderPlan) -> [String] {
-        var notices = prompts.notices
+        var notices = prompts.notices + (picture?.notices ?? [])
         if plan.isGuided, prompts.lacksNegative {
             notices.append("no negative prompt embedding given: guidance uses an all-zero one")
         }
         if let negative = job.negativePrompt, !plan.isGuided, plan.isFewStep {
             notices.append("\(negative.path ?? "the negative prompt"): has no effect without guidance")
         }
-        if let path = job.latents, job.request.seed != nil, !plan.settings.scheduler.kind.drawsNoise {
+        if let path = job.latents, job.request.seed != nil, !plan.drawsNoise(hasPicture: picture != nil) {
             notices.append("the seed has no effect: the run starts from \(path)")
         }
         return notices

@@ -8,7 +8,7 @@ extension RenderJob {
             reads: [
                 "model": model, prompt.embedding == nil ? "prompt file" : "prompt embedding": prompt.path,
                 "negative prompt embedding": negativePrompt?.path, "text encoder": textEncoder,
-                "initial noise": latents,
+                "initial noise": latents, "image": image,
             ],
             makes: [
                 "checkpoint": Checkpoint.path(forOutput: destination.path),

@@ -15,6 +15,8 @@ public struct RenderJob: Sendable {
     public var adapters: [AdapterChoice] = []
     public var request = RenderRequest()
     public var destination: VideoDestination
+    /// A picture that the video begins with.
+    public var image: String?
     /// Noise to start from instead of the seed's.
     public var latents: String?
     /// Where the final latents stay. Without it they lie beside the output until the video is complete.

@@ -73,7 +73,8 @@ public struct RenderPlan: Sendable {
         self.layouts = layouts
         let layout = layouts[.conditional]!
         scheduler = try settings.scheduler.scheduler(
-            steps: settings.steps, tokens: layout.videoTokens, noise: .seed(UInt64(settings.seed)))
+            steps: settings.steps, tokens: layout.videoTokens, start: model.defaults.spacing,
+            noise: .seed(UInt64(settings.seed)))
         let guidance = settings.guidance
         self.guidance = guidance
         let calls = scheduler.steps.map { guidance[0].applies(to: $0) ? 2 : 1 }
@@ -92,6 +93,32 @@ public struct RenderPlan: Sendable {
                     layout: layout, heads: transformer.heads, headDim: transformer.headDim,
                     layers: transformer.layers, branches: calls.max() ?? 1))
         notices = Self.notices(settings, method, layers: transformer.layers)
+    }
+
+    /// What a decoder goes by that takes part in the sampling: its noise is drawn after all that the sampler drew.
+    ///
+    /// - Parameter startWasGiven: and not drawn.
+    func decodeConditions(startWasGiven: Bool, hasPicture: Bool) -> DecodeConditions? {
+        guard model.decoder.takesConditions else { return nil }
+        var conditions = DecodeConditions()
+        conditions.timestep = settings.decodeTimestep ?? conditions.timestep
+        conditions.noiseScale = settings.decodeNoiseScale ?? conditions.noiseScale
+        var drawn = startWasGiven ? [] : [latents.count]
+        if hasPicture { drawn += pictureDraws }
+        drawn += Array(repeating: latents.count, count: settings.scheduler.kind.drawsNoise ? steps.count - 1 : 0)
+        conditions.noise = .seed(UInt64(settings.seed), drawn: drawn)
+        return conditions
+    }
+
+    /// Whether the seed matters even where the noise to start from is given.
+    func drawsNoise(hasPicture: Bool) -> Bool {
+        settings.scheduler.kind.drawsNoise || model.decoder.takesConditions || hasPicture
+    }
+
+    /// Numbers that a picture takes of the seed's: its latents' noise, and that of every call of the model.
+    private var pictureDraws: [Int] {
+        let every = (model.defaults.pictureStart?.noiseScale ?? 0) > 0 ? steps.count : 0
+        return [latents.count / latents.frames] + Array(repeating: latents.count, count: every)
     }
 
     /// Whether any step runs the unconditional branch.
@@ -165,11 +192,14 @@ public struct RenderPlan: Sendable {
     ///   - loaded: the model this is a plan for.
     ///   - contexts: one for every transformer.
     ///   - noise: `[channels, frames, height, width]` f32; nil draws the seed's.
+    ///   - picture: what the video begins with, `[3, 1, height, width]` f32 in -1...1.
     ///   - onLoad: called before a transformer is loaded, with its component's name.
     func generation(
         _ loaded: LoadedModel, _ prompts: PromptPair, _ contexts: [AttentionContext], noise: Tensor?,
-        nonFinite: Generation.NonFinite = .refuse, onLoad: (String) throws -> Void = { _ in }
+        picture: Tensor? = nil, nonFinite: Generation.NonFinite = .refuse, onLoad: (String) throws -> Void = { _ in }
     ) throws -> Generation {
+        if picture != nil { try onLoad("vae") }
+        let start = try start(noise, picture, loaded)
         var experts: [Expert] = []
         for (index, part) in model.transformers.enumerated() {
             try onLoad(part.component)
@@ -179,12 +209,29 @@ public struct RenderPlan: Sendable {
                     lowestTimestep: loaded.model.lowestTimestep(ofTransformer: index),
                     attention: contexts[index]))
         }
-        var random = TorchRandom(seed: UInt64(settings.seed))
-        let shape = latents.extents
         let rate = model.transformer.conditioning.takesFrameRate ? settings.frameRate.framesPerSecond : nil
         return try Generation(
-            experts: experts, scheduler: scheduler, noise: noise ?? random.normal([1] + shape).reshaped(shape),
+            experts: experts, scheduler: scheduler, noise: start.noise, picture: start.held,
             conditional: prompts.conditioning(.conditional, frameRate: rate),
             unconditional: prompts.conditioning(.unconditional, frameRate: rate), nonFinite: nonFinite)
+    }
+
+    /// The noise to start from, drawn unless it is given, and the picture that is held in it.
+    private func start(
+        _ noise: Tensor?, _ picture: Tensor?, _ loaded: LoadedModel
+    ) throws -> (noise: Tensor, held: HeldPicture?) {
+        var random = TorchRandom(seed: UInt64(settings.seed))
+        func draw(_ shape: LatentShape) -> Tensor { random.normal([1] + shape.extents).reshaped(shape.extents) }
+        guard let picture, let rule = model.defaults.pictureStart, let layout = layouts[.conditional] else {
+            return (noise ?? draw(latents), nil)
+        }
+        var frame = latents
+        frame.frames = 1
+        let first = rule.isDrawnFirst ? draw(frame) : nil
+        let noise = noise ?? draw(latents)
+        let encoded = try loaded.encoded(picture, noise: first ?? draw(frame))
+        return (
+            noise, HeldPicture(latents: encoded, layout: layout, noiseScale: rule.noiseScale, random: random)
+        )
     }
 }

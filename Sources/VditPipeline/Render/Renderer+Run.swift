@@ -30,9 +30,12 @@ extension Renderer {
         let (latents, attention) = try denoise(loaded, stop, &timing, start, onEvent)
         if !keepsAll { loaded.dropTransformers() }
         let latentsPath = job.keptLatents
+        let decodeConditions = plan.decodeConditions(
+            startWasGiven: inputs.noise != nil, hasPicture: inputs.picture != nil)
         try LatentsFile.write(
             latents,
-            metadata: fileMetadata.merging(["fps": "\(settings.frameRate)", "model": model.path]) { $1 },
+            metadata: fileMetadata.merging(["fps": "\(settings.frameRate)", "model": model.path]) { $1 }
+                .merging(decodeConditions?.metadata ?? [:]) { $1 },
             to: latentsPath, existing: job.saveLatents == nil ? .replace : outputs.existingLatents)
         try onEvent(.latents(latentsPath))
 
@@ -44,7 +47,7 @@ extension Renderer {
             frameCount: settings.numFrames, frameRate: settings.frameRate, metadata: fileMetadata,
             pool: loaded.compute.pool)
         try decode(
-            latents, with: decoder, to: output, frameCount: settings.numFrames,
+            latents, decodeConditions, with: decoder, to: output, frameCount: settings.numFrames,
             checkpoint: Checkpoint.path(forOutput: job.destination.path), stop, onEvent)
         timing.encode = output.seconds
         timing.decode = decoding.secondsUntilNow - output.seconds
@@ -75,7 +78,7 @@ extension Renderer {
             return (resumed.latents, contexts)
         }
         var generation = try plan.generation(
-            loaded, prompts, contexts, noise: inputs.noise, nonFinite: job.nonFinite,
+            loaded, prompts, contexts, noise: inputs.noise, picture: inputs.picture?.pixels, nonFinite: job.nonFinite,
             onLoad: { try onEvent(.loading($0)) })
         let previewDecoder = job.preview == nil ? nil : try loaded.decoder()
         if let resumed {
@@ -207,13 +210,15 @@ private final class StateKeeper {
 
 /// Decodes latents into an output, frame by frame.
 ///
-/// - Parameter checkpoint: what a stopped run can go on from.
+/// - Parameters:
+///   - conditions: where the decoder takes part in the sampling.
+///   - checkpoint: what a stopped run can go on from.
 /// - Throws: `PipelineError.cancelled` when `stop` was raised; what was written so far is gone then.
 func decode(
-    _ latents: Tensor, with decoder: any VideoDecoder, to output: VideoOutput, frameCount: Int,
+    _ latents: Tensor, _ conditions: DecodeConditions?, with decoder: any VideoDecoder, to output: VideoOutput, frameCount: Int,
     checkpoint: String? = nil, _ stop: StopFlag, _ onEvent: (RenderEvent) throws -> Void
 ) throws {
-    try decoder.decode(latents) { frames in
+    try decoder.decode(latents, conditions ?? DecodeConditions()) { frames in
         try stop.throwIfStopping(checkpoint: checkpoint)
         try output.append(frames)
         try onEvent(.frames(output.written, of: frameCount))

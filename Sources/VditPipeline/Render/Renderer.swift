@@ -103,12 +103,14 @@ public struct Renderer {
         _ plan: RenderPlan, _ inputs: RenderInputs, _ model: ModelDirectory
     ) throws -> [String: String] {
         var identity = plan.settings.identity
+        if plan.model.defaults.spacing != .interpolated { identity["spacing"] = "\(plan.model.defaults.spacing)" }
         identity["model"] = try model.fingerprint()
         identity["lora"] = model.adapters.identity
         identity["prompt_embedding"] = inputs.prompts.prompt.digest
         identity["negative_prompt_embedding"] = inputs.prompts.negative.digest
         identity["text_tokens"] = "\(inputs.prompts.conditional.shape[0])"
         identity["latents"] = inputs.noiseDigest
+        identity["image"] = inputs.picture?.digest
         identity["instruction_set"] = "\(try InstructionSet.chosen())"
         identity["vdit_version"] = vditVersion
         if inputs.noise != nil, !plan.settings.scheduler.kind.drawsNoise { identity["seed"] = nil }

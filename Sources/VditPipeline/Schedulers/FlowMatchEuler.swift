@@ -1,5 +1,6 @@
 import Glibc
 import VditFiles
+import VditModels
 import VditTensor
 
 /// Euler's method along a flow: x' = x + (sigma' − sigma) · v.
@@ -8,26 +9,13 @@ import VditTensor
 public struct FlowMatchEuler: Scheduler {
     public static let name = "euler"
 
-    /// The noise levels before any shift.
-    public enum Start: Sendable, Equatable {
-        /// The class's own: from the shifted largest to the shifted smallest training level. The shift is
-        /// then applied a second time, as diffusers does.
-        case interpolated
-        /// 1 down to 0, the 0 left out: HunyuanVideo.
-        case linearToZero
-        /// 1 down to 1/n: LTX-Video.
-        case linearToLast
-        /// Small linear steps for the first half, quadratic ones for the second: Mochi.
-        case linearQuadratic(threshold: Double)
-    }
-
     public let steps: [Step]
 
     /// - Parameters:
     ///   - steps: length of the loop, at least 1.
     ///   - tokens: video tokens, which a dynamic shift depends on.
     public init(
-        _ configuration: SchedulerConfiguration, steps: Int, start: Start = .interpolated,
+        _ configuration: SchedulerConfiguration, steps: Int, start: NoiseSpacing = .interpolated,
         tokens: Int = 0
     ) {
         let train = configuration.trainTimesteps

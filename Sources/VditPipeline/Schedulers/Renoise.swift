@@ -20,10 +20,8 @@ public struct Renoise: Scheduler {
 
     public let steps: [Step]
     private let noise: Noise
-    /// The seed's generator, made with the first draw.
-    private var random: TorchRandom?
-    /// Whole latents taken from `random`.
-    private var drawn = 0
+    /// Of the seed, behind the start.
+    private var drawn: NumberedNoise?
 
     public init(_ list: StepList, noise: Noise) {
         steps = list.steps
@@ -49,17 +47,29 @@ public struct Renoise: Scheduler {
         case .given(let tensors):
             return tensors[step.index]
         case .seed(let seed):
-            let number = step.index + 1
-            if drawn > number { (random, drawn) = (nil, 0) }
-            var generator = random ?? TorchRandom(seed: seed)
-            while drawn < number {
-                _ = generator.normal(latents.shape)
-                drawn += 1
-            }
-            drawn += 1
-            let fresh = generator.normal(latents.shape)
-            random = generator
-            return fresh
+            var draws = drawn ?? NumberedNoise(TorchRandom(seed: seed))
+            defer { drawn = draws }
+            return draws(step.index + 1, latents.shape)
         }
+    }
+}
+
+/// Draws of one shape by number, whatever was drawn before.
+struct NumberedNoise: Sendable {
+    private let start: TorchRandom
+    private var random: TorchRandom
+    private var drawn = 0
+
+    /// - Parameter start: the generator in front of draw 0.
+    init(_ start: TorchRandom) { (self.start, random) = (start, start) }
+
+    mutating func callAsFunction(_ number: Int, _ shape: [Int]) -> Tensor {
+        if drawn > number { (random, drawn) = (start, 0) }
+        while drawn < number {
+            _ = random.normal(shape)
+            drawn += 1
+        }
+        drawn += 1
+        return random.normal(shape)
     }
 }

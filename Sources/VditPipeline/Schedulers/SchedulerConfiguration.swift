@@ -1,4 +1,5 @@
 import VditFiles
+import VditModels
 import VditTensor
 
 /// What a `scheduler_config.json` decides, for any of the schedulers.
@@ -79,7 +80,7 @@ public struct SchedulerConfiguration: Sendable, Equatable {
     /// - Throws: `PipelineError.setting` for steps or shifts out of range, and for a list that the scheduler
     ///   cannot follow or that has another length.
     public func scheduler(
-        steps: Int, tokens: Int = 0, start: FlowMatchEuler.Start = .interpolated,
+        steps: Int, tokens: Int = 0, start: NoiseSpacing = .interpolated,
         noise: Renoise.Noise = .seed(0)
     ) throws(PipelineError) -> any Scheduler {
         guard (1...trainTimesteps).contains(steps) else {

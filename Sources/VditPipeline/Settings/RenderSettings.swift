@@ -85,7 +85,8 @@ public struct RenderSettings: Sendable, Equatable {
         }
         self.scheduler = scheduler
         guidance = try [values.guidanceScale, values.secondGuidanceScale].compactMap { $0 }.map {
-            try Guidance(scale: $0, start: values.guidanceInterval.start, end: values.guidanceInterval.end)
+            try Guidance(scale: $0, start: values.guidanceInterval.start, end: values.guidanceInterval.end,
+                rescale: values.guidanceRescale ?? 0)
         }
         method = try MethodChoice(values.sparse, options: values.sparseOptions, density: values.density)
         unroundedFrames = request.numFrames.flatMap { $0 == values.numFrames ? nil : $0 }

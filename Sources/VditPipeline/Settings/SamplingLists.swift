@@ -1,4 +1,5 @@
 import VditFiles
+import VditModels
 
 /// Numbers in an order, `1,0.75,0.5` in writing.
 public struct NumberList: WrittenValue, CustomStringConvertible {
@@ -122,5 +123,23 @@ extension Setting<AdapterList?> {
                         AdapterChoice(path: $0.path, strength: $0.strength, target: target)
                     }
                 }))
+    }
+}
+
+extension Setting<Double?> {
+    /// What a decoder goes by that takes part in the sampling.
+    static func decoding(
+        _ name: String, _ summary: String, _ help: String, _ value: @escaping @Sendable (DecodeConditions) -> Double
+    ) -> Setting {
+        let usual = value(DecodeConditions())
+        return Setting(
+            name, .sampling, summary, flag: SettingFlag("x", "\(help) Default: \(usual)."),
+            rule: Rule<Double?>.model { $0.model.decoder.takesConditions ? usual : nil }
+                .refused { $0.model.decoder.takesConditions ? nil : "none: this model's VAE is told no time" }
+                .checked { asked, _ in
+                    if let asked, !(0...1).contains(asked) {
+                        throw PipelineError.setting(name, found: "\(asked)", expected: "0 to 1")
+                    }
+                }.shown { $0 != nil })
     }
 }

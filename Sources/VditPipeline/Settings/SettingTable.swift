@@ -68,6 +68,15 @@ public struct SettingTable: Sendable {
             "folder", "A text encoder with its tokenizer beside it, or another checkpoint. Default: the model's."),
         effect: .latents, at: .at(\.textEncoder))
 
+    let image = Setting<String?>(
+        "image", .inputs, "picture that the video begins with, for models that take one", kind: .input,
+        flag: SettingFlag("file", "A picture to begin with: PNG, JPEG or what else FFmpeg reads."),
+        isVariable: false, effect: .latents, at: .at(\.image))
+    public let imageFit = Setting<ImageFit?>(
+        "image_fit", .inputs, "how a picture of another shape is fitted",
+        flag: SettingFlag("crop|stretch", "How a picture of another shape is fitted. Default: crop."),
+        belongsTo: "image", rule: Rule<ImageFit?>.builtIn(nil).shown { $0 != nil })
+
     let lora = Setting<AdapterList?>.adapters(
         "lora", .all, "adapters that are merged into the model, with their strengths",
         "An adapter (LoRA) to merge into the model, times a strength (1); repeat for more.")
@@ -149,6 +158,10 @@ public struct SettingTable: Sendable {
         "guidance_interval", .sampling, "where in the loop guidance is on",
         flag: SettingFlag("start:end", "Part of the loop with guidance. Default: 0:1."),
         rule: .builtIn(.whole, shown: "0:1"))
+    public let guidanceRescale = Setting<Double?>(
+        "guidance_rescale", .sampling, "share of the guided output that keeps the spread of the conditional one",
+        flag: SettingFlag("x", "Share of the guided output that keeps the conditional one's spread, 0 to 1. Default: 0."),
+        rule: Rule<Double?>.builtIn(nil).shown { $0 != nil })
     public let scheduler: Setting<SchedulerConfiguration.Kind> = Setting(
         "scheduler", .sampling, "sampler", flag: SettingFlag("name", "Default: the model's."),
         rule: .model { decision in
@@ -182,6 +195,13 @@ public struct SettingTable: Sendable {
         rule: Rule<UniPCMultistep.Spacing>(
             standard: { ($0.sampler.switched(to: $0.values.scheduler).spacing, .builtIn, nil) }
         ).refused { $0.values.scheduler == .unipc ? nil : "none: only unipc has a choice" })
+
+    public let decodeTimestep = Setting<Double?>.decoding(
+        "decode_timestep", "time the VAE is told, 0 to 1, where it takes one (LTX-Video)",
+        "Time the VAE is told, 0 to 1, where it takes one.") { $0.timestep }
+    public let decodeNoiseScale = Setting<Double?>.decoding(
+        "decode_noise_scale", "share of noise mixed into the latents before such a VAE",
+        "Share of noise mixed into the latents before such a VAE.") { $0.noiseScale }
 
     // MARK: Noise and attention
 

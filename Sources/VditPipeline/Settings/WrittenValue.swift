@@ -71,6 +71,7 @@ extension WrittenValue where Self: RawRepresentable & CaseIterable, RawValue == 
 extension Precision: WrittenValue {}
 extension VideoCodec: WrittenValue {}
 extension FrameRounding: WrittenValue {}
+extension ImageFit: WrittenValue {}
 extension SchedulerConfiguration.Kind: WrittenValue {}
 extension UniPCMultistep.Spacing: WrittenValue {}
 extension AttentionContext.Fallback: WrittenValue {}

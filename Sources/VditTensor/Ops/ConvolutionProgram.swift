@@ -40,6 +40,19 @@ public struct ConvolutionProgram: Sendable {
         case channels(Tensor, table: [Int32])
     }
 
+    /// Numbers of a plane, the same for all channels but for a scale, that are added to an output.
+    public struct Noise: Sendable {
+        /// `[height, width]` f32 of the products.
+        public var plane: Tensor
+        /// `[outChannels]` f32.
+        public var scale: Tensor
+
+        public init(plane: Tensor, scale: Tensor) {
+            self.plane = plane
+            self.scale = scale
+        }
+    }
+
     public struct Output: Sendable {
         /// Products: `terms[0] + sign · (terms[1] + terms[2])`. The last is used by this output alone.
         public var terms: [Int]
@@ -47,6 +60,7 @@ public struct ConvolutionProgram: Sendable {
         /// `[outChannels]` f32.
         public var bias: Tensor?
         public var addend: Addend
+        public var noise: Noise?
         public var target: FrameTarget
         /// Output pixels are `scale` apart in the target, starting at (`row`, `column`).
         public var scale: Int
@@ -54,13 +68,14 @@ public struct ConvolutionProgram: Sendable {
         public var column: Int
 
         public init(
-            terms: [Int], sign: Float = 1, bias: Tensor?, addend: Addend = .none, target: FrameTarget,
-            scale: Int = 1, row: Int = 0, column: Int = 0
+            terms: [Int], sign: Float = 1, bias: Tensor?, addend: Addend = .none, noise: Noise? = nil,
+            target: FrameTarget, scale: Int = 1, row: Int = 0, column: Int = 0
         ) {
             self.terms = terms
             self.sign = sign
             self.bias = bias
             self.addend = addend
+            self.noise = noise
             self.target = target
             self.scale = scale
             self.row = row

@@ -8,10 +8,24 @@ public struct FrameTarget: Sendable {
     /// What is done to a pixel's channels on the way into `operand`.
     public enum Preparation: Sendable {
         case plain
-        /// `v / max(‖v‖, 1e-12) · √channels · gamma`, computed in fp32; gamma is `[channels]` f32.
-        case normalized(gamma: Tensor)
+        case normalized(Norm)
         /// SiLU of the normalised value.
-        case activated(gamma: Tensor)
+        case activated(Norm)
+    }
+
+    /// `v / max(‖v‖, 1e-12) · √channels · gamma + shift` over a pixel's channels, computed in fp32.
+    public struct Norm: Sendable {
+        /// `[channels]` f32.
+        public var gamma: Tensor
+        public var shift: Tensor?
+        /// Where given, `v` is divided by `√(mean square + epsilon)`.
+        public var epsilon: Float?
+
+        public init(gamma: Tensor, shift: Tensor? = nil, epsilon: Float? = nil) {
+            self.gamma = gamma
+            self.shift = shift
+            self.epsilon = epsilon
+        }
     }
 
     public var stream: Tensor?
@@ -34,11 +48,19 @@ public struct FrameTarget: Sendable {
         }
         switch preparation {
         case .plain: break
-        case .normalized(let gamma): finish.gamma = UnsafePointer(gamma.pointer(as: Float.self))
-        case .activated(let gamma):
-            finish.gamma = UnsafePointer(gamma.pointer(as: Float.self))
+        case .normalized(let norm): norm.fill(&finish)
+        case .activated(let norm):
+            norm.fill(&finish)
             finish.silu = 1
         }
+    }
+}
+
+extension FrameTarget.Norm {
+    fileprivate func fill(_ finish: inout vdit_vae_finish) {
+        finish.gamma = UnsafePointer(gamma.pointer(as: Float.self))
+        finish.shift = shift.map { UnsafePointer($0.pointer(as: Float.self)) }
+        finish.epsilon = epsilon ?? 0
     }
 }
 

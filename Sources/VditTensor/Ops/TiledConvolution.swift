@@ -175,6 +175,7 @@ public final class TiledConvolution: Sendable {
         finish.term_count = Int32(terms.count)
         finish.sign = output.sign
         finish.bias = output.bias.map { UnsafePointer($0.pointer(as: Float.self)) }
+        finish.noise_scale = output.noise.map { UnsafePointer($0.scale.pointer(as: Float.self)) }
         finish.pixel_stride = Int64(output.scale * channels)
         for row in 0..<tile.height {
             let start = row * grid.tileWidth * channels
@@ -182,6 +183,9 @@ public final class TiledConvolution: Sendable {
             if terms.count > 1 { finish.terms.1 = UnsafePointer(terms[1] + start) }
             if terms.count > 2 { finish.terms.2 = UnsafePointer(terms[2] + start) }
             finish.value = terms[terms.count - 1] + start
+            finish.noise = output.noise.map {
+                UnsafePointer($0.plane.pointer(as: Float.self) + (tile.top + row) * grid.width + tile.left)
+            }
             finish.residual = addend.map { $0.start + row * $0.stride }
             let y = (tile.top + row) * output.scale + output.row
             let x = tile.left * output.scale + output.column

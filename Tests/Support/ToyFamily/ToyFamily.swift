@@ -13,9 +13,9 @@ public enum ToyFamily {
     static let family = ModelFamily(
         name: "toy", pipelines: ["ToyPipeline"], transformerClass: "ToyTransformer", decoderClass: "ToyVAE",
         frameRate: 12,
-        transformer: { (file) throws(FileError) in try ToyTransformerConfig(file) },
+        transformer: { (file, _) throws(FileError) in try ToyTransformerConfig(file) },
         decoder: { (file) throws(FileError) in try ToyVAEConfig(file) },
-        defaults: { _ in defaults },
+        defaults: { _, _, _ in defaults },
         published: { () throws(ModelError) in [try published()] })
 
     private static let defaults = ModelDefaults(

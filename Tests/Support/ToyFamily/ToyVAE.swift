@@ -38,7 +38,9 @@ private struct ToyVAE: VideoDecoder {
     let colours: ToyMatrix
     var weightBytes: Int { colours.byteCount }
 
-    func decode(_ latents: Tensor, onFrames: ([Tensor]) throws -> Void) throws {
+    func decode(
+        _ latents: Tensor, _ conditions: DecodeConditions, onFrames: ([Tensor]) throws -> Void
+    ) throws {
         let shape = LatentShape(latents.shape)
         let values = latents.floats()
         let plane = shape.height * shape.width

@@ -6,8 +6,8 @@ import VditTensor
 /// `CrossTransformerConfig`.
 ///
 /// Source: Wan: Open and Advanced Large-Scale Video Generative Models (arXiv 2503.20314); LTX-Video: Realtime Video
-/// Latent Diffusion (arXiv 2501.00103); layout and names of diffusers. Differs: with bf16 operands the residual stream, norms, rotary embedding and softmax stay fp32,
-/// where diffusers rounds activations to bf16 between operations.
+/// Latent Diffusion (arXiv 2501.00103); layout and names of diffusers. Differs: with bf16 operands the residual stream,
+/// norms, rotary embedding and softmax stay fp32, where diffusers rounds activations to bf16 between operations.
 public final class CrossTransformer: VideoModel {
     public let config: any CrossTransformerConfig
     let compute: ComputeContext

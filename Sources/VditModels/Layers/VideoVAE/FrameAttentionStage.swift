@@ -25,16 +25,16 @@ struct FrameAttentionStage: VAEStage {
         let plane = try loader.planes(qkv)[0]
         let bias = try loader.bias(qkv)
         let parts = AttentionParts(
-            gamma: try norm.load(loader), qkv: try loader.pack(thirds.map { plane.slice($0) }),
+            norm: try norm.load(loader), qkv: try loader.pack(thirds.map { plane.slice($0) }),
             biases: thirds.map { bias.slice($0) }, projection: try loader.convolution(projection))
-        return { height, width, compute throws(TensorError) in
-            try FrameAttentionLayer(parts, height, width, compute)
+        return { height, width, session throws(TensorError) in
+            try FrameAttentionLayer(parts, height, width, session)
         }
     }
 }
 
 private struct AttentionParts: Sendable {
-    let gamma: Tensor
+    let norm: LoadedVAENorm
     /// A panel each for queries, keys and values.
     let qkv: ConvolutionWeights
     let biases: [Tensor]
@@ -43,15 +43,18 @@ private struct AttentionParts: Sendable {
 
 private final class FrameAttentionLayer: VAELayer {
     private let parts: AttentionParts
+    private let norm: FrameTarget.Norm
     private let qkv: TiledConvolution
     private let attention: FrameAttention
     private let projection: TiledConvolution
     private let size: (height: Int, width: Int, channels: Int)
 
     init(
-        _ parts: AttentionParts, _ height: Int, _ width: Int, _ compute: ComputeContext
+        _ parts: AttentionParts, _ height: Int, _ width: Int, _ session: VAESession
     ) throws(TensorError) {
+        let compute = session.compute
         self.parts = parts
+        norm = try parts.norm.ready(session)
         size = (height, width, parts.projection.outChannels)
         qkv = try TiledConvolution(parts.qkv, height: height, width: width, compute: compute)
         attention = try FrameAttention(pixels: height * width, channels: size.channels, compute: compute)
@@ -60,7 +63,7 @@ private final class FrameAttentionLayer: VAELayer {
     }
 
     func demand(before next: VAEDemand) -> VAEDemand {
-        VAEDemand(stream: true, operand: parts.qkv.operand, preparation: .normalized(gamma: parts.gamma))
+        VAEDemand(stream: true, operand: parts.qkv.operand, preparation: .normalized(norm))
     }
 
     func step(

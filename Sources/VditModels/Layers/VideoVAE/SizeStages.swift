@@ -26,8 +26,8 @@ struct EnlargeStage: VAEStage {
             weights: try loader.pack(phases(of: try loader.planes(convolution)[0])),
             bias: try loader.bias(convolution))
         let tables = shortcut?.tables(outChannels: convolution.to) ?? []
-        return { height, width, compute throws(TensorError) in
-            try EnlargeLayer(packed, tables, height, width, compute)
+        return { height, width, session throws(TensorError) in
+            try EnlargeLayer(packed, tables, height, width, session.compute)
         }
     }
 }
@@ -126,8 +126,8 @@ struct ShrinkStage: VAEStage {
 
     func load(_ loader: VAEWeightLoader) throws(TensorError) -> VAELayerMaker {
         let packed = try loader.convolution(convolution, stride: 2)
-        return { height, width, compute throws(TensorError) in
-            ShrinkLayer(try SizedConvolution(packed, height / 2, width / 2, compute))
+        return { height, width, session throws(TensorError) in
+            ShrinkLayer(try SizedConvolution(packed, height / 2, width / 2, session.compute))
         }
     }
 }

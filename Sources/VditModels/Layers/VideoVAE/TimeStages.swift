@@ -30,8 +30,8 @@ struct SplitTimeStage: VAEStage {
         let taps = try loader.planes(convolution)
         let packed = try loader.pack(halves.flatMap { half in taps.map { $0.slice(half) } })
         let biases = halves.map { bias.slice($0) }
-        return { height, width, compute throws(TensorError) in
-            try SplitTimeLayer(packed, biases, height, width, compute)
+        return { height, width, session throws(TensorError) in
+            try SplitTimeLayer(packed, biases, height, width, session.compute)
         }
     }
 }
@@ -117,8 +117,8 @@ struct MergeTimeStage: VAEStage {
 
     func load(_ loader: VAEWeightLoader) throws(TensorError) -> VAELayerMaker {
         let packed = try loader.convolution(convolution)
-        return { height, width, compute throws(TensorError) in
-            MergeTimeLayer(try SizedConvolution(packed, height, width, compute))
+        return { height, width, session throws(TensorError) in
+            MergeTimeLayer(try SizedConvolution(packed, height, width, session.compute))
         }
     }
 }

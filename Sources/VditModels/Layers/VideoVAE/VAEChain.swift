@@ -7,12 +7,11 @@ struct LoadedVAEStages: Sendable {
     /// Bytes of the packed weights.
     let weightBytes: Int
 
-    /// - Parameter operand: type of the operands of convolutions, f32 or bf16.
     /// - Throws: `TensorError` if a tensor is missing or oneDNN refuses a shape.
     init(
-        _ stages: [any VAEStage], from source: any WeightSource, operand: DType
+        _ stages: [any VAEStage], from source: any WeightSource, _ compute: ComputeContext
     ) throws(TensorError) {
-        let loader = VAEWeightLoader(source: source, operand: operand)
+        let loader = VAEWeightLoader(source: source, compute: compute)
         var makers: [VAELayerMaker] = []
         for stage in stages { makers.append(try stage.load(loader)) }
         self.stages = stages
@@ -27,7 +26,7 @@ struct LoadedVAEStages: Sendable {
         var clip = VAEClip(frames: 1, height: height, width: width)
         var layers: [any VAELayer] = []
         for (stage, make) in zip(stages, makers) {
-            layers.append(try make(clip.height, clip.width, session.compute))
+            layers.append(try make(clip.height, clip.width, session))
             clip = stage.output(of: clip)
         }
         return VAEChain(layers, names: stages.map(\.name), session: session)
@@ -56,13 +55,15 @@ struct VAEChain {
     }
 
     /// Sends frames through; `deliver` gets the streams of whatever comes out.
-    func push(_ frames: [Tensor], isFirst: Bool, deliver: ([Tensor]) throws -> Void) throws {
+    func push(
+        _ frames: [Tensor], isFirst: Bool, isLast: Bool = false, deliver: ([Tensor]) throws -> Void
+    ) throws {
         let wanted = layers[0].demand(before: demands[0])
         let group = VAEGroup(
             frames: frames.map { frame in
                 VAEGroup.Frame(
                     stream: wanted.stream ? frame : nil, operand: wanted.operand.map { frame.converted(to: $0) })
-            }, isFirst: isFirst)
+            }, isFirst: isFirst, isLast: isLast)
         try flow(group, 0, deliver)
     }
 

@@ -30,6 +30,8 @@ struct VAEGroup {
     var remembered: [Remembered] = []
     /// Whether this is the clip's first frame, which time is neither split nor merged for.
     var isFirst: Bool
+    /// Whether no frame comes after these: told where convolutions look ahead.
+    var isLast = false
 }
 
 /// The forms a stage wants its input frames in.
@@ -44,11 +46,21 @@ final class VAESession {
     let compute: ComputeContext
     let tensors = TensorPool()
     let trace: Trace?
+    /// The time the decoder is told, on its own scale.
+    let timestep: Float
+    private var draws: NoiseDraws
 
-    init(compute: ComputeContext, trace: Trace?) {
+    init(
+        compute: ComputeContext, trace: Trace?, timestep: Float = 0, draws: NoiseDraws = NoiseDraws(.given([]))
+    ) {
         self.compute = compute
         self.trace = trace
+        self.timestep = timestep
+        self.draws = draws
     }
+
+    /// The next standard normal numbers.
+    func draw(_ shape: [Int]) -> Tensor { draws(shape) }
 
     /// New tensors for one frame in the forms that are wanted. `reusing`: a stream that may be overwritten.
     func target(

@@ -24,9 +24,10 @@ protocol VAEStage: Sendable {
     func load(_ loader: VAEWeightLoader) throws(TensorError) -> VAELayerMaker
 }
 
-/// A stage with its weights packed: makes the layer that runs it on frames of `height` × `width`.
+/// A stage with its weights packed: makes the layer that runs it on frames of `height` × `width` in one encode or
+/// decode. Called in the stages' order.
 typealias VAELayerMaker =
-    @Sendable (_ height: Int, _ width: Int, _ compute: ComputeContext) throws(TensorError) -> any VAELayer
+    @Sendable (_ height: Int, _ width: Int, _ session: VAESession) throws(TensorError) -> any VAELayer
 
 /// The extents of a clip somewhere between the stages.
 struct VAEClip {
@@ -58,6 +59,9 @@ extension VAEStage {
 
 extension [any VAEStage] {
     var tensors: [(name: String, shape: [Int])] { flatMap(\.tensors) }
+
+    /// The clip that leaves the last stage when this one enters the first.
+    func output(of clip: VAEClip) -> VAEClip { reduce(clip) { $1.output(of: $0) } }
 
     /// Multiply-adds, each counted as 2, of a clip that enters the first stage.
     func flops(_ clip: VAEClip) -> Double {

@@ -14,14 +14,25 @@ struct PackedVAEConvolution: Sendable {
 /// Packs the tensors of a weight source for convolutions, and counts what that takes.
 final class VAEWeightLoader {
     private let source: any WeightSource
-    /// Of convolutions that need not see every digit.
-    let operand: DType
+    private let compute: ComputeContext
+    private var embedders: [String: TimestepEmbedder] = [:]
     /// Bytes packed so far.
     private(set) var packedBytes = 0
 
-    init(source: any WeightSource, operand: DType) {
+    init(source: any WeightSource, compute: ComputeContext) {
         self.source = source
-        self.operand = operand
+        self.compute = compute
+    }
+
+    /// Of convolutions that need not see every digit.
+    var operand: DType { compute.operandType }
+
+    /// The layers that embed the decode's time, loaded once for all that ask.
+    func embedder(_ name: String) throws(TensorError) -> TimestepEmbedder {
+        if let loaded = embedders[name] { return loaded }
+        let loaded = try TimestepEmbedder(WeightLoader(source: source, compute: compute), name)
+        embedders[name] = loaded
+        return loaded
     }
 
     /// `[count]` f32.
@@ -75,14 +86,16 @@ final class VAEWeightLoader {
     func convolution(
         _ convolution: VAEConvolution, stride: Int = 1, operand: DType? = nil
     ) throws(TensorError) -> PackedVAEConvolution {
-        var panels = try planes(convolution)
-        if panels.count == 3, panels[0].shape[3] > 1 {
-            let outer = combine([panels[0], panels[2]], [0.5, 0.5])
-            panels.append(combine([outer, panels[1]], [1, 0.5]))
-            panels.append(combine([outer, panels[1]], [1, -0.5]))
-        }
-        return PackedVAEConvolution(
-            weights: try pack(panels, stride: stride, operand: operand), bias: try bias(convolution))
+        PackedVAEConvolution(
+            weights: try pack(panels(of: planes(convolution)), stride: stride, operand: operand),
+            bias: try bias(convolution))
+    }
+
+    /// Taps over time, and where they are three, the two combinations that the fast algorithm needs.
+    func panels(of taps: [Tensor]) -> [Tensor] {
+        guard taps.count == 3, taps[0].shape[3] > 1 else { return taps }
+        let outer = combine([taps[0], taps[2]], [0.5, 0.5])
+        return taps + [combine([outer, taps[1]], [1, 0.5]), combine([outer, taps[1]], [1, -0.5])]
     }
 }
 

@@ -1,0 +1,72 @@
+import VditTensor
+
+/// A convolution, `kernel` in time, height and width; after a norm and SiLU if there is a norm.
+struct ConvolutionStage: VAEStage {
+    let convolution: VAEConvolution
+    let norm: VAENorm?
+    let padding: TimePadding
+
+    init(_ convolution: VAEConvolution, norm: VAENorm? = nil, padding: TimePadding = .zerosBefore) {
+        self.convolution = convolution
+        self.norm = norm
+        self.padding = padding
+    }
+
+    var name: String { convolution.name }
+    var tensors: [(name: String, shape: [Int])] { convolution.tensors + (norm?.tensors ?? []) }
+
+    func flops(_ clip: VAEClip) -> Double { clip.flops(perPixel: convolution.weightCount) }
+
+    func memory(_ clip: VAEClip, operandBytes: Int) -> VAEMemory {
+        let (from, to) = (convolution.from, convolution.to)
+        return VAEMemory(
+            kept: convolution.times > 1 ? 2 * clip.area * from * operandBytes : 0,
+            passing: 2 * clip.area * (from * operandBytes + to * (4 + operandBytes)))
+    }
+
+    func load(_ loader: VAEWeightLoader) throws(TensorError) -> VAELayerMaker {
+        let (times, padding) = (convolution.times, padding)
+        // The pointwise convolutions at the latents are cheap and see every digit: fp32.
+        let isPointwise = convolution.kernel.allSatisfy { $0 == 1 }
+        let packed = try loader.convolution(convolution, operand: isPointwise ? .f32 : nil)
+        let norm = try norm.map { norm throws(TensorError) in try norm.load(loader) }
+        return { height, width, session throws(TensorError) in
+            let ready = try norm.map { norm throws(TensorError) in try norm.ready(session) }
+            return try ConvolutionLayer(packed, times, ready, padding, height, width, session.compute)
+        }
+    }
+}
+
+private final class ConvolutionLayer: VAELayer {
+    private let convolution: TimeConvolution
+    private var window: TimeWindow?
+    private let wanted: VAEDemand
+    private let size: (height: Int, width: Int, channels: Int)
+    private var hasEmitted = false
+
+    init(
+        _ packed: PackedVAEConvolution, _ times: Int, _ norm: FrameTarget.Norm?, _ padding: TimePadding,
+        _ height: Int, _ width: Int, _ compute: ComputeContext
+    ) throws(TensorError) {
+        convolution = try TimeConvolution(packed, times: times, height, width, compute)
+        window = times == 3 ? TimeWindow(padding) : nil
+        wanted = VAEDemand(
+            stream: false, operand: packed.operand, preparation: norm.map { .activated($0) } ?? .plain)
+        size = (height, width, packed.outChannels)
+    }
+
+    func demand(before next: VAEDemand) -> VAEDemand { wanted }
+
+    func step(
+        _ group: VAEGroup, for next: VAEDemand, _ session: VAESession, emit: (VAEGroup) throws -> Void
+    ) throws {
+        let frames = window?(group.frames, isLast: group.isLast) ?? group.frames
+        try inTwos(window?.outputs(of: frames) ?? frames.count, isLast: group.isLast) { range, isLast in
+            let targets = range.map { _ in session.target(size.height, size.width, size.channels, for: next) }
+            let needed = range.lowerBound..<range.upperBound + (window == nil ? 0 : 2)
+            try convolution(frames[needed].map(\.operand), into: targets)
+            try emit(VAEGroup(frames: targets.map(\.frame), isFirst: !hasEmitted, isLast: isLast))
+            hasEmitted = true
+        }
+    }
+}

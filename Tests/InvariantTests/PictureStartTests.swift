@@ -1,0 +1,123 @@
+import Foundation
+import TestSupport
+import Testing
+import VDiT
+
+/// Videos that begin with a picture.
+struct PictureStartTests {
+    private let folder: TemporaryDirectory
+
+    init() throws { folder = try TemporaryDirectory() }
+
+    private func picture(_ name: String, width: Int, height: Int) throws -> String {
+        let frame = VideoFrame(height: height, width: width)
+        for row in 0..<height {
+            for column in 0..<width {
+                for colour in 0..<3 {
+                    frame.pixels[row][column].slice(colour..<colour + 1).fill(byte: UInt8((row * 3 + column * 5 + colour * 60) % 256))
+                }
+            }
+        }
+        let path = folder.path(name)
+        try PNG.write(frame.pixels, to: path, existing: .replace)
+        return path
+    }
+
+    private func job(_ golden: String) throws -> RenderJob {
+        let golden = try LTXGolden(golden)
+        try golden.write(to: folder)
+        var job = try golden.job(in: folder)
+        job.latents = nil
+        (job.request.steps, job.request.threads) = (job.request.sigmas == nil ? 4 : nil, 2)
+        return job
+    }
+
+    /// Both pipelines' ways to hold a picture; one draws noise for every call of the model.
+    @Test(arguments: ["i2v-first-frame-decode-noise", "t2v-distilled-timestep-list"])
+    func rendersStopsAndGoesOn(_ golden: String) throws {
+        var job = try job(golden)
+        let without = try Renderer(job).run()
+        job.image = try picture("a.png", width: 96, height: 64)
+        let renderer = try Renderer(job)
+        #expect(!renderer.notices.contains { $0.contains("a.png") })
+        let whole = try renderer.run()
+        #expect(whole.latentsSha256 != without.latentsSha256 && whole.inputs.image == job.image)
+        job.checkpointEverySteps = 1
+        let stop = StopFlag()
+        #expect(throws: PipelineError.self) {
+            try Renderer(job).run(stop: stop) { if case .step(2, _, _) = $0 { stop.requestStop() } }
+        }
+        job.resume = .required
+        let resumed = try Renderer(job).run()
+        #expect(resumed.resumedSteps == 2 && resumed.output.sha256 == whole.output.sha256)
+    }
+
+    @Test func otherShapesAreFittedAndSaidSo() throws {
+        var job = try job("i2v-first-frame-decode-noise")
+        job.image = try picture("wide.png", width: 400, height: 80)
+        let cropped = try Renderer(job)
+        #expect(cropped.notices.contains { $0.contains("400x80 made 96x64 (crop, Lanczos)") })
+        job.request.imageFit = .stretch
+        let stretched = try Renderer(job)
+        #expect(stretched.notices.contains { $0.contains("(stretch, Lanczos)") })
+        #expect(cropped.identity["image"] != stretched.identity["image"])
+    }
+
+    @Test func onePixelFillsTheFrame() {
+        let dot = VideoFrame(height: 1, width: 1)
+        dot.pixels.fill(byte: 77)
+        for fit in ImageFit.allCases {
+            let made = dot.fitted(width: 5, height: 3, fit)
+            #expect((made.width, made.height) == (5, 3))
+            #expect(made.pixels.withBytes { $0.allSatisfy { $0 == 77 } })
+        }
+    }
+
+    /// A flat picture stays flat, and a crop keeps the middle.
+    @Test func fittingKeepsWhatItShould() {
+        let frame = VideoFrame(height: 20, width: 60)
+        frame.pixels.fill(byte: 10)
+        for row in 0..<20 { frame.pixels[row].slice(20..<40).fill(byte: 200) }
+        let middle = frame.fitted(width: 20, height: 20, .crop)
+        #expect(middle.pixels.withBytes { $0.allSatisfy { $0 == 200 } })
+        let small = frame.fitted(width: 6, height: 2, .stretch)
+        #expect(small.pixels[0].slice(0..<1).withBytes { Array($0) } != small.pixels[0].slice(2..<3).withBytes { Array($0) })
+    }
+
+    @Test func badPicturesAreNamed() throws {
+        var job = try job("i2v-first-frame-decode-noise")
+        let whole = try Data(contentsOf: URL(fileURLWithPath: picture("whole.png", width: 64, height: 64)))
+        try folder.write(Array(whole.prefix(whole.count / 2)), "cut.png")
+        try folder.write("no picture at all", "text.png")
+        for (name, kind) in [
+            ("cut.png", FailureKind.badData), ("text.png", .badData), ("none.png", .missingInput), ("", .usage),
+        ] {
+            job.image = name.isEmpty ? name : folder.path(name)
+            let error = try #require(throws: (any Failure).self, "\(name)") { try Renderer(job) }
+            #expect(error.kind == kind || name.isEmpty, "\(name): \(error)")
+            #expect(error.setting == "image" || "\(error)".contains("image"), "\(error)")
+        }
+    }
+
+    @Test func aMovingPictureIsNone() throws {
+        var job = try job("i2v-first-frame-decode-noise")
+        _ = try Renderer(job).run()
+        job.image = job.destination.path
+        job.destination.path = folder.path("other.mkv")
+        let error = try #require(throws: (any Failure).self) { try Renderer(job) }
+        #expect("\(error)".contains("moving picture"))
+    }
+
+    @Test func modelsOfTextAloneTakeNone() throws {
+        try TinyModel.write(to: folder)
+        var options = VideoOptions(frameRate: .sixteen)
+        options.existing = .replace
+        var job = RenderJob(
+            model: folder.path("model"), promptEmbedding: folder.path("a.safetensors"),
+            destination: VideoDestination(path: folder.path("out.mp4"), options: options))
+        (job.request.width, job.request.height, job.request.numFrames) = (32, 32, 5)
+        job.image = try picture("a.png", width: 32, height: 32)
+        let error = try #require(throws: (any Failure).self) { try Renderer(job) }
+        #expect(error.setting == "image" && "\(error)".contains("text alone"))
+    }
+}
