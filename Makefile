@@ -1,6 +1,7 @@
 # make demo   installs what is missing, builds, renders the sample model's demo prompt into out/
 # make test   installs what is missing, builds, runs all tests, says which were skipped
-.PHONY: demo test build setup clean
+# make fuzz   reads a million damaged files of every kind (VDIT_FUZZ=n for another number)
+.PHONY: demo test fuzz build setup clean
 
 VDIT := .build/release/vdit
 BUILD_FLAGS := -c release --explicit-target-dependency-import-check error
@@ -25,6 +26,11 @@ demo: build
 
 test: setup
 	@scripts/test $(BUILD_FLAGS)
+
+VDIT_FUZZ ?= 1000000
+
+fuzz: setup
+	VDIT_FUZZ=$(VDIT_FUZZ) swift test $(BUILD_FLAGS) --filter damagedFilesAreRefusedOrWork
 
 clean:
 	rm -rf .build out

@@ -23,6 +23,9 @@ public struct AttentionCall: Sendable {
     public let q: Tensor
     public let k: Tensor
     public let v: Tensor
+    /// `[tokens, heads, headDim]` of the same type: what a trained sparse attention weighs its coarse part by. Nil
+    /// where the model has none or nobody asked.
+    public let gate: Tensor?
     /// Factor of the scores, `1 / sqrt(headDim)`.
     public let scale: Float
     public let layout: TokenLayout
@@ -35,14 +38,16 @@ public struct AttentionCall: Sendable {
     public let instructionSet: InstructionSet
 
     public init(
-        q: Tensor, k: Tensor, v: Tensor, scale: Float? = nil, layout: TokenLayout, site: AttentionSite,
-        step: Int, steps: Int, pool: WorkPool, instructionSet: InstructionSet
+        q: Tensor, k: Tensor, v: Tensor, gate: Tensor? = nil, scale: Float? = nil, layout: TokenLayout,
+        site: AttentionSite, step: Int, steps: Int, pool: WorkPool, instructionSet: InstructionSet
     ) {
         precondition(q.rank == 3 && q.shape == k.shape && k.shape == v.shape)
         precondition(q.shape[1] == layout.tokens)
+        precondition(gate.map { $0.shape == [q.shape[1], q.shape[0], q.shape[2]] } ?? true)
         self.q = q
         self.k = k
         self.v = v
+        self.gate = gate
         self.scale = scale ?? 1 / Float(q.shape[2]).squareRoot()
         self.layout = layout
         self.site = site

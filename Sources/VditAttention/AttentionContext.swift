@@ -12,6 +12,8 @@ public final class AttentionContext {
     }
 
     public let configuration: ConfiguredMethod
+    /// Whether its calls should bring gates.
+    public var takesGates: Bool
     private let fallback: Fallback
     private let services: [AttentionSite.Branch: Service]
     private let buffers = TensorPool()
@@ -78,6 +80,7 @@ public final class AttentionContext {
         fallback: Fallback = .refuse
     ) throws(AttentionError) {
         self.configuration = configuration
+        takesGates = configuration.method.takesGates
         self.fallback = fallback
         var services: [AttentionSite.Branch: Service] = [:]
         for branch in AttentionSite.Branch.allCases {

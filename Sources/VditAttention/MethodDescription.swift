@@ -34,6 +34,8 @@ public struct MethodDescription: Sendable {
     public let presets: [Preset]
     /// Options that the density decides; it cannot be given together with them.
     public let densityOptions: [any AnyMethodOption]
+    /// Whether it runs only on checkpoints that were trained with it.
+    public var takesGates: Bool { make(OptionSettings(options.map(\.defaultSetting)), nil).takesGates }
     let make: @Sendable (OptionSettings, Double?) -> any SparseMethod
 
     init(

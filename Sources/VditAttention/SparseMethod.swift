@@ -10,12 +10,16 @@ public protocol SparseMethod: Sendable {
     /// Bytes of state one site holds at most.
     func stateBytes(layout: TokenLayout, heads: Int, headDim: Int) -> Int
 
+    /// Whether its calls must bring gates, which some checkpoints were trained with.
+    var takesGates: Bool { get }
+
     /// Builds what never changes during a run. A layout the method cannot serve fails here.
     func planner(for layout: TokenLayout) throws(AttentionError) -> any AttentionPlanner
 }
 
 extension SparseMethod {
     public var learns: [String] { [] }
+    public var takesGates: Bool { false }
     public func stateBytes(layout: TokenLayout, heads: Int, headDim: Int) -> Int { 0 }
 }
 

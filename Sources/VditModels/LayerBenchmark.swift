@@ -32,9 +32,11 @@ public struct LayerBenchmark: Sendable {
         public let weightBytes: Int
     }
 
-    /// - Parameter attend: computes self-attention of one layer; dense if nil.
+    /// - Parameters:
+    ///   - takesGates: whether `attend` needs the model's gates.
+    ///   - attend: computes self-attention of one layer; dense if nil.
     public func run(
-        repeats: Int, _ compute: ComputeContext,
+        repeats: Int, _ compute: ComputeContext, takesGates: Bool = false,
         attend: ((AttentionCall) throws -> AttentionOutput)? = nil
     ) throws -> Result {
         // Layer i is timed from the start of its attention to the start of the next one's, so one more layer
@@ -50,14 +52,14 @@ public struct LayerBenchmark: Sendable {
         for pass in 0...max(1, repeats) {
             var starts: [ContinuousClock.Instant] = []
             var attention: [Double] = []
-            _ = try model.predict(
-                noise, conditioning: prepared,
-                ForwardPass(timesteps: [500]) { call in
-                    starts.append(.now)
-                    defer { attention.append(starts[starts.count - 1].secondsUntilNow) }
-                    return try attend?(call)
-                        ?? blockSparseAttention(call, .dense(tokens: call.tokens), values: call.q.dtype)
-                })
+            var run = ForwardPass(timesteps: [500]) { call in
+                starts.append(.now)
+                defer { attention.append(starts[starts.count - 1].secondsUntilNow) }
+                return try attend?(call)
+                    ?? blockSparseAttention(call, .dense(tokens: call.tokens), values: call.q.dtype)
+            }
+            run.takesGates = takesGates
+            _ = try model.predict(noise, conditioning: prepared, run)
             if pass > 0 {
                 layerSeconds.append(starts[0].duration(to: starts[1]) / .seconds(1))
                 attentionSeconds.append(attention[0])
@@ -65,7 +67,7 @@ public struct LayerBenchmark: Sendable {
         }
         let work = specification.withLayers(1).work(layout, textTokens: textTokens)
         let layer = Timing(seconds: layerSeconds)
-        let flops = work.selfAttention + work.other
+        let flops = work.selfAttention + work.other + (takesGates ? work.gates : 0)
         return Result(
             tokens: layout.tokens, threads: compute.pool.threads, layer: layer,
             attention: Timing(seconds: attentionSeconds), flops: flops, attentionFlops: work.selfAttention,

@@ -141,6 +141,7 @@ public struct Generation: ~Copyable {
         var pass = ForwardPass(
             timesteps: picture?.timesteps(step) ?? [step.timestep], branch: branch, step: step.index, steps: step.count,
             attend: { try expert.attention.attend($0) })
+        pass.takesGates = expert.attention.takesGates
         if let beforeLayer { pass.onLayer = { _ in try beforeLayer() } }
         let output = try expert.model.predict(latents, conditioning: conditioning, pass)
         if !acceptsNonFinite, !output.isFinite {

@@ -40,9 +40,10 @@ public struct PredictJob: Sendable {
         let index = "\(model)/model_index.json"
         let whole = pipeline && FilePath.exists(index)
             ? try ConfigFile(path: index).stringIfPresent("_class_name") : nil
-        let specification = try ModelCatalogue.transformer(
-            ConfigFile(path: "\(folder)/config.json"), pipeline: whole)
         let weights = try WeightStore(folder)
+        let specification = try ModelCatalogue.transformer(
+            ConfigFile(path: "\(folder)/config.json"), pipeline: whole
+        ).matching(weights)
         try specification.check(weights)
 
         let file = try SafetensorsReader(inputs)

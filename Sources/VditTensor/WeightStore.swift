@@ -93,17 +93,14 @@ public final class WeightStore: Sendable {
 
     /// Checks that the component holds exactly the expected tensors, all of a floating-point type.
     ///
-    /// - Parameters:
-    ///   - optional: tensors that may be there or not.
-    ///   - isIgnored: names of tensors that may be there and are not used.
+    /// - Parameter isIgnored: names of tensors that may be there and are not used.
     /// - Throws: `TensorError.weights` with everything that is wrong.
     public func check(
-        _ expected: [(name: String, shape: [Int])], optional: [(name: String, shape: [Int])] = [],
-        ignoring isIgnored: (String) -> Bool = { _ in false }
+        _ expected: [(name: String, shape: [Int])], ignoring isIgnored: (String) -> Bool = { _ in false }
     ) throws(TensorError) {
         var problems = WeightProblems()
         var known: Set<String> = []
-        for (name, shape) in expected + optional.filter({ info($0.name) != nil }) {
+        for (name, shape) in expected {
             known.insert(name)
             guard let info = info(name) else {
                 problems.missing.append(name)

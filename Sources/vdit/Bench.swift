@@ -208,20 +208,27 @@ struct BenchLayer: ParsableCommand {
         let context = try AttentionContext(method, layout: layout)
         // Layers and steps past every warm-up, so that the method itself is timed.
         var step = 40
-        let result = try benchmark.run(repeats: options.repeats, compute) { call in
+        let result = try benchmark.run(
+            repeats: options.repeats, compute, takesGates: context.takesGates
+        ) { call in
             if call.site.layer == 0 { step += 1 }
             return try context.attend(
                 AttentionCall(
-                    q: call.q, k: call.k, v: call.v, scale: call.scale, layout: call.layout,
+                    q: call.q, k: call.k, v: call.v, gate: call.gate, scale: call.scale, layout: call.layout,
                     site: AttentionSite(layer: 20 + call.site.layer, branch: call.site.branch), step: step,
                     steps: 50, pool: call.pool, instructionSet: call.instructionSet))
         }
         let kept = context.statistics.sparseDensity ?? 1
+        let calls = try specification.defaults.calls
+        let run = result.layer.medianSeconds * Double(specification.transformer.layers * calls)
         try options.report(
             "layer", result.layer,
             flops: result.flops - result.attentionFlops * (1 - kept), compute,
             density: sparse == nil ? nil : kept, attention: result.attention,
-            notes: ["tokens": Double(result.tokens), "weight bytes": Double(result.weightBytes)])
+            notes: [
+                "tokens": Double(result.tokens), "weight bytes": Double(result.weightBytes),
+                "seconds of all \(specification.transformer.layers) layers in \(calls) calls": run,
+            ])
     }
 }
 

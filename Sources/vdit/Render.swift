@@ -120,6 +120,13 @@ struct Render: ParsableCommand {
         }
         if report.verbose { progress.show(RenderPlanDescription(renderer)) }
         let record = try renderer.run(stop: Signals.stop) { progress.handle($0) }
+        if let usual = renderer.undistilledCalls, usual > renderer.estimate.calls {
+            let seconds = record.timingS.denoise / Double(renderer.estimate.calls)
+            progress.handle(
+                .notice(
+                    "\(renderer.estimate.calls) calls of the transformer took \(Format.seconds(record.timingS.denoise)); "
+                        + "the \(usual) of its usual sampling would take about \(Format.seconds(seconds * Double(usual)))"))
+        }
         if json { try Console.data(try Format.json(record)) }
     }
 

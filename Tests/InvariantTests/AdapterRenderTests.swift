@@ -102,7 +102,7 @@ struct DistilledPipelineTests {
             model: folder.path("model"), promptEmbedding: folder.path("a.safetensors"),
             destination: VideoDestination(path: folder.path("out.mkv")))
         (job.request.width, job.request.height, job.request.numFrames) = (32, 32, 5)
-        #expect(try Renderer(job).notices.contains { $0.contains("4 tensors of a trained sparse attention") })
+        #expect(try Renderer(job).notices.contains { $0.contains("the gates of its trained sparse attention are left out") })
         // One of another shape is not such a gate.
         tensors["blocks.0.to_gate_compress.bias"] = Tensor(.f32, [64])
         try SafetensorsWriter.write(tensors, metadata: [:], to: path, existing: .replace)

@@ -23,7 +23,7 @@ import VDiT
 
 /// A preset is a published model's, by the name the model catalogue has for it.
 @Test func publishedModelsOfTheCatalogueGetPresetsOfTheirOwn() throws {
-    let models = try #require(ModelCatalogue.families.first { $0.name == "wan" }).published().map(\.name)
+    let models = try #require(ModelCatalogue.families.first { $0.name == "wan" }).published().map(\.specification.defaults.name)
     #expect(models.count >= 2)
     for method in MethodCatalogue.methods where !method.presets.isEmpty {
         for model in models { #expect(method.preset(forModel: model) != nil, "\(method.name) for \(model)") }

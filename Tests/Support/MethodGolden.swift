@@ -55,13 +55,13 @@ public enum MethodCase {
     }
 
     public static func call(
-        q: Tensor, k: Tensor, v: Tensor, layout: TokenLayout, step: Int = 0, steps: Int = 50, layer: Int = 0,
-        branch: AttentionSite.Branch = .conditional, pool: WorkPool = WorkPool(threads: 2),
+        q: Tensor, k: Tensor, v: Tensor, gate: Tensor? = nil, layout: TokenLayout, step: Int = 0, steps: Int = 50,
+        layer: Int = 0, branch: AttentionSite.Branch = .conditional, pool: WorkPool = WorkPool(threads: 2),
         instructionSet: InstructionSet? = nil
     ) -> AttentionCall {
         AttentionCall(
-            q: q, k: k, v: v, layout: layout, site: AttentionSite(layer: layer, branch: branch), step: step,
-            steps: steps, pool: pool,
+            q: q, k: k, v: v, gate: gate, layout: layout, site: AttentionSite(layer: layer, branch: branch),
+            step: step, steps: steps, pool: pool,
             instructionSet: instructionSet ?? InstructionSet.supported.max() ?? .scalar)
     }
 
@@ -72,9 +72,12 @@ public enum MethodCase {
         pool: WorkPool = WorkPool(threads: 2), _ random: inout SeededRandom
     ) -> AttentionCall {
         let shape = [heads, layout.tokens, headDim]
+        // From numbers of their own: most methods take none.
+        var other = SeededRandom(seed: random.seed)
+        let gate = AttentionCase.normal([layout.tokens, heads, headDim], dtype, &other)
         return call(
             q: AttentionCase.normal(shape, dtype, &random), k: AttentionCase.normal(shape, dtype, &random),
-            v: AttentionCase.normal(shape, dtype, &random), layout: layout, step: step, steps: steps,
+            v: AttentionCase.normal(shape, dtype, &random), gate: gate, layout: layout, step: step, steps: steps,
             layer: layer, branch: branch, pool: pool)
     }
 

@@ -1,3 +1,5 @@
+import Foundation
+
 /// Repeatable random choices for tests: SplitMix64.
 public struct SeededGenerator: RandomNumberGenerator {
     private var state: UInt64
@@ -10,5 +12,10 @@ public struct SeededGenerator: RandomNumberGenerator {
         value = (value ^ value >> 30) &* 0xbf58_476d_1ce4_e5b9
         value = (value ^ value >> 27) &* 0x94d0_49bb_1331_11eb
         return value ^ value >> 31
+    }
+
+    /// How many damaged files a test reads: a few, or what `VDIT_FUZZ` says.
+    public static func mutatedFiles(orFew few: Int) -> Int {
+        ProcessInfo.processInfo.environment["VDIT_FUZZ"].flatMap { Int($0) } ?? few
     }
 }

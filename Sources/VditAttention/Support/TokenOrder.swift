@@ -11,19 +11,23 @@ extension TokenLayout {
     /// Video tokens region by region, regions and the tokens inside them in raster order.
     ///
     /// - Parameters:
+    ///   - frames: where the video is cut, first 0, last its frames; nil is every frame by itself.
     ///   - rows: where a frame is cut, first 0, last its height.
     ///   - columns: likewise, last its width.
     /// - Returns: the order, and the offsets of its regions.
-    func regions(rows: [Int], columns: [Int]) -> (order: [Int32], offsets: [Int32]) {
+    func regions(frames bounds: [Int]? = nil, rows: [Int], columns: [Int]) -> (order: [Int32], offsets: [Int32]) {
         var order: [Int32] = []
         var offsets: [Int32] = [0]
         order.reserveCapacity(videoTokens)
-        for frame in 0..<frames {
+        let bounds = bounds ?? Array(0...frames)
+        for (first, end) in zip(bounds, bounds.dropFirst()) {
             for (top, bottom) in zip(rows, rows.dropFirst()) {
                 for (left, right) in zip(columns, columns.dropFirst()) {
-                    for row in top..<bottom {
-                        let start = (frame * height + row) * width
-                        order += (start + left..<start + right).lazy.map(Int32.init)
+                    for frame in first..<end {
+                        for row in top..<bottom {
+                            let start = (frame * height + row) * width
+                            order += (start + left..<start + right).lazy.map(Int32.init)
+                        }
                     }
                     offsets.append(Int32(order.count))
                 }

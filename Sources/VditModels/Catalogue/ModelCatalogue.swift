@@ -4,6 +4,8 @@ import VditTensor
 
 /// A model that was published: its configuration, for recognising it and for making one of random weights.
 public struct PublishedModel: Sendable {
+    /// That of its defaults, unless several have those.
+    public let name: String
     public let specification: ModelSpecification
     /// What its `model_index.json` and `scheduler_config.json` say.
     public let index: [String: ConfigurationValue]
@@ -11,14 +13,13 @@ public struct PublishedModel: Sendable {
 
     public init(
         _ specification: ModelSpecification, index: [String: ConfigurationValue],
-        scheduler: [String: ConfigurationValue]
+        scheduler: [String: ConfigurationValue], name: String? = nil
     ) {
         self.specification = specification
         self.index = index
         self.scheduler = scheduler
+        self.name = name ?? specification.defaults.name
     }
-
-    public var name: String { specification.defaults.name }
 }
 
 /// A row of the catalogue: how a family's checkpoints are recognised, and how their configuration is read.
@@ -129,7 +130,7 @@ public enum ModelCatalogue {
         let found = try file.stringIfPresent("_class_name")
         for family in families {
             if family.transformerClass == found {
-                let transformer = try family.transformer(file, nil)
+                let transformer = try family.transformer(file, nil).matching(weights)
                 try transformer.check(weights)
                 return transformer.summary
             }

@@ -26,7 +26,7 @@ public struct ModelSpecification: Sendable {
     /// Name of the row of `ModelCatalogue`.
     public let family: String
     /// In the order they serve the sampler's loop, at least one.
-    public let transformers: [Transformer]
+    public private(set) var transformers: [Transformer]
     public let decoder: any DecoderSpecification
     public let defaults: ModelDefaults
     /// What the transformers predict, which decides the samplers that fit.
@@ -64,6 +64,17 @@ public struct ModelSpecification: Sendable {
                     expected: "two alike")
             }
         }
+    }
+
+    /// The same with what the transformers' weights tell beside their configurations.
+    public func matching(_ weights: [any WeightSource]) -> ModelSpecification {
+        var other = self
+        other.transformers = zip(transformers, weights).map { part, weights in
+            Transformer(
+                component: part.component, specification: part.specification.matching(weights),
+                boundary: part.boundary)
+        }
+        return other
     }
 
     /// The first transformer, which the others are like in all that planning asks.

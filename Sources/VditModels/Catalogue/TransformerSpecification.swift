@@ -62,11 +62,14 @@ public struct TransformerWork: Sendable, Equatable {
     public var other: Double
     /// Of one prompt, once per video: what `VideoModel.prepare` does.
     public var prompt: Double
+    /// Of one call: the gates of a trained sparse attention, where that runs.
+    public var gates: Double
 
-    public init(selfAttention: Double, other: Double, prompt: Double) {
+    public init(selfAttention: Double, other: Double, prompt: Double, gates: Double = 0) {
         self.selfAttention = selfAttention
         self.other = other
         self.prompt = prompt
+        self.gates = gates
     }
 }
 
@@ -83,8 +86,10 @@ public protocol TransformerSpecification: Sendable {
     var conditioning: ConditioningNeeds { get }
     /// Every tensor of the checkpoint and its shape.
     var tensors: [(name: String, shape: [Int])] { get }
-    /// Tensors that some checkpoints have beside these, and that the model runs without.
-    var optionalTensors: [(name: String, shape: [Int])] { get }
+    /// Whether its self-attention has gates that a sparse attention was trained with.
+    var hasGates: Bool { get }
+    /// The same with what its configuration does not tell and the names of the tensors do.
+    func matching(_ weights: any WeightSource) -> Self
     /// The names an adapter may call its modules by.
     var adapterNames: AdapterNames { get }
     /// The shape in words, for a person.
@@ -125,13 +130,14 @@ extension TransformerSpecification {
     ///
     /// - Throws: `TensorError.weights` with everything that is wrong.
     public func check(_ weights: WeightStore) throws(TensorError) {
-        try weights.check(tensors, optional: optionalTensors)
+        try weights.check(tensors)
     }
 
     /// Parameters in all.
     public var parameterCount: Int { tensors.reduce(0) { $0 + $1.shape.reduce(1, *) } }
 
-    public var optionalTensors: [(name: String, shape: [Int])] { [] }
+    public var hasGates: Bool { false }
+    public func matching(_ weights: any WeightSource) -> Self { self }
 
     /// The checkpoint's own names and no others.
     public var adapterNames: AdapterNames { AdapterNames(tensors: tensors, aliases: []) }

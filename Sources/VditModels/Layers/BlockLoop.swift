@@ -18,7 +18,7 @@ public struct BlockLoop: Sendable {
     ///   a process attends with is that function's business.
     /// - Throws: what the stack and `pass` throw, and `ModelError.nonFinite` where `pass` asks for it.
     public func run(_ stack: some BlockStack, _ pass: ForwardPass, rows: [Range<Int>]? = nil) throws {
-        let run = BlockRun(stack, compute, rows: rows)
+        let run = BlockRun(stack, compute, rows: rows, takesGates: pass.takesGates)
         var opening = Opening.embed
         var next = 0
         while next < stack.blockCount {
@@ -76,13 +76,16 @@ private struct BlockRun<Stack: BlockStack> {
     private let operands: AttentionOperands
     private let chunks: [(stream: Int, rows: Range<Int>)]
 
-    init(_ stack: Stack, _ compute: ComputeContext, rows: [Range<Int>]?) {
+    init(_ stack: Stack, _ compute: ComputeContext, rows: [Range<Int>]?, takesGates: Bool) {
         precondition(stack.streams.reduce(0) { $0 + $1.tokens.count } == stack.layout.tokens)
         self.stack = stack
         self.compute = compute
         streams = stack.streams.map { Tensor(.f32, [$0.tokens.count, $0.width]) }
         let (type, shape) = (compute.operandType, [stack.heads, stack.layout.tokens, stack.headDim])
-        operands = AttentionOperands(q: Tensor(type, shape), k: Tensor(type, shape), v: Tensor(type, shape))
+        operands = AttentionOperands(
+            q: Tensor(type, shape), k: Tensor(type, shape), v: Tensor(type, shape),
+            gate: takesGates && stack.hasGates
+                ? Tensor(type, [stack.layout.tokens, stack.heads * stack.headDim]) : nil)
         chunks = stack.streams.enumerated().flatMap { index, stream in
             let part = rows?[index] ?? 0..<stream.tokens.count
             return stream.chunks.filter { $0.overlaps(part) }.map { chunk in
@@ -132,7 +135,8 @@ private struct BlockRun<Stack: BlockStack> {
         }
         return try pass.attend(
             AttentionCall(
-                q: operands.q, k: operands.k, v: operands.v, layout: stack.layout,
+                q: operands.q, k: operands.k, v: operands.v,
+                gate: operands.gate?.reshaped([stack.layout.tokens, stack.heads, stack.headDim]), layout: stack.layout,
                 site: AttentionSite(layer: index, branch: pass.branch), step: pass.step, steps: pass.steps,
                 pool: compute.pool, instructionSet: compute.instructionSet)
         ).values

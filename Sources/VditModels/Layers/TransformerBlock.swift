@@ -57,6 +57,8 @@ public struct AttentionOperands: Sendable {
     public let q: Tensor
     public let k: Tensor
     public let v: Tensor
+    /// `[tokens, heads · headDim]` of the operand type, where the pass takes gates and the stack has some.
+    public var gate: Tensor?
 }
 
 /// One block of one pass: its weights with all that the pass gives it (modulation of the timestep, positions,
@@ -85,6 +87,8 @@ public protocol BlockStack: Sendable {
     var layout: TokenLayout { get }
     var heads: Int { get }
     var headDim: Int { get }
+    /// Whether its blocks write `AttentionOperands.gate`.
+    var hasGates: Bool { get }
     /// The video first.
     var streams: [TokenStream] { get }
     var blockCount: Int { get }
@@ -97,4 +101,8 @@ public protocol BlockStack: Sendable {
 
     /// Takes the last block's rows to the model's output.
     func head(_ chunk: RowChunk) throws(TensorError)
+}
+
+extension BlockStack {
+    public var hasGates: Bool { false }
 }

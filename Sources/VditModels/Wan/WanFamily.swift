@@ -16,6 +16,7 @@ extension ModelCatalogue {
             [
                 try WanModels.published([.wan21T2V1_3B]), try WanModels.published([.wan21T2V14B]),
                 try WanModels.published([.wan21T2V14B, .wan21T2V14B]),
+                try WanModels.published([.fastWan21T2V1_3B], name: "fastwan2.1-t2v-1.3b", pipeline: "WanDMDPipeline"),
             ]
         })
 }
@@ -53,10 +54,14 @@ enum WanModels {
     }
 
     /// Text to video with the VAE of Wan 2.1; two transformers are Wan 2.2's experts.
-    static func published(_ transformers: [WanTransformerConfig]) throws(ModelError) -> PublishedModel {
+    ///
+    /// - Parameter name: where it is not that of its defaults.
+    static func published(
+        _ transformers: [WanTransformerConfig], name: String? = nil, pipeline: String = "WanPipeline"
+    ) throws(ModelError) -> PublishedModel {
         let boundary = 0.875
         var index: [String: ConfigurationValue] = [
-            "_class_name": .text("WanPipeline"),
+            "_class_name": .text(pipeline),
             "vae": .texts(["diffusers", "AutoencoderKLWan"]),
             "scheduler": .texts(["diffusers", "UniPCMultistepScheduler"]),
         ]
@@ -68,15 +73,17 @@ enum WanModels {
             parts.append(.init(component: component, specification: config, boundary: isLast ? 0 : boundary))
         }
         if transformers.count > 1 { index["boundary_ratio"] = .number(boundary) }
+        var defaults = defaults(transformers)
+        defaults.fewStep = ModelCatalogue.wan.distilled[pipeline]
         return PublishedModel(
             try ModelSpecification(
-                family: "wan", transformers: parts, decoder: WanVAEConfig.wan21, defaults: defaults(transformers)),
+                family: "wan", transformers: parts, decoder: WanVAEConfig.wan21, defaults: defaults),
             index: index,
             scheduler: [
                 "_class_name": .text("UniPCMultistepScheduler"), "flow_shift": .number(3),
                 "use_flow_sigmas": .flag(true), "prediction_type": .text("flow_prediction"),
                 "num_train_timesteps": .integer(1000),
-            ])
+            ], name: name)
     }
 }
 

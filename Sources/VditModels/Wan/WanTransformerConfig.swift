@@ -22,6 +22,8 @@ public struct WanTransformerConfig: Sendable, Equatable {
     public var addedKVProjDim: Int?
     /// Positions of the learned embedding of image tokens, in first-last-frame models.
     public var posEmbedSeqLen: Int?
+    /// Whether every block has a gate of video sparse attention. No configuration says so: the weights do.
+    public var hasGates = false
 
     public init(
         layers: Int, heads: Int, headDim: Int, inChannels: Int = 16, outChannels: Int = 16,
@@ -48,6 +50,12 @@ public struct WanTransformerConfig: Sendable, Equatable {
 
     /// Wan2.1 text-to-video, 1.3B parameters.
     public static let wan21T2V1_3B = WanTransformerConfig(layers: 30, heads: 12, headDim: 128, ffnDim: 8960)
+    /// FastWan2.1 text-to-video, 1.3B parameters: the same, distilled with video sparse attention.
+    public static let fastWan21T2V1_3B = {
+        var config = wan21T2V1_3B
+        config.hasGates = true
+        return config
+    }()
     /// Wan2.1 text-to-video, 14B parameters.
     public static let wan21T2V14B = WanTransformerConfig(layers: 40, heads: 40, headDim: 128, ffnDim: 13824)
 
@@ -85,14 +93,11 @@ public struct WanTransformerConfig: Sendable, Equatable {
         }
     }
 
-    /// The gates of video sparse attention, in checkpoints that were trained with it.
-    public var optionalTensors: [(name: String, shape: [Int])] {
-        (0..<layers).flatMap { block in
-            [
-                ("blocks.\(block).to_gate_compress.weight", [inner, inner]),
-                ("blocks.\(block).to_gate_compress.bias", [inner]),
-            ]
-        }
+    /// The gates of video sparse attention are beside the other tensors in checkpoints that were trained with it.
+    public func matching(_ weights: any WeightSource) -> WanTransformerConfig {
+        var config = self
+        config.hasGates = weights.contains("blocks.0.to_gate_compress.weight")
+        return config
     }
 
     /// Every tensor of the checkpoint and its shape.
@@ -121,6 +126,7 @@ public struct WanTransformerConfig: Sendable, Equatable {
                 list.linear("blocks.\(i).attn2.add_v_proj", addedKVProjDim, d)
                 list.add("blocks.\(i).attn2.norm_added_k.weight", [d])
             }
+            if hasGates { list.linear("blocks.\(i).to_gate_compress", d, d) }
             if crossAttentionNorm { list.affine("blocks.\(i).norm2", d) }
             list.linear("blocks.\(i).ffn.net.0.proj", d, ffnDim)
             list.linear("blocks.\(i).ffn.net.2", ffnDim, d)

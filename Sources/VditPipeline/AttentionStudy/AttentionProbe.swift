@@ -54,6 +54,7 @@ public struct AttentionProbe: Sendable {
                 "branch", found: "unconditional", expected: "conditional: step \(step) runs without guidance",
                 kind: .usage)
         }
+        if job.fallback == .refuse { try configured.checkServes(plan.model) }
         _ = try AttentionContext(configured, layouts: plan.layouts, fallback: job.fallback)
         try plan.check(.current())
 
@@ -102,7 +103,7 @@ public struct AttentionProbe: Sendable {
             guard call.site == site, call.step == step else { return }
             seen.observation = AttentionContext.Observation(
                 call: AttentionCall(
-                    q: call.q.copy(), k: call.k.copy(), v: call.v.copy(), scale: call.scale,
+                    q: call.q.copy(), k: call.k.copy(), v: call.v.copy(), gate: call.gate?.copy(), scale: call.scale,
                     layout: call.layout, site: call.site, step: call.step, steps: call.steps, pool: call.pool,
                     instructionSet: call.instructionSet),
                 plans: observation.plans, output: observation.output)
@@ -110,6 +111,7 @@ public struct AttentionProbe: Sendable {
         }
         if trajectory == .sparse { return method }
         let dense = try AttentionContext(MethodChoice.dense.configured(), layouts: layouts)
+        dense.takesGates = configured.method.takesGates
         dense.observer = { (observation) throws(AttentionError) in
             if observation.call.site == site { _ = try method.attend(observation.call) }
         }

@@ -1,4 +1,5 @@
 import Synchronization
+import VditAttention
 import VditFiles
 import VditMedia
 import VditModels
@@ -76,7 +77,7 @@ public struct ModelDirectory: Sendable {
         self.path = path
         scheduler = try SchedulerConfiguration(ConfigFile(path: components.scheduler))
         let last = components.transformers.count - 1
-        specification = try family.specification(
+        let configured = try family.specification(
             transformers: components.transformers.enumerated().map { index, folder in
                 (
                     component: index == 0 ? "transformer" : "transformer_\(index + 1)",
@@ -85,11 +86,9 @@ public struct ModelDirectory: Sendable {
                 )
             }, decoder: ConfigFile(path: "\(components.decoder)/config.json"), pipeline: components.pipeline)
         var weights: [WeightStore] = []
-        for (part, folder) in zip(specification.transformers, components.transformers) {
-            let store = try WeightStore(folder)
-            try part.specification.check(store)
-            weights.append(store)
-        }
+        for folder in components.transformers { weights.append(try WeightStore(folder)) }
+        specification = configured.matching(weights)
+        for (part, store) in zip(specification.transformers, weights) { try part.specification.check(store) }
         transformerWeights = weights
         decoderWeights = try WeightStore(components.decoder)
         try decoderWeights.check(specification.decoder.tensors)
@@ -98,15 +97,13 @@ public struct ModelDirectory: Sendable {
     /// What a person should know of the checkpoint, and of the sampler with it.
     func notices(_ plan: RenderPlan) -> [String] {
         var notices = adapters.notices(plan)
-        let unused = specification.transformers.enumerated().reduce(0) { sum, part in
-            let weights = transformerWeights[part.offset]
-            return sum + part.element.specification.optionalTensors.count { weights.contains($0.name) }
-        }
-        if unused > 0 {
+        let hasGates = specification.transformer.hasGates
+        if hasGates, !plan.method.method.takesGates {
             notices.append(
-                "\(path): \(unused) tensors of a trained sparse attention are left out; the model runs without it")
+                "\(path): the gates of its trained sparse attention are left out; the model runs without it, and "
+                    + "'sparse \(VideoSparseAttention.name)' runs it")
         }
-        let isDistilled = specification.defaults.fewStep != nil || unused > 0
+        let isDistilled = specification.defaults.fewStep != nil || hasGates
             || Distillation.isNamed(in: FilePath.name(of: path))
         if isDistilled, let sampling = Distillation.unfit(plan) {
             notices.append("\(path): a distilled model, made for few steps without guidance, runs \(sampling)")

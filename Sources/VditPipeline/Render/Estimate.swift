@@ -58,15 +58,17 @@ public struct Estimate: Sendable, Equatable {
     ///   - calls: transformer calls of every step: 2 where guidance is on.
     ///   - decoderActivationBytes: what the decoder holds beside its weights.
     ///   - methodBytes: what the sparse method keeps.
+    ///   - takesGates: whether the method needs the model's gates.
     init(
         model: ModelSpecification, latents: LatentShape, layout: TokenLayout, textTokens: Int, calls: [Int],
-        precision: Precision, decoderActivationBytes: Int, attention: PredictedWork = .dense, methodBytes: Int = 0
+        precision: Precision, decoderActivationBytes: Int, attention: PredictedWork = .dense, methodBytes: Int = 0,
+        takesGates: Bool = false
     ) {
         let transformer = model.transformer
         let work = transformer.work(layout, textTokens: textTokens)
         tokens = layout.videoTokens
         selfAttentionFLOPs = work.selfAttention
-        otherFLOPs = work.other
+        otherFLOPs = work.other + (takesGates ? work.gates : 0)
         let branches = calls.max() ?? 1
         promptFLOPs = work.prompt * Double(branches * model.transformers.count)
         callsPerStep = calls

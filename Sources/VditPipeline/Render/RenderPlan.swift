@@ -79,6 +79,7 @@ public struct RenderPlan: Sendable {
         self.guidance = guidance
         let calls = scheduler.steps.map { guidance[0].applies(to: $0) ? 2 : 1 }
         method = settings.method.configured(forModel: model.defaults.name)
+        if fallback == .refuse { try method.checkServes(model) }
         // Throws where the method cannot serve the layout.
         let attention = try AttentionContext(method, layouts: layouts, fallback: fallback)
         estimate = Estimate(
@@ -91,7 +92,8 @@ public struct RenderPlan: Sendable {
             methodBytes: model.transformers.count
                 * method.predictedStateBytes(
                     layout: layout, heads: transformer.heads, headDim: transformer.headDim,
-                    layers: transformer.layers, branches: calls.max() ?? 1))
+                    layers: transformer.layers, branches: calls.max() ?? 1),
+            takesGates: method.method.takesGates)
         notices = Self.notices(settings, method, layers: transformer.layers)
     }
 
@@ -233,5 +235,17 @@ public struct RenderPlan: Sendable {
         return (
             noise, HeldPicture(latents: encoded, layout: layout, noiseScale: rule.noiseScale, random: random)
         )
+    }
+}
+
+extension ConfiguredMethod {
+    /// Refuses a model that lacks what the method was trained with.
+    ///
+    /// - Throws: `AttentionError.unsupported` (69).
+    func checkServes(_ model: ModelSpecification) throws(AttentionError) {
+        guard method.takesGates, !model.transformers.allSatisfy(\.specification.hasGates) else { return }
+        throw .unsupported(
+            method: name, found: "a checkpoint without its gates",
+            expected: "one that was trained with it, as FastWan 1.3B and 14B: blocks.N.to_gate_compress")
     }
 }

@@ -14,7 +14,8 @@ extension Renderer {
         if !model.adapters.isEmpty {
             metadata["comment"]? += ", " + model.adapters.summaries.joined(separator: ", ")
         }
-        metadata["title"] = prompts.prompt.prompt
+        // Files have no place for a NUL, which a prompt may have.
+        metadata["title"] = prompts.prompt.prompt?.filter { $0 != "\0" }
         return metadata
     }
 

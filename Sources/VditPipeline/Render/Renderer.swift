@@ -25,6 +25,10 @@ public struct Renderer {
     public var prompts: PromptPair { inputs.prompts }
     public var estimate: Estimate { plan.estimate }
     public var video: VideoPlan { outputs.video }
+    /// Transformer calls that the model would need without being distilled; nil where this run does not rest on that.
+    public var undistilledCalls: Int? {
+        plan.isFewStep || model.adapters.isDistilled ? plan.model.defaults.undistilledCalls : nil
+    }
 
     /// - Parameters:
     ///   - open: the model, where it is open already, its adapters with it; `job.model` is its name only then.

@@ -1,5 +1,6 @@
 import Glibc
 import VditFiles
+import VditModels
 
 /// How a published distilled model is sampled: rule, list of steps, no guidance.
 ///
@@ -103,4 +104,14 @@ public struct FewStep: Sendable, Equatable {
         case .spaced(let count): count
         }
     }
+}
+
+extension ModelDefaults {
+    /// Transformer calls of a video as the model's authors recommend it.
+    ///
+    /// - Throws: an error that conforms to `Failure` for a few-step sampling that nobody knows.
+    public var calls: Int { get throws { try fewStep.map { try FewStep(named: $0).steps } ?? undistilledCalls } }
+
+    /// The same had it not been distilled.
+    public var undistilledCalls: Int { guidanceScale == 1 ? steps : 2 * steps }
 }

@@ -14,6 +14,8 @@ struct CrossBlock: Sendable {
     let normQ: Tensor
     let normK: Tensor
     let attentionOut: Linear
+    /// Of video sparse attention, in checkpoints that were trained with it; the result is of the operand type.
+    let gate: Linear?
 
     let norm2: (scale: Tensor, shift: Tensor)?
     let crossQ: Linear
@@ -42,6 +44,7 @@ struct CrossBlock: Sendable {
         normQ = try loader.vector("\(a1).norm_q.weight")
         normK = try loader.vector("\(a1).norm_k.weight")
         attentionOut = try loader.linear("\(a1).to_out.0", result: .f32)
+        gate = config.hasGates ? try loader.linear("\(block).to_gate_compress", result: operand) : nil
 
         norm2 = config.crossAttentionNorm
             ? (try loader.vector("\(block).norm2.weight"), try loader.vector("\(block).norm2.bias")) : nil
@@ -65,7 +68,7 @@ struct CrossBlock: Sendable {
 
     /// Bytes of packed weights.
     var byteCount: Int {
-        [qkv, attentionOut, crossQ, crossKV, imageKV, crossOut, ffnIn, ffnOut]
+        [qkv, attentionOut, gate, crossQ, crossKV, imageKV, crossOut, ffnIn, ffnOut]
             .reduce(0) { $0 + ($1?.byteCount ?? 0) }
     }
 

@@ -57,6 +57,9 @@ extension CrossBlock.InPass {
         chunk.record("attn1.in_modulated", input)
         let all = chunk.scratch.tensor(.f32, [chunk.rows.count, 3 * config.inner])
         try block.qkv(input, into: all, chunk.scratch)
+        if let gate = block.gate, let gates = operands.gate {
+            try gate(input, into: gates.slice(chunk.tokens), chunk.scratch)
+        }
         let turn = rotary.rows(chunk.rows)
         let outputs = [(operands.q, block.normQ), (operands.k, block.normK), (operands.v, nil)]
         for (index, (out, norm)) in outputs.enumerated() {

@@ -43,6 +43,7 @@ struct CrossPass: BlockStack {
     var heads: Int { model.config.heads }
     var headDim: Int { model.config.headDim }
     var blockCount: Int { model.blocks.count }
+    var hasGates: Bool { model.config.hasGates }
 
     private func grid(channels: Int) -> PatchGrid {
         let patch = model.config.patch

@@ -23,6 +23,8 @@ public protocol CrossTransformerConfig: TransformerSpecification {
     var addedKVProjDim: Int? { get }
     /// Learned positions of those tokens.
     var posEmbedSeqLen: Int? { get }
+    /// Whether every block has a gate of video sparse attention.
+    var hasGates: Bool { get }
     var names: CrossTransformerNames { get }
 
     /// The angles that queries and keys turn by.
@@ -57,6 +59,7 @@ extension CrossTransformerConfig {
     public var imageDim: Int? { nil }
     public var addedKVProjDim: Int? { nil }
     public var posEmbedSeqLen: Int? { nil }
+    public var hasGates: Bool { false }
     public var inputChannels: Int { inChannels }
     public var outputChannels: Int { outChannels }
     public var patchExtents: (frames: Int, height: Int, width: Int) { (patch[0], patch[1], patch[2]) }
@@ -67,7 +70,7 @@ extension CrossTransformerConfig {
         return TransformerWork(
             selfAttention: layers * 4 * s * s * d,
             other: layers * (s * 12 * d * d + 4 * s * t * d + s * 4 * d * Double(ffnDim)),
-            prompt: layers * 4 * d * d * t)
+            prompt: layers * 4 * d * d * t, gates: hasGates ? layers * 2 * s * d * d : 0)
     }
 
     /// Residual fp32; q, k, v and their packed copies; the output.
