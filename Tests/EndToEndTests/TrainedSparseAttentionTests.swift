@@ -83,7 +83,7 @@ import VDiT
         #expect(config.hasGates && !base.hasGates)
         let weights = RandomWeights(config.tensors, seed: 3)
         let compute = try ComputeContext(threads: 2, precision: .fp32)
-        let model = try WanTransformer(config: config, weights: weights, compute: compute)
+        let model = try CrossTransformer(config: config, weights: weights, compute: compute)
         let prepared = try model.prepare(Conditioning(prompt: Tensor(.f32, [4, config.textDim])))
         var random = TorchRandom(seed: 1)
         let trace = Trace()

@@ -23,8 +23,6 @@ public protocol CrossTransformerConfig: TransformerSpecification {
     var addedKVProjDim: Int? { get }
     /// Learned positions of those tokens.
     var posEmbedSeqLen: Int? { get }
-    /// Whether every block has a gate of video sparse attention.
-    var hasGates: Bool { get }
     var names: CrossTransformerNames { get }
 
     /// The angles that queries and keys turn by.
@@ -59,7 +57,6 @@ extension CrossTransformerConfig {
     public var imageDim: Int? { nil }
     public var addedKVProjDim: Int? { nil }
     public var posEmbedSeqLen: Int? { nil }
-    public var hasGates: Bool { false }
     public var inputChannels: Int { inChannels }
     public var outputChannels: Int { outChannels }
     public var patchExtents: (frames: Int, height: Int, width: Int) { (patch[0], patch[1], patch[2]) }
