@@ -182,7 +182,7 @@ final class Planner {
         if let adapters = model.adapters.identity { lines.append("lora=\(adapters)") }
         for (name, path) in [
             ("prompt", render.prompt.embedding), ("negative", render.negativePrompt?.embedding),
-            ("latents", render.latents),
+            ("image", render.image), ("latents", render.latents),
         ] {
             guard let path else { continue }
             let digest = FilePath.exists(path) && name != "latents" ? try digest(path) : FilePath.canonical(path)

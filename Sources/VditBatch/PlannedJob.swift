@@ -57,7 +57,7 @@ public struct PlannedJob: Sendable {
     var inputs: [String] {
         switch work {
         case .render(let job, _):
-            [job.prompt.path, job.negativePrompt?.path].compactMap { $0 } + job.adapters.map(\.path)
+            [job.prompt.path, job.negativePrompt?.path, job.image].compactMap { $0 } + job.adapters.map(\.path)
         case .comparison(let comparison): comparison.clips.map(\.path)
         }
     }

@@ -3,64 +3,98 @@ import VditTensor
 
 /// How a picture of another shape becomes one of the video's.
 public enum ImageFit: String, Sendable, CaseIterable {
-    /// What does not fit is cut off on both sides.
+    /// Scaled until it covers the video's; what stands over is cut off on both sides.
     case crop
     /// Height and width are scaled by themselves.
     case stretch
 }
 
 extension VideoFrame {
-    /// An 8-bit picture at another size, by Lanczos filters of three lobes that widen where it shrinks.
+    /// How a picture of this size covers another: the size to scale it to before it is cropped.
+    public func covering(width: Int, height: Int) -> (width: Int, height: Int) {
+        let scale = max(Double(width) / Double(self.width), Double(height) / Double(self.height))
+        return (
+            max(width, Int((Double(self.width) * scale).rounded())),
+            max(height, Int((Double(self.height) * scale).rounded()))
+        )
+    }
+
+    /// An 8-bit picture at another size.
+    public func fitted(width: Int, height: Int, _ fit: ImageFit) -> VideoFrame {
+        if fit == .stretch { return resized(width: width, height: height) }
+        let cover = covering(width: width, height: height)
+        let whole = resized(width: cover.width, height: cover.height)
+        let (left, top) = ((cover.width - width) / 2, (cover.height - height) / 2)
+        let result = VideoFrame(height: height, width: width)
+        for row in 0..<height { result.pixels[row].assign(whole.pixels[top + row].slice(left..<left + width)) }
+        return result
+    }
+
+    /// An 8-bit picture at another size, by Lanczos filters of three lobes that widen where it shrinks; to the bit what
+    /// Pillow 13 makes of it, which rounds between the axes.
     ///
     /// - Source: Pillow's `resize` with LANCZOS, which diffusers uses.
-    /// - Differs: sums are fp64 and rounded once for both axes.
-    public func fitted(width: Int, height: Int, _ fit: ImageFit) -> VideoFrame {
+    public func resized(width: Int, height: Int) -> VideoFrame {
         precondition(depth == .eight)
-        if (width, height) == (self.width, self.height) { return self }
-        let scales = (Double(self.width) / Double(width), Double(self.height) / Double(height))
-        let common = min(scales.0, scales.1)
-        let across = lanczosTaps(of: self.width, to: width, scale: fit == .crop ? common : scales.0)
-        let down = lanczosTaps(of: self.height, to: height, scale: fit == .crop ? common : scales.1)
-        let source = pixels.pointer(of: UInt8.self)
-        var narrow = [Double](repeating: 0, count: self.height * width * 3)
-        for row in 0..<self.height {
-            for (column, taps) in across.enumerated() {
-                let place = (row * width + column) * 3
-                for (offset, weight) in taps.weights.enumerated() {
-                    let from = (row * self.width + taps.first + offset) * 3
-                    for colour in 0..<3 { narrow[place + colour] += weight * Double(source[from + colour]) }
+        let shrinksHeightMore = self.height - height > 2 * max(0, self.width - width)
+        let first = shrinksHeightMore ? resampledRows(to: height) : resampledColumns(to: width)
+        return shrinksHeightMore ? first.resampledColumns(to: width) : first.resampledRows(to: height)
+    }
+
+    private func resampledColumns(to count: Int) -> VideoFrame {
+        if count == width { return self }
+        let result = VideoFrame(height: height, width: count)
+        let (source, target) = (pixels.pointer(of: UInt8.self), result.pixels.pointer(of: UInt8.self))
+        for (column, taps) in lanczosTaps(of: width, to: count).enumerated() {
+            for row in 0..<height {
+                for colour in 0..<3 {
+                    let from = (row * width + taps.first) * 3 + colour
+                    target[(row * count + column) * 3 + colour] = taps.sum { source[from + $0 * 3] }
                 }
             }
         }
-        let result = VideoFrame(height: height, width: width)
-        let target = result.pixels.pointer(of: UInt8.self)
-        var line = [Double](repeating: 0, count: width * 3)
-        for (row, taps) in down.enumerated() {
-            for place in line.indices { line[place] = 0 }
-            for (offset, weight) in taps.weights.enumerated() {
-                let from = (taps.first + offset) * width * 3
-                for place in line.indices { line[place] += weight * narrow[from + place] }
-            }
-            for place in line.indices {
-                target[row * width * 3 + place] = UInt8(min(max(line[place].rounded(), 0), 255))
+        return result
+    }
+
+    private func resampledRows(to count: Int) -> VideoFrame {
+        if count == height { return self }
+        let result = VideoFrame(height: count, width: width)
+        let (source, target) = (pixels.pointer(of: UInt8.self), result.pixels.pointer(of: UInt8.self))
+        let stride = width * 3
+        for (row, taps) in lanczosTaps(of: height, to: count).enumerated() {
+            for place in 0..<stride {
+                let from = taps.first * stride + place
+                target[row * stride + place] = taps.sum { source[from + $0 * stride] }
             }
         }
         return result
     }
 }
 
-/// The source samples that make each sample of a resampled axis, and their weights; the middle of the axis is kept
-/// where `scale`, source samples for each, leaves some over.
-private func lanczosTaps(of extent: Int, to count: Int, scale: Double) -> [(first: Int, weights: [Double])] {
+/// The samples that make one sample of a resampled axis.
+private struct LanczosTaps {
+    let first: Int
+    /// In units of 2⁻²².
+    let weights: [Int]
+
+    func sum(_ sample: (Int) -> UInt8) -> UInt8 {
+        var total = 1 << 21
+        for index in weights.indices { total += weights[index] * Int(sample(index)) }
+        return UInt8(min(max(total >> 22, 0), 255))
+    }
+}
+
+private func lanczosTaps(of extent: Int, to count: Int) -> [LanczosTaps] {
+    let scale = Double(extent) / Double(count)
     let stretch = max(scale, 1)
-    let start = (Double(extent) - scale * Double(count)) / 2
     return (0..<count).map { index in
-        let centre = start + (Double(index) + 0.5) * scale
-        let first = min(max(0, Int((centre - 3 * stretch + 0.5).rounded(.down))), extent - 1)
-        let end = max(first + 1, min(extent, Int((centre + 3 * stretch + 0.5).rounded(.down))))
+        let centre = (Double(index) + 0.5) * scale
+        let first = max(0, Int(centre - 3 * stretch + 0.5))
+        let end = min(extent, Int(centre + 3 * stretch + 0.5))
         let raw = (first..<end).map { lanczos((Double($0) - centre + 0.5) / stretch) }
         let sum = raw.reduce(0, +)
-        return (first, raw.map { $0 / sum })
+        return LanczosTaps(
+            first: first, weights: raw.map { Int(($0 / sum * 4_194_304).rounded(.toNearestOrAwayFromZero)) })
     }
 }
 
@@ -68,5 +102,5 @@ private func lanczos(_ x: Double) -> Double {
     if x == 0 { return 1 }
     if abs(x) >= 3 { return 0 }
     let angle = x * Double.pi
-    return 3 * sin(angle) * sin(angle / 3) / (angle * angle)
+    return sin(angle) / angle * sin(angle / 3) / (angle / 3)
 }

@@ -2,24 +2,32 @@ import VditTensor
 
 /// Turns video into latents, as the sampler has them.
 public protocol VideoEncoder: Sendable {
-    /// Draws latents of the distribution that a video has, normalised.
+    /// Latents of a video, normalised.
     ///
     /// - Parameters:
     ///   - video: `[3, frames, height, width]` f32 in -1...1.
-    ///   - noise: standard normal numbers in the latents' shape, `[channels, frames, height, width]` f32.
+    ///   - noise: standard normal numbers in the latents' shape, `[channels, frames, height, width]` f32: draws from
+    ///     the distribution that the video has; nil takes its mode.
     /// - Throws: `ModelError` for a size that the encoder cannot make latents of.
-    func encode(_ video: Tensor, noise: Tensor) throws -> Tensor
+    func encode(_ video: Tensor, noise: Tensor?) throws -> Tensor
 }
 
 /// How a model's video begins with a picture.
 public struct PictureStart: Sendable, Equatable {
-    /// Whether the noise of the picture's latents is drawn before the start's, or after it.
-    public var isDrawnFirst: Bool
+    /// What becomes of the distribution that the picture's latents have.
+    public enum Draw: Sendable {
+        /// They are drawn from it before the start's noise is, or after.
+        case beforeStart, afterStart
+        /// They are its mode.
+        case none
+    }
+
+    public var draw: Draw
     /// Noise that its latents get for each call of the model, times the square of the time in 0…1.
     public var noiseScale: Double
 
-    public init(isDrawnFirst: Bool, noiseScale: Double) {
-        self.isDrawnFirst = isDrawnFirst
+    public init(_ draw: Draw, noiseScale: Double = 0) {
+        self.draw = draw
         self.noiseScale = noiseScale
     }
 }

@@ -5,8 +5,9 @@ import VditTensor
 /// The picture a video begins with: its latents are the first frame, the model is told time 0 there, and sampling
 /// leaves them as they are.
 ///
-/// - Source: LTXImageToVideoPipeline, and LTXConditionPipeline with a condition of strength 1 at frame 0, diffusers
-///   0.42.1.
+/// - Source: LTXImageToVideoPipeline, LTXConditionPipeline with a condition of strength 1 at frame 0, and
+///   WanImageToVideoPipeline with `expand_timesteps`, diffusers 0.42.1. There the sampler works on Wan's first frame
+///   too, unseen.
 public struct HeldPicture: Sendable {
     /// `[channels, 1, height, width]` f32, normalised.
     private let latents: Tensor

@@ -111,8 +111,9 @@ public final class LTXVAE: VideoDecoder, VideoEncoder {
         }
     }
 
-    public func encode(_ video: Tensor, noise: Tensor) throws -> Tensor {
+    public func encode(_ video: Tensor, noise: Tensor?) throws -> Tensor {
         let (latents, logVariance) = try distribution(of: video)
+        let noise = noise ?? Tensor(.f32, latents.shape)
         precondition(noise.shape == latents.shape)
         let spread = logVariance.floats().map { expf($0 / 2) }
         for channel in 0..<config.latentChannels {

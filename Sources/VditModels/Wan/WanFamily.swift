@@ -5,7 +5,8 @@ import VditTensor
 extension ModelCatalogue {
     /// Wan 2.1 and 2.2, text to video.
     static let wan = ModelFamily(
-        name: "wan", pipelines: ["WanPipeline", "WanDMDPipeline"], distilled: ["WanDMDPipeline": "fastwan-3"],
+        name: "wan", pipelines: ["WanPipeline", "WanImageToVideoPipeline", "WanDMDPipeline"],
+        distilled: ["WanDMDPipeline": "fastwan-3"],
         transformerClass: "WanTransformer3DModel", decoderClass: "AutoencoderKLWan", frameRate: 16,
         transformer: { (file, _) throws(FileError) in try WanTransformerConfig(file) },
         decoder: { (file) throws(FileError) in try WanVAEConfig(file) },
@@ -17,6 +18,7 @@ extension ModelCatalogue {
                 try WanModels.published([.wan21T2V1_3B]), try WanModels.published([.wan21T2V14B]),
                 try WanModels.published([.wan21T2V14B, .wan21T2V14B]),
                 try WanModels.published([.fastWan21T2V1_3B], name: "fastwan2.1-t2v-1.3b", pipeline: "WanDMDPipeline"),
+                try WanModels.published([.wan22TI2V5B], decoder: .wan22),
             ]
         })
 }
@@ -31,6 +33,8 @@ enum WanModels {
             name: "wan", width: 832, height: 480, numFrames: 81, frameRate: 16, steps: 50, guidanceScale: 5)
         guard let config = transformers.first else { return defaults }
         defaults.textLength = config.textDim == 4096 ? 512 : nil
+        // Latents of Wan 2.2's own VAE: its model is told a time per token, 0 where the picture is.
+        if config.inChannels == 48 { defaults.pictureStart = PictureStart(.none) }
         switch (config.layers, config.heads, config.headDim, config.inChannels, config.textDim) {
         case (8, 3, 128, 16, 384):
             defaults.name = "wan-mini"
@@ -53,11 +57,12 @@ enum WanModels {
         return defaults
     }
 
-    /// Text to video with the VAE of Wan 2.1; two transformers are Wan 2.2's experts.
+    /// Text to video; two transformers are Wan 2.2's experts.
     ///
     /// - Parameter name: where it is not that of its defaults.
     static func published(
-        _ transformers: [WanTransformerConfig], name: String? = nil, pipeline: String = "WanPipeline"
+        _ transformers: [WanTransformerConfig], decoder: WanVAEConfig = .wan21, name: String? = nil,
+        pipeline: String = "WanPipeline"
     ) throws(ModelError) -> PublishedModel {
         let boundary = 0.875
         var index: [String: ConfigurationValue] = [
@@ -77,10 +82,10 @@ enum WanModels {
         defaults.fewStep = ModelCatalogue.wan.distilled[pipeline]
         return PublishedModel(
             try ModelSpecification(
-                family: "wan", transformers: parts, decoder: WanVAEConfig.wan21, defaults: defaults),
+                family: "wan", transformers: parts, decoder: decoder, defaults: defaults),
             index: index,
             scheduler: [
-                "_class_name": .text("UniPCMultistepScheduler"), "flow_shift": .number(3),
+                "_class_name": .text("UniPCMultistepScheduler"), "flow_shift": .number(decoder == .wan21 ? 3 : 5),
                 "use_flow_sigmas": .flag(true), "prediction_type": .text("flow_prediction"),
                 "num_train_timesteps": .integer(1000),
             ], name: name)
@@ -152,5 +157,9 @@ extension WanVAEConfig: DecoderSpecification {
 
     public func load(_ weights: any WeightSource, _ compute: ComputeContext) throws -> any VideoDecoder {
         try WanVAE(config: self, weights: weights, compute: compute)
+    }
+
+    public func loadEncoder(_ weights: any WeightSource, _ compute: ComputeContext) throws -> (any VideoEncoder)? {
+        try WanVAE(config: self, weights: weights, use: .encoding, compute: compute)
     }
 }

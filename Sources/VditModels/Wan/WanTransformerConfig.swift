@@ -59,6 +59,10 @@ public struct WanTransformerConfig: Sendable, Equatable {
     /// Wan2.1 text-to-video, 14B parameters.
     public static let wan21T2V14B = WanTransformerConfig(layers: 40, heads: 40, headDim: 128, ffnDim: 13824)
 
+    /// Wan2.2 text and picture to video, 5B parameters.
+    public static let wan22TI2V5B = WanTransformerConfig(
+        layers: 30, heads: 24, headDim: 128, inChannels: 48, outChannels: 48, ffnDim: 14336)
+
     /// - Throws: `FileError.malformed` naming the key that is missing, out of range or not supported.
     public init(_ file: ConfigFile) throws(FileError) {
         if try file.stringIfPresent("_class_name") != nil {

@@ -7,7 +7,7 @@ import VditTensor
 /// deviation, as the sampler has them. Results do not depend on the number of threads, nor on how a clip is
 /// cut into chunks.
 /// - Source: AutoencoderKLWan, diffusers 0.42.1.
-public final class WanVAE: VideoDecoder {
+public final class WanVAE: VideoDecoder, VideoEncoder {
     public let config: WanVAEConfig
     private let compute: ComputeContext
     private let decoder: LoadedVAEStages?
@@ -103,6 +103,9 @@ public final class WanVAE: VideoDecoder {
             try chain.push([input], isFirst: frame == 0, deliver: deliver)
         }
     }
+
+    /// The mode whatever the noise, as Wan's pipelines take it.
+    public func encode(_ video: Tensor, noise: Tensor?) throws -> Tensor { try encode(video, trace: nil) }
 
     /// Encodes `[3, frames, height, width]` f32 video in -1...1 into the mode of the latents' distribution,
     /// normalised.

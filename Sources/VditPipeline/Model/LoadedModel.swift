@@ -48,7 +48,7 @@ public final class LoadedModel {
     }
 
     /// Latents of a picture, by an encoder that is not kept.
-    func encoded(_ picture: Tensor, noise: Tensor) throws -> Tensor {
+    func encoded(_ picture: Tensor, noise: Tensor?) throws -> Tensor {
         let specification = model.specification.decoder
         guard let encoder = try specification.loadEncoder(model.decoderWeights, compute) else {
             preconditionFailure("the model takes pictures, its VAE none")

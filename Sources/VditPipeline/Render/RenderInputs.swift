@@ -21,7 +21,15 @@ public struct RenderInputs: Sendable {
         /// - Source: `VideoProcessor.preprocess` of diffusers, which stretches.
         init(_ path: String, width: Int, height: Int, _ fit: ImageFit) throws(MediaError) {
             let image = try StillImage(path)
-            let (own, fitted) = (image.frame, image.frame.fitted(width: width, height: height, fit))
+            let own = image.frame
+            let cover = own.covering(width: width, height: height)
+            // Scaling a strip until it covers the video would take memory for what is then cut off.
+            guard cover.width <= 16 * width, cover.height <= 16 * height else {
+                throw .malformed(
+                    path: path, found: "a picture of \(own.width)x\(own.height)",
+                    expected: "one whose shape is nearer to the video's \(width)x\(height)")
+            }
+            let fitted = own.fitted(width: width, height: height, fit)
             digest = fitted.pixels.withBytes { Digest.sha256($0) }
             let values = fitted.pixels.withBytes { bytes in bytes.map { Float($0) / 127.5 - 1 } }
             pixels = Tensor(.f32, [3, 1, height, width])

@@ -114,13 +114,14 @@ public struct RenderPlan: Sendable {
 
     /// Whether the seed matters even where the noise to start from is given.
     func drawsNoise(hasPicture: Bool) -> Bool {
-        settings.scheduler.kind.drawsNoise || model.decoder.takesConditions || hasPicture
+        settings.scheduler.kind.drawsNoise || model.decoder.takesConditions || hasPicture && !pictureDraws.isEmpty
     }
 
     /// Numbers that a picture takes of the seed's: its latents' noise, and that of every call of the model.
     private var pictureDraws: [Int] {
-        let every = (model.defaults.pictureStart?.noiseScale ?? 0) > 0 ? steps.count : 0
-        return [latents.count / latents.frames] + Array(repeating: latents.count, count: every)
+        guard let rule = model.defaults.pictureStart else { return [] }
+        return (rule.draw == .none ? [] : [latents.count / latents.frames])
+            + Array(repeating: latents.count, count: rule.noiseScale > 0 ? steps.count : 0)
     }
 
     /// Whether any step runs the unconditional branch.
@@ -229,9 +230,10 @@ public struct RenderPlan: Sendable {
         }
         var frame = latents
         frame.frames = 1
-        let first = rule.isDrawnFirst ? draw(frame) : nil
+        var drawn = rule.draw == .beforeStart ? draw(frame) : nil
         let noise = noise ?? draw(latents)
-        let encoded = try loaded.encoded(picture, noise: first ?? draw(frame))
+        if rule.draw == .afterStart { drawn = draw(frame) }
+        let encoded = try loaded.encoded(picture, noise: drawn)
         return (
             noise, HeldPicture(latents: encoded, layout: layout, noiseScale: rule.noiseScale, random: random)
         )

@@ -46,7 +46,7 @@ public struct FewStep: Sendable, Equatable {
     } + [
         FewStep("lcm", .renoise, "latent consistency: the scheduler's own spacing", .spaced(count: 4)),
         FewStep(
-            "ltx-0.9.8", .euler, "LTX-Video 0.9.8 distilled, first pass",
+            "ltx-0.9.8", .euler, "LTX-Video 0.9.8 distilled, the first of two passes",
             .fixed(StepList(levels: [1, 0.9937, 0.9875, 0.9812, 0.975, 0.9094, 0.725]))),
         FewStep(
             "ltx-0.9.7", .euler, "LTX-Video 0.9.7 distilled in one pass",
