@@ -91,8 +91,9 @@ struct LTXFamilyTests {
         #expect(Set(digests).count == 4)
         for value in [-0.1, 1.1] {
             rescaled.request.guidanceRescale = value
-            let error = try #require(throws: (any Failure).self) { try Renderer(rescaled) }
-            #expect("\(error)".contains("guidance_rescale") && error.kind == .usage)
+            let error = try #require(throws: (any Error).self) { try Renderer(rescaled) }
+            let failure = try #require(error as? any Failure)
+            #expect("\(failure)".contains("guidance_rescale") && failure.kind == .usage)
         }
     }
 
@@ -102,7 +103,7 @@ struct LTXFamilyTests {
         ] {
             var job = job()
             job.request[keyPath: setting] = value
-            let error = try #require(throws: (any Failure).self) { try Renderer(job) }
+            let error = try #require(throws: (any Error).self) { try Renderer(job) }
             #expect("\(error)".contains(says), "\(error)")
         }
     }
