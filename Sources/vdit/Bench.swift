@@ -287,11 +287,15 @@ struct BenchCheckpoint: ParsableCommand {
 
     @OptionGroup var model: BenchModel
     @Option(parsing: .unconditional, help: ArgumentHelp("Of the weights.", valueName: "n")) var seed: UInt64 = 0
+    @Flag(help: "Also write Wan's text encoder, UMT5-XXL, of random weights (11 GB), without a tokenizer.")
+    var textEncoder = false
     @Option(name: .shortAndLong, help: ArgumentHelp("A folder that does not exist yet.", valueName: "folder"))
     var output: String
 
     func run() throws {
-        try RandomCheckpoint(model.published(), seed: seed).write(to: output)
+        var checkpoint = try RandomCheckpoint(model.published(), seed: seed)
+        checkpoint.hasTextEncoder = textEncoder
+        try checkpoint.write(to: output)
         Console.message("vdit: wrote \(output)")
     }
 }

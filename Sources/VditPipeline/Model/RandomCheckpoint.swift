@@ -2,6 +2,7 @@ import Foundation
 import VditFiles
 import VditModels
 import VditTensor
+import VditText
 
 /// A checkpoint of random weights in diffusers' layout, in a published size: for measuring memory and time where
 /// no real checkpoint is at hand. What it renders is noise.
@@ -9,6 +10,8 @@ public struct RandomCheckpoint: Sendable {
     public var model: PublishedModel
     public var promptTokens: Int
     public var seed: UInt64
+    /// Whether Wan's text encoder is written too; a tokenizer is not.
+    public var hasTextEncoder = false
     /// Most bytes of weights in a shard.
     public var shardBytes = 1 << 30
 
@@ -28,6 +31,10 @@ public struct RandomCheckpoint: Sendable {
             throw FileError.inaccessible(path: folder, reason: "exists already", kind: .cannotCreate)
         }
         let specification = model.specification
+        if hasTextEncoder, specification.family != "wan" {
+            throw PipelineError.unsupported(
+                "text encoder", found: "one of \(specification.family)", expected: "a model of wan")
+        }
         var components = specification.transformers.map {
             ($0.component, $0.specification.configuration, $0.specification.tensors)
         }
@@ -37,6 +44,7 @@ public struct RandomCheckpoint: Sendable {
         }
         try json(model.index, "\(folder)/model_index.json")
         try json(model.scheduler, "\(folder)/scheduler/scheduler_config.json")
+        if hasTextEncoder { try textEncoder("\(folder)/text_encoder") }
         for (component, configuration, tensors) in components {
             try json(configuration, "\(folder)/\(component)/config.json")
             try weights(tensors, "\(folder)/\(component)")
@@ -51,6 +59,13 @@ public struct RandomCheckpoint: Sendable {
         }
         try SafetensorsWriter.write(
             prompt, metadata: ["prompt": "random numbers"], to: "\(folder)/prompt.safetensors", existing: .refuse)
+    }
+
+    private func textEncoder(_ folder: String) throws {
+        try FilePath.makeFolder(folder)
+        let config = "\(folder)/config.json"
+        try AtomicFile.write(Array(UMT5XXL.configuration.utf8), to: config, existing: .refuse)
+        try weights(UMT5XXL.tensors(ConfigFile(path: config)), folder)
     }
 
     private func json(_ object: [String: ConfigurationValue], _ path: String) throws {

@@ -13,6 +13,9 @@ struct T5WeightNames: Sendable {
     let embedding: String
     var finalNorm: String { isOriginal ? "norm.weight" : "encoder.final_layer_norm.weight" }
 
+    /// Those of transformers.
+    init() { (isOriginal, embedding) = (false, "shared.weight") }
+
     init(in weights: WeightStore) {
         isOriginal = weights.contains("token_embedding.weight")
         let second = "encoder.embed_tokens.weight"
