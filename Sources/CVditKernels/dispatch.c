@@ -7,6 +7,7 @@ typedef struct {
     const vdit_planning_kernels *planning;
     const vdit_vae_rows *vae_rows;
     vdit_low_rank_add *add_low_rank;
+    const vdit_products *products;
     vdit_peak_loop *peak_f32, *peak_bf16;
 } vdit_kernels;
 
@@ -44,7 +45,8 @@ static const vdit_kernels sets[VDIT_ISA_COUNT] = {
         .peak_bf16 = vdit_peak_bf16_avx512,
     },
     [VDIT_ISA_AMX] = {
-        .attention_bf16 = vdit_attention_bf16_amx,
+        .attention_bf16 = &vdit_attention_bf16_amx,
+        .products = &vdit_products_amx,
         .peak_bf16 = vdit_peak_bf16_amx,
     },
 #endif
@@ -70,6 +72,8 @@ const vdit_vae_rows *vdit_vae_rows_for(vdit_isa isa) { RETURN_NEAREST(isa, vae_r
 
 vdit_low_rank_add *vdit_add_low_rank_for(vdit_isa isa) { RETURN_NEAREST(isa, add_low_rank); }
 
+const vdit_products *vdit_products_for(vdit_isa isa) { RETURN_NEAREST(isa, products); }
+
 vdit_peak_loop *vdit_peak_multiply_add(vdit_isa isa, vdit_float_type type) {
     if (type == VDIT_BF16) RETURN_NEAREST(isa, peak_bf16);
     RETURN_NEAREST(isa, peak_f32);
@@ -77,7 +81,14 @@ vdit_peak_loop *vdit_peak_multiply_add(vdit_isa isa, vdit_float_type type) {
 
 const vdit_attention *vdit_attention_amx_emulated(void) {
 #if defined(__x86_64__)
-    if (vdit_isa_supported(VDIT_ISA_AVX512_BF16)) return vdit_attention_bf16_amx_emulated;
+    if (vdit_isa_supported(VDIT_ISA_AVX512_BF16)) return &vdit_attention_bf16_amx_emulated;
+#endif
+    return NULL;
+}
+
+const vdit_products *vdit_products_emulated(void) {
+#if defined(__x86_64__)
+    if (vdit_isa_supported(VDIT_ISA_AVX512_BF16)) return &vdit_products_amx_emulated;
 #endif
     return NULL;
 }

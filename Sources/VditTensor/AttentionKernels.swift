@@ -15,18 +15,13 @@ public struct AttentionKernel: @unchecked Sendable, CustomStringConvertible {
     ///   Where the set has no bf16 products they are widened. Sums are fp32 in both.
     public init(_ set: InstructionSet, operands: DType) {
         precondition(operands == .f32 || operands == .bf16)
-        let kernel = vdit_attention_kernel(set.isa, operands == .bf16 ? VDIT_BF16 : VDIT_F32)!
-        table = kernel.pointee.alternative == nil ? kernel : Self.fasterAMX.table
+        table = vdit_attention_kernel(set.isa, operands == .bf16 ? VDIT_BF16 : VDIT_F32)!
     }
 
     init(_ table: UnsafePointer<vdit_attention>) { self.table = table }
 
-    /// The AMX kernel in both of its orders of work with its tile instructions emulated, for tests; none
-    /// without AVX-512 BF16.
-    public static var emulatedAMX: [AttentionKernel] {
-        guard let kernel = vdit_attention_amx_emulated().map({ AttentionKernel($0) }) else { return [] }
-        return [kernel] + (kernel.alternative.map { [$0] } ?? [])
-    }
+    /// The AMX kernel with its tile instructions emulated, for tests; nil without AVX-512 BF16.
+    public static var emulatedAMX: AttentionKernel? { vdit_attention_amx_emulated().map { AttentionKernel($0) } }
 
     /// The instruction set computed with, which may be an earlier one than asked for.
     public var description: String { String(cString: table.pointee.name) }

@@ -88,14 +88,6 @@ struct AttentionInvariantTests {
         #expect(output.values.floats().allSatisfy { $0.isNaN }, "seed \(random.seed)")
     }
 
-    @Test func aKernelTriesBothItsOrdersOfWork() {
-        let orders = AttentionKernel.emulatedAMX
-        for kernel in orders {
-            let faster = kernel.faster.description
-            #expect(orders.contains { $0.description == faster })
-        }
-    }
-
     @Test(arguments: AttentionCase.kernels)
     func oneThreadEqualsManyBitForBit(kernel: AttentionKernelCase) {
         var random = SeededRandom.fresh()

@@ -58,7 +58,7 @@ public enum AttentionCase {
                 AttentionKernelCase(kernel: AttentionKernel(set, operands: $0), operands: $0)
             }
         }
-        + AttentionKernel.emulatedAMX.map { AttentionKernelCase(kernel: $0, operands: .bf16) }
+        + [AttentionKernel.emulatedAMX].compactMap(\.self).map { AttentionKernelCase(kernel: $0, operands: .bf16) }
 
     public static func normal(_ shape: [Int], _ dtype: DType, _ random: inout SeededRandom) -> Tensor {
         Tensor((0..<shape.reduce(1, *)).map { _ in random.normal() }, shape: shape).converted(to: dtype)

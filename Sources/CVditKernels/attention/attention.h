@@ -9,7 +9,7 @@
 extern const vdit_attention vdit_attention_scalar;
 #if defined(__x86_64__)
 extern const vdit_attention vdit_attention_f32_avx2, vdit_attention_f32_avx512, vdit_attention_bf16_avx512;
-extern const vdit_attention vdit_attention_bf16_amx[2], vdit_attention_bf16_amx_emulated[2];
+extern const vdit_attention vdit_attention_bf16_amx, vdit_attention_bf16_amx_emulated;
 #endif
 
 VDIT_INLINE int64_t row_of(const vdit_token_rows *rows, int64_t i) {

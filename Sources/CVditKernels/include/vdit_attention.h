@@ -71,16 +71,13 @@ typedef struct vdit_attention {
     void (*pack_values)(const vdit_token_rows *rows, int64_t count, int32_t head_dim, void *panels);
     /// Writes only the rows named by q.order; reads no key outside the kept blocks. Accumulates in fp32.
     void (*attend)(const vdit_attend_call *call);
-    /// The same work in another order, with the same panels and the same bits; which is faster depends on the
-    /// CPU. NULL for none.
-    const struct vdit_attention *alternative;
 } vdit_attention;
 
 /// The kernel for an instruction set and an operand type (VDIT_F32 or VDIT_BF16). A set without a kernel of
 /// its own has that of the set before it.
 const vdit_attention *vdit_attention_kernel(vdit_isa isa, vdit_float_type operands);
 
-/// The AMX kernel (and its alternative) with its tile instructions done by AVX-512, for tests on CPUs without AMX;
+/// The AMX kernel with its tile instructions done by AVX-512, for tests on CPUs without AMX;
 /// NULL where the CPU lacks AVX-512 BF16.
 const vdit_attention *vdit_attention_amx_emulated(void);
 

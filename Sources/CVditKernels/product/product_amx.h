@@ -1,0 +1,192 @@
+// Products by 16 × 16 tiles. Included inside an ISA region after the tile instructions (tiles_*.h).
+//
+// A matrix is packed as [pair of column tiles][step][2] tiles of 1 KiB: 16 pairs of the depth × 16 columns. A block of
+// 16 steps of such a pair, 32 KiB, stays in the first-level cache while all rows pass; the rows come from the
+// second, and the next block is fetched there meanwhile.
+
+enum {
+    TILE_BYTES = 1024,
+    STEP_BYTES = 2 * TILE_BYTES,  // of a pair of column tiles
+    BLOCK = 16,                   // steps
+    GROUP_PAIRS = 16,             // of column tiles, whose sums a linear layer has under way
+};
+
+VDIT_INLINE int64_t tiles_of(int64_t extent, int64_t tile) { return (extent + tile - 1) / tile; }
+
+static int64_t packed_bytes(int64_t columns, int64_t depth) {
+    return tiles_of(columns, 32) * tiles_of(depth, 32) * STEP_BYTES;
+}
+
+static void pack(const void *matrix, int64_t columns, int64_t depth, void *packed) {
+    int64_t steps = tiles_of(depth, 32);
+    memset(packed, 0, (size_t)packed_bytes(columns, depth));
+    for (int64_t column = 0; column < columns; column++) {
+        const uint16_t *from = (const uint16_t *)matrix + column * depth;
+        uint16_t *to = (uint16_t *)((char *)packed + column / 32 * steps * STEP_BYTES + column % 32 / 16 * TILE_BYTES)
+            + column % 16 * 2;
+        for (int64_t d = 0; d < depth; d++) to[d / 32 * (STEP_BYTES / 2) + d % 32 / 2 * 32 + d % 2] = from[d];
+    }
+}
+
+/// What is read next, fetched a few lines at every step.
+typedef struct {
+    const char *line, *end;
+    int lines;
+} fetching;
+
+VDIT_INLINE void fetch_some(fetching *f) {
+    if (f->line >= f->end) return;
+    for (int i = 0; i < f->lines; i++) _mm_prefetch(f->line + i * 64, _MM_HINT_T1);
+    f->line += f->lines * 64;
+}
+
+/// Adds steps from ..< to of one or two row tiles and two column tiles to their sums; sets them where from is 0.
+VDIT_INLINE void add_block(
+    const int tall, tile_file *tiles, const vdit_tile_product *p, int32_t row_tile, const char *matrix, int32_t from,
+    int32_t to, float *sums, fetching *f) {
+    const char *rows = (const char *)p->rows + row_tile * p->tile_bytes;
+    float *right = sums + p->sum_column, *below = sums + p->sum_tile;
+    const int64_t bytes = p->sum_row * 4;
+    if (from == 0) {
+        TILE_ZERO(0);
+        TILE_ZERO(1);
+        if (tall) TILE_ZERO(2);
+        if (tall) TILE_ZERO(3);
+    } else {
+        TILE_LOAD_ROWS(0, sums, bytes);
+        TILE_LOAD_ROWS(1, right, bytes);
+        if (tall) TILE_LOAD_ROWS(2, below, bytes);
+        if (tall) TILE_LOAD_ROWS(3, below + p->sum_column, bytes);
+    }
+    for (int32_t s = from; s < to; s++, matrix += STEP_BYTES) {
+        const char *operands = rows + p->steps[s];
+        TILE_LOAD_ROWS(4, operands, p->row_bytes);
+        TILE_LOAD(6, matrix);
+        TILE_LOAD(7, matrix + TILE_BYTES);
+        if (tall) TILE_LOAD_ROWS(5, operands + p->tile_bytes, p->row_bytes);
+        TILE_DOT(0, 4, 6);
+        TILE_DOT(1, 4, 7);
+        if (tall) TILE_DOT(2, 5, 6);
+        if (tall) TILE_DOT(3, 5, 7);
+        fetch_some(f);
+    }
+    TILE_STORE_ROWS(0, sums, bytes);
+    TILE_STORE_ROWS(1, right, bytes);
+    if (tall) TILE_STORE_ROWS(2, below, bytes);
+    if (tall) TILE_STORE_ROWS(3, below + p->sum_column, bytes);
+}
+
+/// All rows of pairs first ..< end of column tiles. Sums begin at those of the first.
+static void multiply_pairs(tile_file *tiles, const vdit_tile_product *p, int64_t first, int64_t end) {
+    const char *matrix = p->matrix;
+    const int32_t blocks = (p->step_count + BLOCK - 1) / BLOCK;
+    for (int32_t block = 0; block < blocks; block++) {
+        const int32_t from = p->step_count * block / blocks, to = p->step_count * (block + 1) / blocks;
+        for (int64_t pair = first; pair < end; pair++) {
+            const char *now = matrix + (pair * p->step_count + from) * STEP_BYTES;
+            // The block of the next pair, or the next block of the first one.
+            const char *next = pair + 1 < end ? now + (int64_t)p->step_count * STEP_BYTES
+                                              : matrix + (first * p->step_count + to) * STEP_BYTES;
+            const int products = (p->row_tiles + 1) / 2 * (to - from), lines = (to - from) * STEP_BYTES / 64;
+            fetching f = {next, next + lines * 64, (lines + products - 1) / products};
+            float *sums = p->sums + (pair - first) * 2 * p->sum_column;
+            int32_t row = 0;
+            for (; row + 1 < p->row_tiles; row += 2)
+                add_block(1, tiles, p, row, now, from, to, sums + row * p->sum_tile, &f);
+            if (row < p->row_tiles) add_block(0, tiles, p, row, now, from, to, sums + row * p->sum_tile, &f);
+        }
+    }
+}
+
+static void multiply(const vdit_tile_product *p) {
+    tile_file file, *tiles = &file;
+    TILES_BEGIN;
+    multiply_pairs(tiles, p, 0, p->column_tiles / 2);
+    TILES_END;
+}
+
+/// x / (1 + 2^(-sharpness)) for sharpness in units of log 2.
+VDIT_INLINE __m512 gated(__m512 x, __m512 sharpness) {
+    __m512 least = _mm512_set1_ps(-126.0f), most = _mm512_set1_ps(126.0f);
+    __m512 power = _mm512_sub_ps(_mm512_setzero_ps(), sharpness);
+    power = _mm512_min_ps(most, _mm512_max_ps(least, power));
+    __m512 whole = _mm512_roundscale_ps(power, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    __m512 part = _mm512_sub_ps(power, whole);
+#define STEP(sum, coefficient) _mm512_fmadd_ps(sum, part, _mm512_set1_ps(coefficient))
+    __m512 raised = _mm512_scalef_ps(EXP2_FLOAT(_mm512_set1_ps, STEP), whole);
+#undef STEP
+    return _mm512_div_ps(x, _mm512_add_ps(_mm512_set1_ps(1), raised));
+}
+
+VDIT_INLINE __m512 activated(__m512 x, vdit_activation activation) {
+    const float log2_e = 1.44269504f;
+    if (activation == VDIT_SILU) return gated(x, _mm512_mul_ps(x, _mm512_set1_ps(log2_e)));
+    if (activation == VDIT_GELU_TANH) {  // x / (1 + exp(-2 √(2/π) (x + 0.044715 x³)))
+        __m512 cubic = _mm512_mul_ps(_mm512_mul_ps(x, x), _mm512_set1_ps(0.044715f));
+        __m512 inner = _mm512_mul_ps(_mm512_fmadd_ps(cubic, x, x), _mm512_set1_ps(1.59576912f * log2_e));
+        return gated(x, inner);
+    }
+    return x;
+}
+
+/// The outputs of a pair of column tiles, from its sums.
+VDIT_INLINE void write_outputs(const vdit_linear_call *call, const vdit_tile_product *p, int64_t pair, const float *sums) {
+    for (int64_t half = 0; half < 2; half++) {
+        const int64_t first = pair * 32 + half * 16, count = call->outputs - first;
+        if (count <= 0) return;
+        const __mmask16 mask = count >= 16 ? 0xffff : (__mmask16)((1u << count) - 1);
+        const __m512 bias = call->bias ? _mm512_maskz_loadu_ps(mask, call->bias + first) : _mm512_setzero_ps();
+        for (int64_t row = 0; row < call->rows; row++) {
+            const float *from = sums + row / 16 * p->sum_tile + half * p->sum_column + row % 16 * p->sum_row;
+            __m512 value = activated(_mm512_add_ps(_mm512_loadu_ps(from), bias), call->activation);
+            const int64_t at = row * call->outputs + first;
+            if (call->y_type == VDIT_F32)
+                _mm512_mask_storeu_ps((float *)call->y + at, mask, value);
+            else
+                _mm256_mask_storeu_epi16((uint16_t *)call->y + at, mask, (__m256i)_mm512_cvtneps_pbh(value));
+        }
+    }
+}
+
+/// Rows as whole tiles, then the sums of a group, then the steps.
+static int64_t scratch_bytes(int64_t rows, int64_t inputs) {
+    int64_t tiles = tiles_of(rows, 16), steps = tiles_of(inputs, 32);
+    return tiles * (steps + GROUP_PAIRS * 2) * TILE_BYTES + tiles_of(steps * 4, 64) * 64;
+}
+
+/// [row tile][step] tiles of x, zeros beyond its edges.
+static void pack_rows(const vdit_linear_call *call, int64_t tiles, int64_t steps, char *to) {
+    const int64_t bytes = call->inputs * 2;
+    for (int64_t row = 0; row < tiles * 16; row++) {
+        char *line = to + row / 16 * steps * TILE_BYTES + row % 16 * 64;
+        const char *from = (const char *)call->x + row * bytes;
+        for (int64_t s = 0; s < steps; s++, line += TILE_BYTES) {
+            const int64_t left = row < call->rows ? bytes - s * 64 : 0;
+            const __mmask32 mask = left >= 64 ? ~0u : left <= 0 ? 0 : (1u << (left / 2)) - 1;
+            _mm512_store_si512(line, _mm512_maskz_loadu_epi16(mask, from + s * 64));
+        }
+    }
+}
+
+static void linear(const vdit_linear_call *call) {
+    const int64_t tiles_down = tiles_of(call->rows, 16), steps = tiles_of(call->inputs, 32);
+    const int64_t pairs = tiles_of(call->outputs, 32);
+    char *rows = call->scratch;
+    float *sums = (float *)(rows + tiles_down * steps * TILE_BYTES);
+    int32_t *offsets = (int32_t *)(sums + tiles_down * GROUP_PAIRS * 2 * (TILE_BYTES / 4));
+    for (int64_t s = 0; s < steps; s++) offsets[s] = (int32_t)(s * TILE_BYTES);
+    pack_rows(call, tiles_down, steps, rows);
+    const vdit_tile_product product = {
+        .rows = rows, .row_bytes = 64, .tile_bytes = steps * TILE_BYTES, .steps = offsets, .step_count = (int32_t)steps,
+        .row_tiles = (int32_t)tiles_down, .matrix = call->matrix, .column_tiles = (int32_t)pairs * 2, .sums = sums,
+        .sum_row = 16, .sum_tile = GROUP_PAIRS * 2 * (TILE_BYTES / 4), .sum_column = TILE_BYTES / 4};
+    tile_file file, *tiles = &file;
+    TILES_BEGIN;
+    for (int64_t first = 0; first < pairs; first += GROUP_PAIRS) {
+        const int64_t end = first + GROUP_PAIRS < pairs ? first + GROUP_PAIRS : pairs;
+        multiply_pairs(tiles, &product, first, end);
+        for (int64_t pair = first; pair < end; pair++)
+            write_outputs(call, &product, pair, sums + (pair - first) * 2 * product.sum_column);
+    }
+    TILES_END;
+}
