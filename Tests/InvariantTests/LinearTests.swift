@@ -18,7 +18,8 @@ import VDiT
             weights: [Self.source.tensor("w.weight")], biases: [], operand: compute.operandType,
             rounding: precision, format: compute.weightFormat, on: set)
         let multipliesBF16 = precision == .bf16 && set >= .avx512bf16
-        #expect(layer.implementation == (multipliesBF16 ? "oneDNN bf16" : "oneDNN f32"))
+        let tiles = multipliesBF16 && set >= .amx
+        #expect(layer.implementation == (tiles ? "AMX bf16" : multipliesBF16 ? "oneDNN bf16" : "oneDNN f32"))
         #expect(layer.byteCount >= 48 * 64 * (multipliesBF16 ? 2 : 4))
     }
 

@@ -70,7 +70,17 @@ struct ProductRow: Sendable {
     /// - Parameter bias: `[outputs]` f32.
     let pack: @Sendable (ProductShape, StackedWeights, _ bias: Tensor?) throws(TensorError) -> any PackedProduct
 
-    static let all = [
+    static let all = [tiles("AMX bf16", TileKernel(.amx), on: .amx)].compactMap(\.self) + library
+
+    /// Products by the tiles of a kernel; nil where the CPU has none.
+    static func tiles(_ name: String, _ kernel: TileKernel?, on set: InstructionSet) -> ProductRow? {
+        guard let kernel else { return nil }
+        return ProductRow(
+            name: name, serves: { shape, asked in asked >= set && TileProduct.serves(shape) },
+            pack: { shape, weights, bias throws(TensorError) in TileProduct(shape, weights, bias, kernel) })
+    }
+
+    private static let library = [
         ProductRow(
             name: "oneDNN bf16", serves: { shape, _ in shape.operand == .bf16 && shape.weights == .bf16 },
             pack: { shape, weights, bias throws(TensorError) in try DNNLProduct(shape, weights, bias) }),

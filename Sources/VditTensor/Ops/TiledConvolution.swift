@@ -1,4 +1,3 @@
-import COneDNN
 import CVditKernels
 
 /// A convolution over frames of one size, tile by tile on a pool.
@@ -8,10 +7,9 @@ import CVditKernels
 public final class TiledConvolution: Sendable {
     private let weights: ConvolutionWeights
     private let shortcut: ConvolutionWeights?
-    private let primitive: ConvolutionPrimitive
-    private let shortcutPrimitive: ConvolutionPrimitive?
+    private let product: any PlaneProduct
     private let panels: [Tensor]
-    private let shortcutPanels: [Tensor]
+    private let shortcutProduct: (product: any PlaneProduct, panels: [Tensor])?
     private let grid: TileGrid
     private let rows: FrameRows
     private let pool: WorkPool
@@ -28,37 +26,15 @@ public final class TiledConvolution: Sendable {
         rows = FrameRows(compute.instructionSet)
         pool = compute.pool
         let channels = max(weights.shape.inChannels, weights.shape.outChannels)
-        grid = TileGrid(height: height, width: width, channels: channels)
-        primitive = try ConvolutionPrimitive(
-            weights.shape, tileHeight: grid.tileHeight, tileWidth: grid.tileWidth,
-            operand: weights.operand)
-        panels = try Self.fit(weights, to: primitive)
+        grid = TileGrid(
+            height: height, width: width, channels: channels,
+            elements: weights.isTiled ? TileGrid.ofTiles : TileGrid.ofLibrary)
+        (product, panels) = try weights.product(tileHeight: grid.tileHeight, tileWidth: grid.tileWidth)
         if let shortcut {
-            let primitive = try ConvolutionPrimitive(
-                shortcut.shape, tileHeight: grid.tileHeight, tileWidth: grid.tileWidth,
-                operand: shortcut.operand)
-            shortcutPrimitive = primitive
-            shortcutPanels = try Self.fit(shortcut, to: primitive)
+            shortcutProduct = try shortcut.product(tileHeight: grid.tileHeight, tileWidth: grid.tileWidth)
         } else {
-            shortcutPrimitive = nil
-            shortcutPanels = []
+            shortcutProduct = nil
         }
-    }
-
-    private static func fit(
-        _ weights: ConvolutionWeights, to primitive: ConvolutionPrimitive
-    ) throws(TensorError) -> [Tensor] {
-        let layout = weights.layout.handle
-        if vdit_dnnl_conv_same_weights(layout, primitive.handle) != 0 { return weights.panels }
-        var fitted: [Tensor] = []
-        for panel in weights.panels {
-            let target = Tensor(.u8, [primitive.weightBytes])
-            try check(
-                vdit_dnnl_conv_repack(layout, panel.rawPointer, primitive.handle, target.rawPointer),
-                "convolution repack")
-            fitted.append(target)
-        }
-        return fitted
     }
 
     /// Runs the programs, which may not depend on each other, and returns when all frames are written.
@@ -75,26 +51,22 @@ public final class TiledConvolution: Sendable {
         let shape = weights.shape
         let operand = weights.operand
         let (height, width) = (grid.tileHeight, grid.tileWidth)
-        let span = { (extent: Int) in (extent - 1) * shape.stride + shape.kernel }
         let workspace = scratch.tensor(
-            .u8, [max(primitive.scratchBytes, shortcutPrimitive?.scratchBytes ?? 0)])
+            .u8, [max(product.scratchBytes, shortcutProduct?.product.scratchBytes ?? 0)])
 
         let inputs = program.inputs.map { input in
-            let tensor = scratch.tensor(operand, [span(height), span(width), shape.inChannels])
+            let tensor = scratch.tensor(operand, [product.inputCount])
             gather(
                 input.first, input.second, sign: input.sign,
                 top: tile.top * shape.stride + input.top,
-                left: tile.left * shape.stride + input.left, into: tensor)
+                left: tile.left * shape.stride + input.left,
+                into: tensor.leading([shape.span(height), shape.span(width), shape.inChannels]))
             return tensor
         }
         var products: [Tensor] = []
-        for product in program.products {
-            let result = scratch.tensor(.f32, [height, width, shape.outChannels])
-            try check(
-                vdit_dnnl_conv_run(
-                    primitive.handle, inputs[product.input].rawPointer,
-                    panels[product.panel].rawPointer, result.pointer(as: Float.self),
-                    workspace.rawPointer), "convolution")
+        for step in program.products {
+            let result = scratch.tensor(.f32, [product.productCount])
+            try product.run(inputs[step.input], panels[step.panel], into: result, workspace)
             products.append(result)
         }
         for output in program.outputs {
@@ -129,7 +101,6 @@ public final class TiledConvolution: Sendable {
         _ scratch: Scratch
     ) throws(TensorError) -> Rows? {
         let channels = weights.shape.outChannels
-        let dense = { scratch.tensor(.f32, [self.grid.tileHeight, self.grid.tileWidth, channels]) }
         switch output.addend {
         case .none:
             return nil
@@ -138,19 +109,16 @@ public final class TiledConvolution: Sendable {
             let offset = (tile.top * frame.shape[1] + tile.left) * channels
             return (UnsafePointer(frame.pointer(as: Float.self) + offset), frame.shape[1] * channels)
         case .shortcut(let frame):
-            guard let shortcut, let shortcutPrimitive else { preconditionFailure("no shortcut") }
-            let input = scratch.tensor(
-                shortcut.operand,
-                [grid.tileHeight, grid.tileWidth, shortcut.shape.inChannels])
-            gather(frame, nil, sign: 1, top: tile.top, left: tile.left, into: input)
-            let result = dense()
-            try check(
-                vdit_dnnl_conv_run(
-                    shortcutPrimitive.handle, input.rawPointer, shortcutPanels[0].rawPointer,
-                    result.pointer(as: Float.self), workspace.rawPointer), "shortcut")
-            return (UnsafePointer(result.pointer(as: Float.self)), grid.tileWidth * channels)
+            guard let shortcut, let (product, panels) = shortcutProduct else { preconditionFailure("no shortcut") }
+            let input = scratch.tensor(shortcut.operand, [product.inputCount])
+            gather(
+                frame, nil, sign: 1, top: tile.top, left: tile.left,
+                into: input.leading([grid.tileHeight, grid.tileWidth, shortcut.shape.inChannels]))
+            let result = scratch.tensor(.f32, [product.productCount])
+            try product.run(input, panels[0], into: result, workspace)
+            return (UnsafePointer(result.pointer(as: Float.self)), product.pitch * channels)
         case .channels(let frame, let table):
-            let result = dense()
+            let result = scratch.tensor(.f32, [grid.tileHeight, grid.tileWidth, channels])
             let inChannels = frame.shape[2]
             for row in 0..<tile.height {
                 for column in 0..<tile.width {
@@ -178,7 +146,7 @@ public final class TiledConvolution: Sendable {
         finish.noise_scale = output.noise.map { UnsafePointer($0.scale.pointer(as: Float.self)) }
         finish.pixel_stride = Int64(output.scale * channels)
         for row in 0..<tile.height {
-            let start = row * grid.tileWidth * channels
+            let start = row * product.pitch * channels
             finish.terms.0 = UnsafePointer(terms[0] + start)
             if terms.count > 1 { finish.terms.1 = UnsafePointer(terms[1] + start) }
             if terms.count > 2 { finish.terms.2 = UnsafePointer(terms[2] + start) }
@@ -204,9 +172,13 @@ struct TileGrid: Sendable {
 
     let height, width, tileHeight, tileWidth: Int
 
-    /// Tiles whose operands and results sit in a core's second-level cache, and enough of them to share.
-    init(height: Int, width: Int, channels: Int) {
-        let target = min(max(49_152 / channels, 96), max(64, height * width / 16))
+    /// Elements of a tile's products: as many as sit in a core's second-level cache with their operands. Tiles read
+    /// weights faster than the cache beyond has them, unless each serves more pixels.
+    static let ofLibrary = 49_152, ofTiles = 98_304
+
+    /// Tiles of so many elements, and enough of them to share.
+    init(height: Int, width: Int, channels: Int, elements: Int) {
+        let target = min(max(elements / channels, 96), max(64, height * width / 16))
         let across = (width + 127) / 128
         self.height = height
         self.width = width

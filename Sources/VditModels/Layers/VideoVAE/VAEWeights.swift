@@ -77,7 +77,8 @@ final class VAEWeightLoader {
         let shape = ConvolutionShape(
             inChannels: panels[0].shape[1], outChannels: panels[0].shape[0], kernel: panels[0].shape[3],
             stride: stride)
-        let packed = try ConvolutionWeights(shape, panels: panels, operand: operand ?? self.operand)
+        let packed = try ConvolutionWeights(
+            shape, panels: panels, operand: operand ?? self.operand, on: compute.instructionSet)
         packedBytes += packed.byteCount
         return packed
     }

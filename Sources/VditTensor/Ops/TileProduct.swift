@@ -1,0 +1,78 @@
+import CVditKernels
+
+/// The products of bf16 rows and packed bf16 matrices by tiles, where the CPU has them.
+///
+/// `@unchecked Sendable`: a constant table of C functions.
+struct TileKernel: @unchecked Sendable {
+    private let table: UnsafePointer<vdit_products>
+
+    /// Nil where the instruction set has no tiles.
+    init?(_ set: InstructionSet) { self.init(vdit_products_for(set.isa)) }
+
+    private init?(_ table: UnsafePointer<vdit_products>?) {
+        guard let table else { return nil }
+        self.table = table
+    }
+
+    /// With its tile instructions emulated, for tests; nil without AVX-512 BF16.
+    static var emulated: TileKernel? { TileKernel(vdit_products_emulated()) }
+
+    /// A bf16 matrix `[columns, depth]` as the products read it.
+    func packed(_ matrix: Tensor) -> Tensor {
+        precondition(matrix.dtype == .bf16 && matrix.rank == 2)
+        let (columns, depth) = (Int64(matrix.shape[0]), Int64(matrix.shape[1]))
+        let packed = Tensor(.u8, [Int(table.pointee.packed_bytes(columns, depth))])
+        table.pointee.pack(matrix.rawPointer, columns, depth, packed.rawPointer)
+        return packed
+    }
+
+    func multiply(_ product: inout vdit_tile_product) { table.pointee.multiply(&product) }
+
+    func linear(_ call: inout vdit_linear_call, _ scratch: Scratch) {
+        let workspace = scratch.tensor(.u8, [Int(table.pointee.scratch_bytes(call.rows, call.inputs))])
+        call.scratch = workspace.rawPointer
+        table.pointee.linear(&call)
+    }
+}
+
+/// A linear layer's product by tiles.
+final class TileProduct: PackedProduct {
+    private let shape: ProductShape
+    private let kernel: TileKernel
+    private let matrix: Tensor
+    private let bias: Tensor?
+
+    init(_ shape: ProductShape, _ weights: StackedWeights, _ bias: Tensor?, _ kernel: TileKernel) {
+        self.shape = shape
+        self.bias = bias
+        self.kernel = kernel
+        matrix = kernel.packed(weights.joined(shape, as: .bf16))
+    }
+
+    /// The activations the kernel has.
+    static func serves(_ shape: ProductShape) -> Bool {
+        shape.operand == .bf16 && shape.weights == .bf16 && shape.activation.ofTiles != nil
+    }
+
+    var byteCount: Int { matrix.byteCount }
+
+    func multiply(_ x: Tensor, rows: Int, into y: Tensor, _ scratch: Scratch) {
+        guard let activation = shape.activation.ofTiles else { preconditionFailure("\(shape.activation) of tiles") }
+        var call = vdit_linear_call(
+            x: x.rawPointer, rows: Int64(rows), inputs: Int64(shape.inputs), outputs: Int64(shape.outputs),
+            matrix: matrix.rawPointer, bias: bias.map { UnsafePointer($0.pointer(as: Float.self)) },
+            activation: activation, y: y.rawPointer, y_type: y.rowType, scratch: nil)
+        kernel.linear(&call, scratch)
+    }
+}
+
+extension Linear.Activation {
+    fileprivate var ofTiles: vdit_activation? {
+        switch self {
+        case .none: VDIT_PLAIN
+        case .geluTanh: VDIT_GELU_TANH
+        case .silu: VDIT_SILU
+        case .geluErf: nil
+        }
+    }
+}
