@@ -6,7 +6,9 @@ import Testing
 
 /// Products by tiles of our own, emulated where the CPU has none, against sums in float64.
 @Suite struct TileProductTests {
-    static let kernels = [TileKernel.emulated, InstructionSet.amx.isSupported ? TileKernel(.amx) : nil].compactMap(\.self)
+    static let kernels = [
+        TileKernel.emulated, InstructionSet.amx.isSupported ? TileKernel(.amx) : nil,
+    ].compactMap(\.self)
 
     static func normal(_ shape: [Int], scale: Float = 1, _ random: inout SeededRandom) -> Tensor {
         Tensor((0..<shape.reduce(1, *)).map { _ in random.normal() * scale }, shape: shape)
