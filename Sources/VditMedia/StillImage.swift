@@ -18,7 +18,8 @@ public struct StillImage: Sendable {
         if try reader.next() != nil {
             throw .malformed(path: path, found: "a moving picture", expected: "a picture of one frame")
         }
-        if reader.info.hadAlpha { notices.append("\(path): transparency is left out") }
+        // What FFmpeg makes of inks has an opaque alpha channel.
+        if reader.info.hadAlpha, reader.info.codec != "mjpeg" { notices.append("\(path): transparency is left out") }
         if let orientation, orientation != .upright {
             notices.append("\(path): turned as its orientation tag says")
             frame = orientation.applied(to: first)

@@ -42,6 +42,8 @@ struct Replay {
         }
         // The identity has the spacing whatever the sampler; only unipc can be asked for one.
         if settings["scheduler"] != SchedulerConfiguration.Kind.unipc.rawValue { settings["sigma_spacing"] = nil }
+        // A shift that grows with the video is the scheduler's own; one that is asked for takes its place.
+        if settings["dynamic_shift"] != nil { settings["flow_shift"] = nil }
         settings["fps"] = record.output.fps
         // The identity has digests of these.
         settings["model"] = record.model.path

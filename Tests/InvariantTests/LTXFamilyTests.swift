@@ -97,6 +97,18 @@ struct LTXFamilyTests {
         }
     }
 
+    /// A shift that was asked for takes the place of one that grows with the video, though both may read 1.
+    @Test func aGrowingShiftIsPartOfTheIdentity() throws {
+        let other = try TemporaryDirectory()
+        let golden = try LTXGolden("t2v-dynamic-shift-rescale")
+        try golden.write(to: other)
+        var job = try golden.job(in: other)
+        let growing = try Renderer(job)
+        job.request.flowShift = 1
+        let fixed = try Renderer(job)
+        #expect(growing.plan.steps != fixed.plan.steps && growing.identity != fixed.identity)
+    }
+
     @Test func sizesAreItsOwn() throws {
         for (setting, value, says) in [
             (\RenderRequest.numFrames, 12, "9 or 17"), (\.width, 200, "192 or 224"), (\.height, 70, "64 or 96"),

@@ -95,6 +95,8 @@ public struct RenderSettings: Sendable, Equatable {
     /// What the latents depend on, by name: see `Checkpoint`. Threads and frame rate are not among it.
     var identity: [String: String] {
         var identity = ["solver": "\(scheduler.solverType.rawValue), order \(scheduler.solverOrder)"]
+        // Takes the place of flow_shift.
+        if let dynamic = scheduler.dynamicShift { identity["dynamic_shift"] = "\(dynamic)" }
         for row in SettingTable.all where row.effect == .latents { identity[row.name] = values[row.name]?.written }
         return identity
     }
