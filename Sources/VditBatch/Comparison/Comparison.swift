@@ -171,7 +171,10 @@ public struct Comparison {
     }
 
     static func name(of prompt: PromptSource) -> String {
-        String(prompt.name.prefix(80).map { $0.isLetter || $0.isNumber || "-_".contains($0) ? $0 : "-" })
+        var name = String(prompt.name.map { $0.isLetter || $0.isNumber || "-_".contains($0) ? $0 : "-" })
+        // Names of files end at 255 bytes, and more than this stands in them.
+        while prompt.path == nil, name.utf8.count > 80 { name.removeLast() }
+        return name
     }
 }
 
