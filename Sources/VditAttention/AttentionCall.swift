@@ -69,8 +69,8 @@ public struct AttentionOutput: Sendable {
     /// `[heads, tokens]` f32, natural log of the softmax denominator of the scaled scores; −∞ where a
     /// query kept no key.
     public var logSumExp: Tensor
-    /// Where the plan measures it: of each head, `[kept blocks]` f32, the softmax mass on each kept block, mean over the
-    /// query block's tokens, as the plan's `keyBlocks` lists them.
+    /// Where the plan measures it: of each head, `[kept blocks]` f32, the softmax mass on each kept block, mean over
+    /// the query block's tokens, as the plan's `keyBlocks` lists them.
     public var masses: [Tensor]
 
     public init(values: Tensor, logSumExp: Tensor, masses: [Tensor] = []) {

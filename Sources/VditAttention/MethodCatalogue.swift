@@ -4,7 +4,8 @@ import VditFiles
 public enum MethodCatalogue {
     public static let methods: [MethodDescription] = [
         Dense.description, Radial.description, SVG2.description, DraftAttention.description,
-        Rettention.description, VideoSparseAttention.description,
+        Rettention.description, VideoSparseAttention.description, AdaSpa.description,
+        MassAttention.description,
     ]
 
     /// The model whose presets hold for a token grid of which no model is known.

@@ -201,8 +201,8 @@ public struct PackedKeys: Sendable {
         precondition(q.headDim == headDim && out.headDim == headDim)
         precondition(positions.lowerBound >= 0 && positions.upperBound <= min(q.tokens, out.tokens))
         precondition(logSumExp.map { $0.dtype == .f32 && $0.count == q.tokens } ?? true)
-        precondition(
-            masses.map { $0.dtype == .f32 && $0.count == kept.count && positions.count <= AttentionKernel.rows } ?? true)
+        precondition(masses.map { $0.dtype == .f32 && $0.count == kept.count } ?? true)
+        precondition(masses == nil || positions.count <= AttentionKernel.rows, "mass of many queries")
         let table = kernel.table.pointee
         let layout = blocks[blocks.count == 1 ? 0 : head]
         let byte = firstPanel[head] * Int(table.panel_bytes(Int32(headDim)))

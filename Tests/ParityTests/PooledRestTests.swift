@@ -104,20 +104,16 @@ import VDiT
     /// PISA without and with its slope, as our statement of its formula in NumPy has it.
     @Test(arguments: ["pisa_even", "pisa_odd"], AttentionCase.kernels.filter { $0.operands == .f32 })
     func goldenOutputsOfPISAAreReproduced(name: String, kernel: AttentionKernelCase) throws {
-        let json = try Data(contentsOf: URL(fileURLWithPath: Golden.path("methods/specs-golden.json")))
-        let all = try #require(try JSONSerialization.jsonObject(with: json) as? [String: Any])
-        let golden = try #require(all[name] as? [String: Any])
-        let probe = try #require(all[name == "pisa_even" ? "probe" : "oddProbe"] as? [String: Any])
+        let golden = try SpecificationGolden.entry(name)
+        let probe = try SpecificationGolden.entry(name == "pisa_even" ? "probe" : "oddProbe")
         let grid = try #require(probe["grid"] as? [Int])
+        let call = SpecificationGolden.call(grid)
+        let layout = call.layout
         let sums = try #require(probe["checksums"] as? [String: [Double]])
-        let operands = try [(1, 2.0, "q"), (2, 1.5, "k"), (3, 1.0, "v")].map { seed, gain, letter in
-            let values = Self.probe(seed: seed, gain: gain, grid)
-            let sum = try #require(sums[letter])[0]
-            #expect(abs(values.reduce(0, +) - sum) < 1e-9)
-            return Tensor(values.map(Float.init), shape: [2, values.count / 32, 16])
+        for (letter, tensor) in [("q", call.q), ("k", call.k), ("v", call.v)] {
+            let sum = tensor.floats().reduce(0.0) { $0 + Double($1) }
+            #expect(abs(sum - (try #require(sums[letter])[0])) < 1e-4)
         }
-        let layout = TokenLayout(frames: grid[0], height: grid[1], width: grid[2])
-        let call = MethodCase.call(q: operands[0], k: operands[1], v: operands[2], layout: layout)
         let offsets = AttentionPlan.offsets(tokens: layout.tokens, block: try #require(golden["block"] as? Int))
         let zeroth = AttentionPlan(
             heads: try #require(golden["kept"] as? [[[Int]]]).map { rows in
@@ -139,23 +135,6 @@ import VDiT
             )
             #expect(abs(values.reduce(0, +) - sum) < 1e-3)
             #expect(abs(values.reduce(0) { $0 + $1 * $1 } - squares) < 2e-3)
-        }
-    }
-
-    /// The specifications' input: a cosine over the grid and splitmix64's noise, 2 heads of 16.
-    private static func probe(seed: Int, gain: Double, _ grid: [Int]) -> [Double] {
-        func unit(_ index: Int) -> Double {
-            var random = SeededRandom(seed: UInt64(seed) << 32 + UInt64(index))
-            return Double(random.next() >> 11) * 0x1p-52 - 1
-        }
-        let tokens = grid.reduce(1, *)
-        return (0..<2 * tokens * 16).map { index in
-            let (head, token, i) = (index / 16 / tokens, index / 16 % tokens, index % 16)
-            let (row, column) = (token / grid[2] % grid[1], token % grid[2])
-            let frame = token / (grid[1] * grid[2])
-            let first = 0.37 * Double(i + 1) + 0.5 * Double(head) + 0.21 * Double(frame * (i % 3))
-            let smooth = cos(first + 0.43 * Double(row) + 0.29 * Double(column * (i % 2)))
-            return gain * (0.5 * unit(index) + smooth)
         }
     }
 }

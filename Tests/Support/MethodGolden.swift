@@ -172,6 +172,9 @@ public struct MethodExample: Sendable, CustomTestStringConvertible {
         .init("radial", ["preset": "reference", "block": "64"]),
         .init("draft", ["preset": "reference", "pool-height": "3", "pool-width": "4", "sparsity": "0.95"]),
         .init("rettention", ["rest": "pooled", "kept": "0.2"]),
+        .init("adaspa", ["block": "16", "sparsity": "0.5", "refresh-every": "3"]),
+        .init("mass", ["refresh-every": "3", "ramp": "0.5"], density: 0.6),
+        .init("mass", ["order": "positions", "block": "20", "budget": "rows", "neighbours": "on"]),
         .init("draft", ["rest": "pooled", "pool-height": "3", "pool-width": "4", "sparsity": "0.9"]),
     ]
 
@@ -198,6 +201,8 @@ public struct MethodExample: Sendable, CustomTestStringConvertible {
         .init("draft", ["preset": "reference", "sparsity": "0", "pool-height": "3", "pool-width": "4"]),
         .init("draft", ["pool-height": "3", "pool-width": "4"], density: 1),
         .init("rettention", ["kept": "2"]), .init("rettention", density: 1),
+        .init("adaspa", ["sparsity": "0", "block": "16"]), .init("adaspa", ["block": "16"], density: 1),
+        .init("mass", ["kept": "1"]), .init("mass", ["order": "raster"], density: 1),
     ]
 }
 

@@ -1,0 +1,188 @@
+import Glibc
+import VditTensor
+
+/// Keeps the pairs of small boxes of tokens that held the most softmax mass when it was last measured, and lets the
+/// rest stand in as means.
+///
+/// Full calls measure the mass of every pair as they go. Between them each call keeps its own share of the pairs: of
+/// all heads together, so that heads whose mass is spread keep more than those whose mass is concentrated.
+///
+/// - Source: ours, of known parts: exact mass and its reuse across steps from AdaSpa (arXiv 2502.21079), boxes from STA
+///   (2502.04507), the means from PISA (2602.01077).
+public struct MassAttention: SparseMethod {
+    public static let name = "mass"
+
+    private let order: BlockOrder
+    private let refreshEvery: Int
+    private let selector: Selector
+    /// Whether the density was asked for, and must be reached.
+    private let mustReach: Bool
+
+    public var learns: [String] { MassPlanner<Selector>.learns }
+
+    public func stateBytes(layout: TokenLayout, heads: Int, headDim: Int) -> Int {
+        MassPlanner<Selector>.stateBytes(order, layout, heads: heads)
+    }
+
+    public func planner(for layout: TokenLayout) throws(AttentionError) -> any AttentionPlanner {
+        let blocks = try MassBlocks(order, layout, method: Self.name)
+        let selector = selector.prepared(blocks)
+        let least = selector.least(blocks)
+        if mustReach, selector.share < least {
+            throw .unreachableDensity(selector.share, method: Self.name, reachable: min(1, least)...1)
+        }
+        return MassPlanner(selector, blocks, refreshEvery: refreshEvery)
+    }
+
+    /// Among what pairs compete.
+    private enum Budget: String, Sendable, CaseIterable { case heads, rows }
+
+    struct Selector: MassSelector {
+        static let learned = "mass-levels"
+
+        /// Of all pairs, means included.
+        let share: Double
+        /// How much more the first step computes, and the last one less, as a part of the share.
+        let ramp: Double
+        let isByRow: Bool
+        let keepsNeighbours: Bool
+        let keepsSink: Bool
+        /// Keys that stand for a block that is not kept.
+        let means: Int
+        /// Pairs of video blocks kept whatever their mass.
+        private(set) var forced: [Bool] = []
+
+        fileprivate init(
+            share: Double, ramp: Double, isByRow: Bool, keepsNeighbours: Bool, keepsSink: Bool, means: Int
+        ) {
+            (self.share, self.ramp, self.isByRow) = (share, ramp, isByRow)
+            (self.keepsNeighbours, self.keepsSink, self.means) = (keepsNeighbours, keepsSink, means)
+        }
+
+        func prepared(_ blocks: MassBlocks) -> Selector {
+            let count = blocks.count
+            var prepared = self
+            prepared.forced =
+                keepsNeighbours
+                ? blocks.layout.neighbours(blocks.order, blocks.all) : [Bool](repeating: false, count: count * count)
+            let sink = keepsSink ? blocks.holding(frame: 0) : []
+            for row in 0..<count {
+                prepared.forced[row * count + row] = true
+                for block in sink { prepared.forced[row * count + block] = true }
+            }
+            return prepared
+        }
+
+        /// Mass per key as 8.5 levels to the octave: as fine as half a tenth, in a byte.
+        func learn(_ masses: [[Float]], _ blocks: MassBlocks) -> Tensor {
+            let (count, sizes) = (blocks.count, blocks.all.videoSizes)
+            let levels = Tensor(.u8, [masses.count, count, count])
+            let bytes = levels.pointer(as: UInt8.self)
+            for (head, masses) in masses.enumerated() {
+                for (pair, mass) in masses.enumerated() {
+                    let level = 255 + 8.5 * log2f(max(mass, 1e-30) / Float(sizes[pair % count]))
+                    bytes[head * masses.count + pair] = UInt8(min(255, max(0, level.rounded())))
+                }
+            }
+            return levels
+        }
+
+        func kept(
+            _ learned: Tensor, _ call: AttentionCall, _ blocks: MassBlocks
+        ) throws(AttentionError) -> [[Bool]] {
+            let (count, sizes) = (blocks.count, blocks.all.videoSizes)
+            // What a pair costs beyond the means that stand for it, and what there is to spend.
+            let gains = sizes.map { Double($0 - min(means, $0)) }
+            let base = sizes.reduce(0) { $0 + min(means, $1) }
+            let place = call.steps > 1 ? Double(call.step) / Double(call.steps - 1) : 0
+            let wanted = min(1, share * (1 + ramp * (1 - 2 * place)))
+            let keys = blocks.layout.videoPairs(density: wanted) / Double(blocks.layout.videoTokens) - Double(base)
+
+            @Sendable func budget(_ rows: Range<Int>, _ levels: UnsafeRawBufferPointer) -> LevelBudget {
+                var budget = LevelBudget()
+                for row in rows {
+                    let queries = Double(sizes[row])
+                    budget.left += queries * keys
+                    for block in 0..<count {
+                        let (pair, gain) = (row * count + block, queries * gains[block])
+                        if forced[pair] { budget.left -= gain } else { budget.add(gain, at: levels[pair]) }
+                    }
+                }
+                return budget
+            }
+            @Sendable func keep(
+                _ rows: Range<Int>, _ levels: UnsafeRawBufferPointer, _ cut: LevelBudget.Cut, _ keeps: inout [Bool]
+            ) {
+                var cut = cut
+                for row in rows {
+                    for block in 0..<count {
+                        let pair = row * count + block
+                        keeps[pair] = forced[pair]
+                            || cut.takes(Double(sizes[row]) * gains[block], at: levels[pair])
+                    }
+                }
+            }
+            let shared: LevelBudget.Cut? =
+                isByRow
+                ? nil
+                : try call.pool.map(call.heads) { (head, _) throws(AttentionError) in
+                    learned[head].withBytes { budget(0..<count, $0) }
+                }.reduce(LevelBudget()) { $0.adding($1) }.cut
+            return try call.pool.map(call.heads) { (head, _) throws(AttentionError) in
+                learned[head].withBytes { levels in
+                    var keeps = [Bool](repeating: false, count: count * count)
+                    if let shared {
+                        keep(0..<count, levels, shared, &keeps)
+                    } else {
+                        for row in 0..<count { keep(row..<row + 1, levels, budget(row..<row + 1, levels).cut, &keeps) }
+                    }
+                    return keeps
+                }
+            }
+        }
+
+        func density(_ blocks: MassBlocks) -> Double { min(1, max(share, least(blocks))) }
+
+        /// What the forced pairs and the means of all others come to.
+        func least(_ blocks: MassBlocks) -> Double {
+            let (count, sizes) = (blocks.count, blocks.all.videoSizes)
+            var pairs = 0
+            for row in 0..<count {
+                for block in 0..<count {
+                    pairs += sizes[row] * (forced[row * count + block] ? sizes[block] : min(means, sizes[block]))
+                }
+            }
+            return blocks.layout.density(videoPairs: Double(pairs))
+        }
+    }
+
+    private static let kept = MethodOption(
+        "kept", .number(0...1), default: 0.2, "share of the pairs that a call between full ones computes")
+    private static let ramp = MethodOption(
+        "ramp", .number(-0.9...0.9), default: 0,
+        "the first steps keep this part more than the share, the last ones as much less")
+    private static let refreshes = Refresh.option(10)
+    private static let budget = MethodOption<Budget>(
+        "budget", .choice, default: .heads, "pairs of all heads compete for the share, or each query block has it")
+    private static let neighbours = MethodOption(
+        "neighbours", .onOff, default: false, "blocks that touch a query block are kept whatever their mass")
+    private static let sink = MethodOption(
+        "sink", .onOff, default: false, "every query keeps the first latent frame")
+    private static let rest = RestChoice.option.standing(at: .pooled)
+
+    static let description = MethodDescription(
+        name: name, summary: "keeps the boxes with the most mass, measured in full steps, the rest as means",
+        paper: nil,
+        options: [kept, ramp, refreshes, budget, neighbours, sink] + BlockOrder.options(.tiles)
+            + DenseSchedule.options(steps: .count(0), layers: 0) + [rest],
+        densityOptions: [kept]
+    ) { values, density in
+        MassAttention(
+            order: BlockOrder(values), refreshEvery: values[refreshes],
+            selector: Selector(
+                share: density ?? values[kept], ramp: values[ramp], isByRow: values[budget] == .rows,
+                keepsNeighbours: values[neighbours], keepsSink: values[sink],
+                means: values[rest] == .dropped ? 0 : 1),
+            mustReach: density != nil)
+    }
+}

@@ -1,0 +1,117 @@
+import TestSupport
+import Testing
+import VDiT
+
+@Suite struct MassAttentionParity {
+    private let layout = TokenLayout(frames: 5, height: 9, width: 13, textBefore: 3, textAfter: 9)
+
+    /// The plan of the step after a full one, on the same operands.
+    private func measured(
+        _ options: [String: String], density: Double? = nil, seed: UInt64
+    ) throws -> (plan: AttentionPlan, call: AttentionCall) {
+        var random = SeededRandom(seed: seed)
+        let call = MethodCase.call(layout, &random)
+        let planner = try MethodExample("mass", options, density: density).configured().planner(for: layout)
+        var state = MethodState()
+        var output = blockSparseAttention(call, try planner.plan(call, &state), values: .f32)
+        try planner.finish(&output, of: call, &state) { blockSparseAttention(call, $0, values: .f32) }
+        random = SeededRandom(seed: seed)
+        let next = MethodCase.call(layout, step: 1, &random)
+        return (try planner.plan(next, &state), next)
+    }
+
+    /// No pair that is dropped holds more mass per key than one of its rivals that is kept, but for the levels' width.
+    @Test(arguments: ["heads", "rows"], ["tiles", "raster", "positions"])
+    func whatIsKeptHasTheMostMassPerKey(budget: String, order: String) throws {
+        let seed = SeededRandom.fresh().seed
+        let (plan, call) = try measured(
+            ["budget": budget, "order": order, "block": "24", "rest": "dropped"], density: 0.5, seed: seed)
+        var kept: [[Int]: Float] = [:]
+        var dropped: [[Int]: Float] = [:]
+        for (index, head) in plan.heads.enumerated() {
+            let mass = try attentionMass(call, head: index, blocks: head).floats()
+            let video = 1..<head.keyBlockCount - 1
+            for row in video {
+                let rivals = budget == "rows" ? [index, row] : []
+                let keeps = Set(head.kept(row).map(Int.init))
+                for block in video where block != row {
+                    let keys = Float(head.keyOffsets[block + 1] - head.keyOffsets[block])
+                    let perKey = mass[row * head.keyBlockCount + block] / keys
+                    if keeps.contains(block) {
+                        kept[rivals] = min(kept[rivals] ?? .infinity, perKey)
+                    } else {
+                        dropped[rivals] = max(dropped[rivals] ?? 0, perKey)
+                    }
+                }
+            }
+        }
+        #expect(!kept.isEmpty && !dropped.isEmpty)
+        for (rivals, most) in dropped {
+            #expect(most <= (kept[rivals] ?? .infinity) * 1.1, "\(rivals) seed \(seed)")
+        }
+    }
+
+    @Test(arguments: [0.3, 0.5, 0.8], ["pooled", "dropped"])
+    func densityCountsTheMeans(density: Double, rest: String) throws {
+        let (plan, call) = try measured(["rest": rest], density: density, seed: 4)
+        #expect(abs(plan.density(tokens: call.tokens) - density) < 0.01)
+    }
+
+    @Test func aRampMovesDensityFromTheLastStepsToTheFirst() throws {
+        let context = try AttentionContext(
+            MethodExample("mass", ["ramp": "0.5", "refresh-every": "100"], density: 0.5).configured(), layout: layout)
+        for step in 0..<9 {
+            var random = SeededRandom(seed: 3)
+            _ = try context.attend(MethodCase.call(layout, step: step, steps: 9, &random))
+        }
+        let found = context.statistics.rows.compactMap(\.density)
+        for (step, density) in found.enumerated() {
+            #expect(abs(density - 0.5 * (1 + 0.5 * (1 - Double(step + 1) / 4))) < 0.01)
+        }
+        #expect(found.count == 8)
+    }
+
+    /// Neighbours and the first frame are kept whatever their mass.
+    @Test func forcedPairsAreKept() throws {
+        let (plan, _) = try measured(["neighbours": "on", "sink": "on", "kept": "0"], seed: 5)
+        for head in plan.heads {
+            let order = try #require(head.keyOrder).map(Int.init)
+            func places(_ block: Int) -> [(Int, Int, Int)] {
+                (head.keyOffsets[block]..<head.keyOffsets[block + 1]).map {
+                    let token = order[Int($0)] - layout.textBefore
+                    return (token / 117, token / 13 % 9, token % 13)
+                }
+            }
+            for row in 1..<head.queryBlocks - 1 {
+                for block in 1..<head.keyBlockCount - 1 {
+                    let touches = places(row).contains { a in
+                        places(block).contains { b in
+                            abs(a.0 - b.0) <= 1 && abs(a.1 - b.1) <= 1 && abs(a.2 - b.2) <= 1
+                        }
+                    }
+                    let isFirst = places(block).contains { $0.0 == 0 }
+                    #expect(head.kept(row).contains(Int32(block)) == (touches || isFirst))
+                }
+            }
+        }
+    }
+
+    @Test func stateOfAnotherSizeIsRefused() throws {
+        let context = try AttentionContext(MethodExample("mass").configured(), layout: layout)
+        try context.restore([
+            "conditional.0.mass-levels": Tensor(.u8, [2, 3, 3]), "conditional.0.measured-step": Tensor([0]),
+        ])
+        var random = SeededRandom(seed: 1)
+        let call = MethodCase.call(layout, step: 1, &random)
+        #expect {
+            try context.attend(call)
+        } throws: { "\($0)".contains("mass-levels") }
+    }
+
+    @Test func tilesOfMoreQueriesThanTheKernelTakesAreRefused() throws {
+        let method = try MethodExample("mass", ["tile-frames": "5", "tile-height": "9"]).configured()
+        #expect {
+            try method.planner(for: layout)
+        } throws: { "\($0)".contains("blocks of 225 tokens") }
+    }
+}

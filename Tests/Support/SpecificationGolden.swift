@@ -1,0 +1,38 @@
+import Foundation
+import Testing
+import VDiT
+
+/// What our statements of the methods' formulas in NumPy give, and the input they give it for.
+public enum SpecificationGolden {
+    public static func entry(_ name: String) throws -> [String: Any] {
+        let json = try Data(contentsOf: URL(fileURLWithPath: Golden.path("methods/specs-golden.json")))
+        let all = try #require(try JSONSerialization.jsonObject(with: json) as? [String: Any])
+        return try #require(all[name] as? [String: Any])
+    }
+
+    /// A cosine over the grid and splitmix64's noise, heads of 16.
+    public static func call(_ grid: [Int], heads: Int = 2, step: Int = 0) -> AttentionCall {
+        let layout = TokenLayout(frames: grid[0], height: grid[1], width: grid[2])
+        let operands = [(1, 2.0), (2, 1.5), (3, 1.0)].map { seed, gain in
+            Tensor(
+                probe(seed: seed, gain: gain, grid, heads).map(Float.init), shape: [heads, layout.tokens, 16])
+        }
+        return MethodCase.call(q: operands[0], k: operands[1], v: operands[2], layout: layout, step: step)
+    }
+
+    private static func probe(seed: Int, gain: Double, _ grid: [Int], _ heads: Int) -> [Double] {
+        func unit(_ index: Int) -> Double {
+            var random = SeededRandom(seed: UInt64(seed) << 32 + UInt64(index))
+            return Double(random.next() >> 11) * 0x1p-52 - 1
+        }
+        let tokens = grid.reduce(1, *)
+        return (0..<heads * tokens * 16).map { index in
+            let (head, token, i) = (index / 16 / tokens, index / 16 % tokens, index % 16)
+            let (row, column) = (token / grid[2] % grid[1], token % grid[2])
+            let frame = token / (grid[1] * grid[2])
+            let first = 0.37 * Double(i + 1) + 0.5 * Double(head) + 0.21 * Double(frame * (i % 3))
+            let smooth = cos(first + 0.43 * Double(row) + 0.29 * Double(column * (i % 2)))
+            return gain * (0.5 * unit(index) + smooth)
+        }
+    }
+}
