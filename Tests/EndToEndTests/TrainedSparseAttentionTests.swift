@@ -23,7 +23,7 @@ import VDiT
         try CommandRun.run(
             [
                 "render", "--model", folder.path("model"), "--prompt-embedding", folder.path("a.safetensors"),
-                "--size", "64x64", "--num-frames", "9", "--steps", "3", "--seed", "1", "--precision", "fp32",
+                "--size", "96x64", "--num-frames", "9", "--steps", "3", "--seed", "1", "--precision", "fp32",
                 "--save-latents", folder.path("\(name).s"), "-o", folder.path("\(name).gif"),
             ] + arguments)
     }
