@@ -5,15 +5,6 @@ import VditTensor
 public enum AttentionError: Failure, Equatable {
     /// A value that cannot be used: what it is, what was found, what was expected.
     case invalid(String, found: String, expected: String, kind: FailureKind)
-    case unknownMethod(String, known: [String])
-    /// An option no method has under that name, with the nearest one this method has.
-    case unknownOption(String, method: String, suggestion: String?)
-    /// An option of another method.
-    case optionOfAnotherMethod(String, method: String, owners: [String])
-    /// An option of this method whose value does not parse or lies outside its range.
-    case optionValue(String, method: String, found: String, expected: String)
-    /// Options that contradict each other.
-    case conflict(String, method: String)
     /// A density the method's parameters cannot produce for this layout.
     case unreachableDensity(Double, method: String, reachable: ClosedRange<Double>)
     /// A layout or model the method cannot serve.
@@ -25,7 +16,6 @@ public enum AttentionError: Failure, Equatable {
     public var kind: FailureKind {
         switch self {
         case .invalid(_, _, _, let kind): kind
-        case .unknownMethod, .unknownOption, .optionOfAnotherMethod, .optionValue, .conflict: .usage
         case .unreachableDensity, .unsupported: .unsupported
         case .state: .badData
         case .tensor(let error): error.kind
@@ -34,8 +24,7 @@ public enum AttentionError: Failure, Equatable {
 
     public var setting: String? {
         switch self {
-        case .unknownMethod, .unsupported: "sparse"
-        case .unknownOption, .optionOfAnotherMethod, .optionValue, .conflict: "sparse_options"
+        case .unsupported: "sparse"
         case .unreachableDensity: "density"
         case .invalid, .state, .tensor: nil
         }
@@ -45,17 +34,6 @@ public enum AttentionError: Failure, Equatable {
         switch self {
         case .invalid(let what, let found, let expected, _):
             "\(what): found \(found), expected \(expected)"
-        case .unknownMethod(let name, let known):
-            "sparse method '\(name)': unknown, expected one of \(known.joined(separator: ", "))"
-        case .unknownOption(let option, let method, let suggestion):
-            "sparse option '\(option)': \(method) has none of that name"
-                + (suggestion.map { "; did you mean '\($0)'?" } ?? "")
-        case .optionOfAnotherMethod(let option, let method, let owners):
-            "sparse option '\(option)': belongs to \(owners.joined(separator: ", ")), not to \(method)"
-        case .optionValue(let option, let method, let found, let expected):
-            "sparse option '\(option)' of \(method): found '\(found)', expected \(expected)"
-        case .conflict(let what, let method):
-            "sparse method \(method): \(what)"
         case .unreachableDensity(let density, let method, let reachable):
             "density \(density): \(method) reaches \(rounded(reachable.lowerBound)) to "
                 + "\(rounded(reachable.upperBound)) at this size with these options"

@@ -5,8 +5,8 @@ import VditTensor
 
 /// The state of a run between two steps, as one safetensors file.
 ///
-/// Tensors: `latents`, `scheduler.*`, `learned.*`. Metadata: the step, the scheduler's numbers, what the steps
-/// cost, the run's identity, and a SHA-256 over all of it.
+/// Tensors: `latents`, `scheduler.*`, `learned.*`, `cached.*`. Metadata: the step, the scheduler's numbers, what the
+/// steps cost, what step caches count, the run's identity, and a SHA-256 over all of it.
 public struct Checkpoint: Sendable {
     /// Steps done.
     public let completed: Int
@@ -15,6 +15,9 @@ public struct Checkpoint: Sendable {
     public let history: SchedulerHistory
     /// What sparse methods learned, as `expert.branch.layer.name`.
     public let learned: [String: Tensor]
+    /// What step caches keep, as `expert.branch.name`, and what they count for every transformer.
+    public let cached: [String: Tensor]
+    public let caches: [SavedCache]
     /// What the attention of every transformer computed until then.
     public let statistics: [AttentionStatistics]
     /// Of all processes that worked on the steps.
@@ -25,6 +28,7 @@ public struct Checkpoint: Sendable {
 
     public init(
         completed: Int, latents: Tensor, history: SchedulerHistory, learned: [String: Tensor],
+        cached: [String: Tensor] = [:], caches: [SavedCache] = [],
         statistics: [AttentionStatistics] = [], timing: RunRecord.Timing = RunRecord.Timing(),
         identity: [String: String]
     ) {
@@ -32,6 +36,8 @@ public struct Checkpoint: Sendable {
         self.latents = latents
         self.history = history
         self.learned = learned
+        self.cached = cached
+        self.caches = caches
         self.statistics = statistics
         self.timing = timing
         self.identity = identity
@@ -51,11 +57,13 @@ public struct Checkpoint: Sendable {
         var tensors = ["latents": latents]
         for (name, tensor) in history.tensors { tensors["scheduler.\(name)"] = tensor }
         for (name, tensor) in learned { tensors["learned.\(name)"] = tensor }
+        for (name, tensor) in cached { tensors["cached.\(name)"] = tensor }
         var metadata = [
             "format": Self.format, "completed": "\(completed)",
             "scheduler": try Self.json(history.numbers), "statistics": try Self.json(statistics),
             "timing": try Self.json(timing), "identity": try Self.json(identity),
         ]
+        if !caches.isEmpty { metadata["caches"] = try Self.json(caches) }
         metadata["sha256"] = Self.digest(tensors, metadata)
         try SafetensorsWriter.write(tensors, metadata: metadata, to: path, existing: .replace)
     }
@@ -93,12 +101,15 @@ public struct Checkpoint: Sendable {
         }
         history.numbers = try decode([String: Int].self, "scheduler")
         var learned: [String: Tensor] = [:]
+        var cached: [String: Tensor] = [:]
         for (name, tensor) in tensors {
+            if name.hasPrefix("cached.") { cached[String(name.dropFirst(7))] = tensor }
             if name.hasPrefix("scheduler.") { history.tensors[String(name.dropFirst(10))] = tensor }
             if name.hasPrefix("learned.") { learned[String(name.dropFirst(8))] = tensor }
         }
         self.init(
-            completed: completed, latents: latents, history: history, learned: learned,
+            completed: completed, latents: latents, history: history, learned: learned, cached: cached,
+            caches: metadata["caches"] == nil ? [] : try decode([SavedCache].self, "caches"),
             statistics: try decode([AttentionStatistics].self, "statistics"),
             timing: try decode(RunRecord.Timing.self, "timing"),
             identity: try decode([String: String].self, "identity"))
@@ -121,12 +132,27 @@ public struct Checkpoint: Sendable {
     /// - Throws: `AttentionError.state` for what no such run has learned.
     func restore(_ contexts: [AttentionContext]) throws(AttentionError) {
         for (index, context) in contexts.enumerated() {
-            let prefix = "\(index)."
-            let own = learned.filter { $0.key.hasPrefix(prefix) }
             try context.restore(
-                Dictionary(uniqueKeysWithValues: own.map { (String($0.key.dropFirst(prefix.count)), $0.value) }),
+                Self.part(learned, of: index),
                 statistics: index < statistics.count ? statistics[index] : AttentionStatistics())
         }
+    }
+
+    /// Gives every transformer's step cache back what it kept and counted.
+    ///
+    /// - Parameter output: extents of what the transformers predict.
+    /// - Throws: `PipelineError.damagedCheckpoint` for what no such run keeps.
+    func restore(_ contexts: [CacheContext], output: [Int]) throws(PipelineError) {
+        for (index, context) in contexts.enumerated() where index < caches.count {
+            try context.restore(Self.part(cached, of: index), caches[index], output: output)
+        }
+    }
+
+    /// The tensors of one transformer, without its number.
+    private static func part(_ tensors: [String: Tensor], of index: Int) -> [String: Tensor] {
+        let prefix = "\(index)."
+        let own = tensors.filter { $0.key.hasPrefix(prefix) }
+        return Dictionary(uniqueKeysWithValues: own.map { (String($0.key.dropFirst(prefix.count)), $0.value) })
     }
 
     private static func json<Value: Encodable>(_ value: Value) throws -> String {

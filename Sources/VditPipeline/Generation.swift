@@ -10,15 +10,31 @@ public struct Expert {
     public let lowestTimestep: Float
     /// The self-attention of this model in this run, with all it learns.
     public let attention: AttentionContext
+    /// Which of its calls are computed; all if nil.
+    public let cache: CacheContext?
 
     public init(
         model: any VideoModel, guidance: Guidance, lowestTimestep: Float = 0,
-        attention: AttentionContext
+        attention: AttentionContext, cache: CacheContext? = nil
     ) {
         self.model = model
         self.guidance = guidance
         self.lowestTimestep = lowestTimestep
         self.attention = attention
+        self.cache = cache
+    }
+
+    /// All that a run of it learns. Putting an earlier value back undoes a step.
+    fileprivate struct State {
+        let attention: AttentionContext.State
+        let cache: CacheContext.State?
+    }
+
+    fileprivate var state: State { State(attention: attention.state, cache: cache?.state) }
+
+    fileprivate func undo(to state: State) {
+        attention.state = state.attention
+        if let kept = state.cache { cache?.state = kept }
     }
 }
 
@@ -38,7 +54,7 @@ public struct StepResult: Sendable {
 /// One video on its way from noise to latents that can be decoded.
 ///
 /// Owns all that changes from step to step: latents, the scheduler's history, what sparse methods learned and
-/// what they cost.
+/// what they cost, what step caches keep.
 /// `checkpoint` takes exactly that out and `restore` puts it back.
 public struct Generation: ~Copyable {
     /// `[channels, frames, height, width]` f32, after `completed` steps.
@@ -97,7 +113,7 @@ public struct Generation: ~Copyable {
             prepared = [:]
             preparedExpert = serving
         }
-        let attention = expert.attention.state
+        let state = expert.state
         let start = latents
         if let shown = picture?.shown(in: latents, at: step) { latents = shown }
         do {
@@ -105,7 +121,7 @@ public struct Generation: ~Copyable {
             var without: Tensor?
             var prediction = withPrompt
             if expert.guidance.applies(to: step) {
-                let other = try predict(expert, .unconditional, step, beforeLayer)
+                let other = try predict(expert, .unconditional, step, conditional: withPrompt, beforeLayer)
                 prediction = expert.guidance.combine(conditional: withPrompt, unconditional: other)
                 without = other
             }
@@ -121,14 +137,15 @@ public struct Generation: ~Copyable {
                 step: step, conditional: withPrompt, unconditional: without, latents: after,
                 estimate: scheduler.estimate(before, prediction: prediction, at: step))
         } catch {
-            expert.attention.state = attention
+            expert.undo(to: state)
             latents = start
             throw error
         }
     }
 
     private mutating func predict(
-        _ expert: Expert, _ branch: AttentionSite.Branch, _ step: Step, _ beforeLayer: (() throws -> Void)?
+        _ expert: Expert, _ branch: AttentionSite.Branch, _ step: Step, conditional other: Tensor? = nil,
+        _ beforeLayer: (() throws -> Void)?
     ) throws -> Tensor {
         let conditioning: any PreparedConditioning
         if let ready = prepared[branch] {
@@ -143,7 +160,14 @@ public struct Generation: ~Copyable {
             attend: { try expert.attention.attend($0) })
         pass.takesGates = expert.attention.takesGates
         if let beforeLayer { pass.onLayer = { _ in try beforeLayer() } }
-        let output = try expert.model.predict(latents, conditioning: conditioning, pass)
+        let (latents, model) = (latents, expert.model)
+        func run(_ decide: ((BlockState) throws -> BlockDecision)?) throws -> Tensor {
+            pass.decideBlocks = decide
+            defer { pass.decideBlocks = nil }
+            return try model.predict(latents, conditioning: conditioning, pass)
+        }
+        let call = CacheCall(step: step.index, branch: branch)
+        let output = try expert.cache?.predict(call, conditional: other, run: run) ?? run(nil)
         if !acceptsNonFinite, !output.isFinite {
             // Once more, looking at every layer: the run is lost anyway, and the layer is worth knowing.
             pass.checksLayers = true
@@ -181,8 +205,16 @@ public struct Generation: ~Copyable {
                 learned["\(index).\(name)"] = tensor
             }
         }
+        var cached: [String: Tensor] = [:]
+        var caches: [SavedCache] = []
+        for (index, expert) in experts.enumerated() {
+            guard let (tensors, counts) = expert.cache?.saved() else { continue }
+            for (name, tensor) in tensors { cached["\(index).\(name)"] = tensor }
+            caches.append(counts)
+        }
         return Checkpoint(
             completed: completed, latents: latents, history: scheduler.history, learned: learned,
+            cached: cached, caches: caches,
             statistics: experts.map(\.attention.statistics), timing: timing, identity: identity)
     }
 
@@ -197,6 +229,7 @@ public struct Generation: ~Copyable {
         }
         try scheduler.restore(checkpoint.history, like: latents)
         try checkpoint.restore(experts.map(\.attention))
+        try checkpoint.restore(experts.compactMap(\.cache), output: latents.shape)
         latents = checkpoint.latents
         completed = checkpoint.completed
     }

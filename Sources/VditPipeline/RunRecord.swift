@@ -109,6 +109,8 @@ public struct RunRecord: Sendable, Codable, Equatable {
     /// Nil for a decode of latents made elsewhere.
     public var sampling: Sampling?
     public var attention: Attention?
+    /// Nil without a step cache.
+    public var caching: Caching?
     public var output: Output
     public var timingS: Timing
     public var peakRssBytes: Int
@@ -152,7 +154,7 @@ public struct RunRecord: Sendable, Codable, Equatable {
 
     init(
         command: [String], model: Model, lora: [Adapter]? = nil, inputs: Inputs, sampling: Sampling?, attention: Attention?,
-        output: Output, timing: Timing, latentsSha256: String, resumedSteps: Int?, warnings: [String]
+        caching: Caching? = nil, output: Output, timing: Timing, latentsSha256: String, resumedSteps: Int?, warnings: [String]
     ) {
         vditVersion = VditPipeline.vditVersion
         created = ISO8601DateFormatter().string(from: Date())
@@ -162,6 +164,7 @@ public struct RunRecord: Sendable, Codable, Equatable {
         self.inputs = inputs
         self.sampling = sampling
         self.attention = attention
+        self.caching = caching
         self.output = output
         timingS = timing
         peakRssBytes = MemoryLimit.peakResidentBytes

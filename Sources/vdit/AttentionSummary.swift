@@ -22,6 +22,12 @@ extension RunRecord {
         if let calls = attention.fallbackCalls, calls > 0 {
             lines.append("\(calls) calls that \(attention.method) could not serve were computed densely")
         }
+        if let caching {
+            let stoodIn = caching.reusedCalls + caching.forecastCalls
+            lines.append(
+                "\(caching.cache): \(caching.computedCalls) of \(caching.computedCalls + stoodIn) transformer calls "
+                    + "computed, \(caching.reusedCalls) reused, \(caching.forecastCalls) forecast")
+        }
         let steps = timingS.perStep.reduce(0, +)
         lines.append(
             "\(Format.seconds(steps)) of steps: planning \(Format.seconds(planning)), self-attention "

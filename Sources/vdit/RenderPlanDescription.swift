@@ -16,6 +16,8 @@ struct RenderPlanDescription: Encodable {
     let pixelFormat: String
     let tokens: Int
     let transformerCalls: Int
+    /// Those of them that a step cache computes; at most that, where it decides while it runs.
+    let computedCalls: Double
     /// Of the whole run with decoding; at most that, where the method decides while it runs.
     let flops: Double
     let isUpperBound: Bool
@@ -45,17 +47,23 @@ struct RenderPlanDescription: Encodable {
         pixelFormat = renderer.video.pixelFormat
         tokens = estimate.tokens
         transformerCalls = estimate.calls
+        computedCalls = estimate.computedCalls
         flops = estimate.totalFLOPs
-        isUpperBound = estimate.attention.isUpperBound
+        isUpperBound = estimate.isUpperBound
         decodeFlops = estimate.decodeFLOPs
         attentionWork = estimate.attention.share
         attentionShare =
-            estimate.selfAttentionFLOPs * estimate.attention.share * Double(estimate.calls) / estimate.totalFLOPs
+            estimate.selfAttentionFLOPs * estimate.attention.share * estimate.computedCalls / estimate.totalFLOPs
         parameters = estimate.parameters
         peakMemoryBytes = estimate.peakBytes
         availableMemoryBytes = renderer.memoryLimit.bytes
         availableMemorySource = renderer.memoryLimit.source
         notices = renderer.notices
+    }
+
+    /// The share of the calls that a step cache computes, in words; nil for all.
+    private var keptCalls: String? {
+        computedCalls < Double(transformerCalls) ? Format.percent(computedCalls / Double(transformerCalls)) : nil
     }
 
     var text: String {
@@ -79,6 +87,7 @@ struct RenderPlanDescription: Encodable {
                     + "(\(availableMemorySource))",
             ],
         ]
+        if let kept = keptCalls { rows.append(["step cache", "\(limit)\(kept) of the calls computed"]) }
         if attentionWork < 1 {
             rows.append(["attention", "\(limit)\(Format.fraction(attentionWork)) of dense attention's work"])
         }

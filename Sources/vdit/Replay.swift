@@ -57,6 +57,7 @@ struct Replay {
         settings["text_encoder"] = inputs.textEncoder?.path
         settings["latents"] = record.inputs.latents
         settings["image"] = record.inputs.image
+        settings["cache_calibration"] = record.caching?.calibration
         if record.attention?.fallbackCalls ?? 0 > 0 {
             settings["sparse_fallback"] = AttentionContext.Fallback.dense.rawValue
         }
@@ -76,6 +77,7 @@ struct Replay {
             ("model", renderer.model.path), ("prompt_embedding", renderer.job.prompt.embedding),
             ("negative_prompt_embedding", renderer.job.negativePrompt?.embedding), ("latents", renderer.job.latents),
             ("image", renderer.job.image),
+            ("cache_calibration", renderer.job.cacheCalibration),
         ]
         if Self.adapters.allSatisfy({ !given.contains($0.0) }) {
             let names = renderer.job.adapters.map(\.path).joined(separator: ", ")

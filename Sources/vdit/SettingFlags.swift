@@ -29,9 +29,12 @@ enum ProbeSection: FlagSection {
 enum OutputSection: FlagSection { static var rows: [any SettingRow] { SettingTable.rows(of: .output) } }
 /// Size, steps and guidance: what all renders of a comparison share.
 enum SamplingSection: FlagSection { static var rows: [any SettingRow] { SettingTable.rows(of: .sampling) } }
+enum SeedSection: FlagSection { static var rows: [any SettingRow] { SettingTable.rows(of: .seed) } }
 /// The noise and the attention of one render: what a comparison varies.
 enum VariantSection: FlagSection {
-    static var rows: [any SettingRow] { SettingTable.rows(of: .seed) + SettingTable.rows(of: .attention) }
+    static var rows: [any SettingRow] {
+        SettingTable.rows(of: .seed) + SettingTable.rows(of: .attention) + SettingTable.rows(of: .caching)
+    }
 }
 enum MethodSection: FlagSection { static var rows: [any SettingRow] { SettingTable.rows(of: .attention) } }
 enum MachineSection: FlagSection { static var rows: [any SettingRow] { SettingTable.rows(of: .machine) } }

@@ -25,8 +25,8 @@ struct Vdit: ParsableCommand {
             """,
         version: vditVersion,
         subcommands: [
-            Render.self, Embed.self, Decode.self, Predict.self, Inspect.self, Info.self, Methods.self, Doctor.self,
-            Bench.self, Compare.self, Attend.self, Mask.self, AttentionMapCommand.self, BatchCommand.self,
+            Render.self, Embed.self, Decode.self, Predict.self, Inspect.self, Info.self, Methods.self, Caches.self, Doctor.self,
+            Bench.self, Calibrate.self, Compare.self, Attend.self, Mask.self, AttentionMapCommand.self, BatchCommand.self,
         ])
 
     static func main() {

@@ -71,11 +71,11 @@ import VDiT
     }
 
     @Test func methodsAndOptionsAreCheckedFirst() throws {
-        let unknown = #expect(throws: AttentionError.self) { try MethodChoice("radia") }
+        let unknown = #expect(throws: ChoiceError.self) { try MethodChoice("radia") }
         #expect(unknown?.description.contains("unknown") == true)
-        let other = #expect(throws: AttentionError.self) { try MethodChoice("radial", options: ["top-p": "0.5"]) }
+        let other = #expect(throws: ChoiceError.self) { try MethodChoice("radial", options: ["top-p": "0.5"]) }
         #expect(other?.description.contains("belongs to svg2") == true)
-        let density = #expect(throws: AttentionError.self) { try MethodChoice("radial", density: 1.5) }
+        let density = #expect(throws: ChoiceError.self) { try MethodChoice("radial", density: 1.5) }
         #expect(density?.kind == .usage)
         #expect(try error(tensors()) { $0.inputs = $0.inputs + ".missing" }?.kind == .missingInput)
         #expect(try error(tensors()) { $0.output = "/no/such/folder/out.safetensors" }?.kind == .cannotCreate)

@@ -56,8 +56,8 @@ import VDiT
         #expect(
             try message { job, _ in job.options = [try ComparisonOption(parsing: "no-such=1")] }
                 .contains("no-such"))
-        #expect(throws: AttentionError.self) { try ComparisonOption(parsing: "nothing") }
-        #expect(throws: AttentionError.self) { try ComparisonOption(parsing: "nobody.block=1") }
+        #expect(throws: ChoiceError.self) { try ComparisonOption(parsing: "nothing") }
+        #expect(throws: ChoiceError.self) { try ComparisonOption(parsing: "nobody.block=1") }
     }
 
     @Test func promptsAreChecked() throws {

@@ -79,11 +79,11 @@ import VDiT
 
     @Test(arguments: ["decay", "=1", "decay=", ""])
     func optionThatIsNoPairIsRefused(text: String) {
-        #expect(throws: AttentionError.self) { try MethodCatalogue.parse([text]) }
+        #expect(throws: ChoiceError.self) { try MethodCatalogue.parse([text]) }
     }
 
     @Test func optionGivenTwiceIsRefused() throws {
-        #expect(throws: AttentionError.self) { try MethodCatalogue.parse(["decay=1", "decay=2"]) }
+        #expect(throws: ChoiceError.self) { try MethodCatalogue.parse(["decay=1", "decay=2"]) }
         #expect(try MethodCatalogue.parse(["decay=1", "sink=on=off"]) == ["decay": "1", "sink": "on=off"])
     }
 

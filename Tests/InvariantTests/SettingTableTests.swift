@@ -26,8 +26,9 @@ struct SettingTableTests {
         let decided = SettingTable.all.filter { $0.effect == .latents && $0.group != .inputs }.map(\.name)
         #expect(
             decided.sorted() == [
-                "decode_noise_scale", "decode_timestep", "density", "flow_shift", "guidance_interval",
-                "guidance_rescale", "guidance_scale", "guidance_scale_2", "height", "latents",
+                "cache", "cache_budget", "cache_calibration", "cache_options", "decode_noise_scale", "decode_timestep",
+                "density", "flow_shift", "guidance_interval", "guidance_rescale", "guidance_scale", "guidance_scale_2",
+                "height", "latents",
                 "num_frames", "precision", "scheduler", "seed", "sigma_spacing", "sigmas", "sparse", "sparse_options",
                 "steps", "timesteps", "width",
             ])

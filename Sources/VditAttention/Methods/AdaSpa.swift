@@ -119,7 +119,7 @@ public struct AdaSpa: SparseMethod {
             arXiv: "2502.21079"),
         options: [sparsity, bar, refreshes] + BlockOrder.options(.raster)
             + DenseSchedule.options(steps: .fraction(0.2), layers: 0) + [RestChoice.option],
-        densityOptions: [sparsity]
+        shareOptions: [sparsity]
     ) { values, density in
         AdaSpa(
             order: BlockOrder(values), refreshEvery: values[refreshes],

@@ -192,7 +192,7 @@ public struct DraftAttention: SparseMethod {
                     DenseSchedule.layersOption(0),
                 ]),
         ],
-        densityOptions: [sparsity, selection]
+        shareOptions: [sparsity, selection]
     ) { values, density in
         let share = values[sparsity]
         return DraftAttention(

@@ -175,7 +175,7 @@ public struct MassAttention: SparseMethod {
         paper: nil,
         options: [kept, ramp, refreshes, budget, neighbours, sink] + BlockOrder.options(.tiles)
             + DenseSchedule.options(steps: .count(0), layers: 0) + [rest],
-        densityOptions: [kept]
+        shareOptions: [kept]
     ) { values, density in
         MassAttention(
             order: BlockOrder(values), refreshEvery: values[refreshes],

@@ -165,7 +165,7 @@ public struct Radial: SparseMethod {
                     DenseSchedule.layersOption(0),
                 ]),
         ],
-        densityOptions: [decay, skipBelow, decayNeighbours]
+        shareOptions: [decay, skipBelow, decayNeighbours]
     ) { values, density in
         Radial(
             block: values[blockOption], edges: values[edgesOption], sink: values[sinkOption],

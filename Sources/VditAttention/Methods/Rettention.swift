@@ -270,7 +270,7 @@ public struct Rettention: SparseMethod {
                     DenseSchedule.stepsOption(.count(15)),
                 ]),
         ],
-        densityOptions: [kept]
+        shareOptions: [kept]
     ) { values, density in
         Rettention(
             window: density.map { .density($0) } ?? .kept(values[kept]),

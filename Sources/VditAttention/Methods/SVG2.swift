@@ -271,7 +271,7 @@ extension SVG2 {
                     clusterInDenseSteps(false), DenseSchedule.stepsOption(.fraction(0.3)),
                 ]),
         ],
-        densityOptions: [topP, leastKeys]
+        shareOptions: [topP, leastKeys]
     ) { values, density in
         SVG2(
             queryClusters: values[queryClusterCount], keyClusters: values[keyClusterCount],

@@ -180,7 +180,7 @@ public struct VideoSparseAttention: SparseMethod {
                 name: "fastwan-14b", models: [MethodDescription.Preset.wan14B, MethodDescription.Preset.wanA14B],
                 source: "as it was trained", settings: [sparsity(0.9)]),
         ],
-        densityOptions: [sparsity]
+        shareOptions: [sparsity]
     ) { values, density in
         VideoSparseAttention(budget: density.map { .density($0) } ?? .sparsity(values[sparsity]))
     }

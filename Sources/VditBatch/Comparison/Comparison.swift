@@ -94,6 +94,7 @@ public struct Comparison {
             var request = job.request
             request.seed = job.seeds.first
             request.choose(variant.method)
+            request.choose(variant.cache)
             _ = try RenderPlan(
                 request, model: model.specification, sampler: model.scheduler, fallback: job.fallback)
         }
@@ -105,7 +106,8 @@ public struct Comparison {
             let inward = density < range.lowerBound ? 1.0 : -1.0
             let bound = density < range.lowerBound ? range.lowerBound : range.upperBound
             for room in [0, 0.001, 0.005] {
-                let nearest = ComparisonVariant(try variant.method.at(density: bound + inward * room))
+                let nearest = ComparisonVariant(
+                    try variant.method.at(density: bound + inward * room), cache: variant.cache)
                 if (try? plan(nearest)) != nil { return nearest }
             }
             throw AttentionError.unreachableDensity(density, method: variant.method.name, reachable: range)
@@ -155,6 +157,7 @@ public struct Comparison {
         render.request = job.request
         render.request.seed = seed
         render.request.choose(variant.method)
+        render.request.choose(variant.cache)
         render.saveLatents = base + ".latents.safetensors"
         render.saveTrajectory = base + ".steps"
         render.trajectoryContent = .latents
@@ -181,7 +184,9 @@ public struct Comparison {
 extension ComparisonVariant {
     /// Differs for variants that differ.
     fileprivate var fileName: String {
-        let all = [label] + method.options.sorted { $0.key < $1.key }.map { "\($0.key)\($0.value)" }
+        let all = [label] + [method.options, cache?.options ?? [:]].flatMap { options in
+            options.sorted { $0.key < $1.key }.map { "\($0.key)\($0.value)" }
+        }
         return String(
             all.joined(separator: "-").map { $0.isLetter || $0.isNumber || ".-_".contains($0) ? $0 : "-" }.prefix(120))
     }

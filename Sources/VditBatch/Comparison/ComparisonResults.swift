@@ -175,7 +175,7 @@ public struct ComparisonResults: Sendable, Codable, Equatable {
             rows: clips.flatMap { clip in
                 clip.rows.map { row in
                     [
-                        clip.prompt, "\(clip.seed)", row.variant.method.name, text(row.variant.method.density),
+                        clip.prompt, "\(clip.seed)", row.variant.name, text(row.variant.method.density),
                         text(row.density), "\(1 - row.work)", text(row.seconds),
                         text(row.seconds.flatMap { own in clip.rows[0].seconds.map { $0 / own } }),
                         row.quality.map { $0.psnr.map { "\($0)" } ?? "inf" } ?? "", text(row.quality?.ssim),

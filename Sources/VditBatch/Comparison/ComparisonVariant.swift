@@ -1,25 +1,60 @@
 import VditAttention
 import VditPipeline
 
-/// One way to make a video, as a row of the table. Written as its method is.
+/// One way to make a video, as a row of the table: a sparse method, a step cache, or both.
 public struct ComparisonVariant: Sendable, Equatable {
     public var method: MethodChoice
+    public var cache: CacheChoice?
 
-    public init(_ method: MethodChoice) { self.method = method }
+    public init(_ method: MethodChoice, cache: CacheChoice? = nil) {
+        self.method = method
+        self.cache = cache
+    }
 
-    public var isDense: Bool { method.isDense }
+    /// Whether this is what the others are compared with.
+    public var isDense: Bool { method.isDense && cache == nil }
 
-    /// `radial 0.3`, or the method alone.
-    public var label: String { method.density.map { "\(method.name) \(shortNumber($0))" } ?? method.name }
+    /// `radial`, `magcache` or `radial+magcache`: what variants of one colour have in common.
+    public var name: String { parts.map(\.name).joined(separator: "+") }
+
+    /// `radial 0.3`, or the method alone; with a cache `radial 0.3+magcache 0.5`.
+    public var label: String {
+        parts.map { name, share in share.map { "\(name) \(shortNumber($0))" } ?? name }.joined(separator: "+")
+    }
+
+    /// Each with the share that was asked for.
+    private var parts: [(name: String, share: Double?)] {
+        let cached = cache.map { [(name: $0.name, share: $0.budget)] } ?? []
+        return method.isDense && cache != nil ? cached : [(method.name, method.density)] + cached
+    }
 
     /// A density in as few digits as tell it from its neighbours.
     private func shortNumber(_ value: Double) -> String { "\((value * 1000).rounded() / 1000)" }
 }
 
+/// As the method is written, with the cache's `{"cache", "budget", "options"}` under `cache`.
 extension ComparisonVariant: Codable {
-    public init(from decoder: any Decoder) throws { method = try MethodChoice(from: decoder) }
+    private struct WrittenCache: Codable {
+        let cache: String
+        let budget: Double?
+        let options: [String: String]
+    }
 
-    public func encode(to encoder: any Encoder) throws { try method.encode(to: encoder) }
+    private enum CodingKeys: String, CodingKey { case cache }
+
+    public init(from decoder: any Decoder) throws {
+        method = try MethodChoice(from: decoder)
+        let written = try decoder.container(keyedBy: CodingKeys.self).decodeIfPresent(WrittenCache.self, forKey: .cache)
+        cache = try written.map { try CacheChoice(cache: $0.cache, options: $0.options, budget: $0.budget) }
+    }
+
+    public func encode(to encoder: any Encoder) throws {
+        try method.encode(to: encoder)
+        guard let cache else { return }
+        var values = encoder.container(keyedBy: CodingKeys.self)
+        try values.encode(
+            WrittenCache(cache: cache.name, budget: cache.budget, options: cache.options), forKey: .cache)
+    }
 }
 
 /// An option for one method, or for all that are compared.
@@ -32,14 +67,16 @@ public struct ComparisonOption: Sendable, Equatable {
         (self.method, self.name, self.value) = (method, name, value)
     }
 
-    /// Reads `name=value` (every method) or `method.name=value`.
+    /// Reads `name=value` (every method) or `method.name=value`, `cache.name=value` too.
     ///
-    /// - Throws: `AttentionError.invalid` without a name and a value, `.unknownMethod`.
-    public init(parsing text: String) throws(AttentionError) {
+    /// - Throws: `ChoiceError` without a name and a value, or for an unknown method.
+    public init(parsing text: String) throws(ChoiceError) {
         let parsed = try MethodCatalogue.parse([text])
         let (name, value) = parsed.first ?? ("", "")
         if let dot = name.firstIndex(of: ".") {
-            method = try MethodCatalogue.description(of: String(name[..<dot])).name
+            let owner = String(name[..<dot])
+            let isCache = CacheCatalogue.all.names.contains(owner)
+            method = isCache ? owner : try MethodCatalogue.description(of: owner).name
             self.name = String(name[name.index(after: dot)...])
         } else {
             (method, self.name) = (nil, name)
@@ -51,27 +88,33 @@ public struct ComparisonOption: Sendable, Equatable {
 extension ComparisonJob {
     /// Dense, then every method at every density, in the order they were named.
     ///
-    /// - Throws: `AttentionError` for what is no method, density or option; `BatchError.invalid` for one named twice, an
+    /// - Throws: `ChoiceError` for what is no method, density or option; `BatchError.invalid` for one named twice, an
     ///   option of a method that is not compared, or no method but dense.
     func variants() throws -> [ComparisonVariant] {
         for (index, density) in densities.enumerated() where densities[..<index].contains(density) {
             throw BatchError.invalid("densities", found: "\(density) twice", expected: "each once", kind: .usage)
         }
-        let named = try methods.map { try MethodChoice(parsing: $0) }
-        let sparse = named.filter { !$0.isDense }.map(\.name).uniqued
+        let named = try methods.map(variant)
+        let owners = named.flatMap { [$0.method.isDense ? nil : $0.method.name, $0.cache?.name] }.compactMap { $0 }
         for option in options {
-            if let method = option.method, !sparse.contains(method) {
+            if let method = option.method, !owners.contains(method) {
                 throw BatchError.invalid(
                     "sparse option", found: "\(method).\(option.name)",
-                    expected: "an option of \(sparse.joined(separator: ", "))", kind: .usage)
+                    expected: "an option of \(owners.uniqued.joined(separator: ", "))", kind: .usage)
             }
         }
         var variants = [ComparisonVariant(.dense)]
-        for (method, text) in zip(named, methods) where !method.isDense || method.density != nil {
-            let own = options.filter { $0.method == nil || $0.method == method.name }
-            let values = Dictionary(own.map { ($0.name, $0.value) }) { $1 }
-            for density in densities.isEmpty || method.density != nil ? [method.density] : densities.map(Optional.some) {
-                let variant = ComparisonVariant(try MethodChoice(method.name, options: values, density: density))
+        for (named, text) in zip(named, methods) where !named.isDense || named.method.density != nil {
+            let method = named.method
+            let cache = try named.cache.map {
+                try CacheChoice(cache: $0.name, options: values(of: $0.name, shared: false), budget: $0.budget)
+            }
+            // A cache alone has no density to vary.
+            let isFixed = densities.isEmpty || method.density != nil || method.isDense
+            for density in isFixed ? [method.density] : densities.map(Optional.some) {
+                let own = method.isDense && cache != nil ? [:] : values(of: method.name, shared: true)
+                let variant = ComparisonVariant(
+                    try MethodChoice(method.name, options: own, density: density), cache: cache)
                 if variants.contains(variant) {
                     throw BatchError.invalid("methods", found: "\(text) twice", expected: "each once", kind: .usage)
                 }
@@ -84,5 +127,30 @@ extension ComparisonJob {
                 expected: "at least one sparse method to compare with it", kind: .usage)
         }
         return variants
+    }
+
+    /// Options of a method or a cache.
+    ///
+    /// - Parameter shared: whether those without an owner are meant.
+    private func values(of name: String, shared: Bool) -> [String: String] {
+        let own = options.filter { shared && $0.method == nil || $0.method == name }
+        return Dictionary(own.map { ($0.name, $0.value) }) { $1 }
+    }
+
+    /// Reads `method`, `cache` or `method+cache`, each with `@` and its share where one is wanted.
+    ///
+    /// - Throws: `ChoiceError`; `BatchError.invalid` for two of a kind.
+    private func variant(_ text: String) throws -> ComparisonVariant {
+        var (method, cache): (MethodChoice?, CacheChoice?)
+        for part in text.split(separator: "+", omittingEmptySubsequences: false).map(String.init) {
+            let isCache = CacheCatalogue.all.names.contains(String(part.prefix { $0 != "@" }))
+            guard isCache ? cache == nil : method == nil else {
+                throw BatchError.invalid(
+                    "methods", found: text, expected: "one sparse method and one step cache, such as radial+magcache",
+                    kind: .usage)
+            }
+            if isCache { cache = try CacheChoice(parsingCache: part) } else { method = try MethodChoice(parsing: part) }
+        }
+        return ComparisonVariant(method ?? .dense, cache: cache)
     }
 }

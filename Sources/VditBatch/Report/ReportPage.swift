@@ -112,7 +112,7 @@ struct ReportPage {
         let sparse = results.variants.filter { !$0.variant.isDense }
         func series(_ x: (ComparisonResults.Summary) -> Double?) -> [Chart.Series] {
             methods.map { method in
-                let rows = sparse.filter { $0.variant.method.name == method }
+                let rows = sparse.filter { $0.variant.name == method }
                 return Chart.Series(
                     name: method, colour: colour(method),
                     points: rows.enumerated().compactMap { index, row in
@@ -278,8 +278,8 @@ struct ReportPage {
 
     private var methods: [String] {
         var names: [String] = []
-        for row in results.variants where !row.variant.isDense && !names.contains(row.variant.method.name) {
-            names.append(row.variant.method.name)
+        for row in results.variants where !row.variant.isDense && !names.contains(row.variant.name) {
+            names.append(row.variant.name)
         }
         return names
     }
@@ -288,11 +288,11 @@ struct ReportPage {
         (methods.firstIndex(of: method) ?? 0) % ReportStyle.colours
     }
 
-    private func colour(_ variant: ComparisonVariant) -> Int { colour(variant.method.name) }
+    private func colour(_ variant: ComparisonVariant) -> Int { colour(variant.name) }
 
     /// The densities of a method differ by their dashes.
     private func dash(_ variant: ComparisonVariant) -> Int {
-        let own = results.variants.filter { $0.variant.method.name == variant.method.name }
+        let own = results.variants.filter { $0.variant.name == variant.name }
         return (own.firstIndex { $0.variant == variant } ?? 0) % 4
     }
 

@@ -25,4 +25,21 @@ public struct BlockState {
     public let count: Int
     /// The residual streams in front of it, `[rows, width]` f32 each. Valid until the decision is made.
     public let streams: [Tensor]
+    /// What the family says of the call itself, f32; nil where it has no such thing.
+    public let signal: (CallSignal) -> Tensor?
+
+    public init(next: Int, count: Int, streams: [Tensor], signal: @escaping (CallSignal) -> Tensor? = { _ in nil }) {
+        self.next = next
+        self.count = count
+        self.streams = streams
+        self.signal = signal
+    }
+}
+
+/// What is known of a call before its first block runs, and cheap to have: step caches compare it from step to step.
+public enum CallSignal: String, Sendable {
+    /// The embedding of the timestep, `[width]`.
+    case time
+    /// The projection of it that modulates the blocks, `[parts · width]`.
+    case modulation
 }

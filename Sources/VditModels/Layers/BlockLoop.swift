@@ -27,7 +27,9 @@ public struct BlockLoop: Sendable {
                 // A decision may depend on the rows: they catch up first.
                 try run.rows(opening, .nothing, pass, last: next - 1)
                 opening = .nothing
-                decision = try decide(BlockState(next: next, count: stack.blockCount, streams: run.streams))
+                decision = try decide(
+                    BlockState(
+                        next: next, count: stack.blockCount, streams: run.streams, signal: stack.signal))
             }
             precondition(decision.end > next && decision.end <= stack.blockCount)
             switch decision {

@@ -101,6 +101,13 @@ public protocol BlockStack: Sendable {
 
     /// Takes the last block's rows to the model's output.
     func head(_ chunk: RowChunk) throws(TensorError)
+
+    /// What step caches may compare between calls.
+    func signal(_ kind: CallSignal) -> Tensor?
+}
+
+extension BlockStack {
+    public func signal(_ kind: CallSignal) -> Tensor? { nil }
 }
 
 extension BlockStack {

@@ -15,6 +15,11 @@ public struct Estimate: Sendable, Equatable {
     public let callsPerStep: [Int]
     /// Transformer calls of the whole run.
     public var calls: Int { callsPerStep.reduce(0, +) }
+    /// Those of them that are computed, as far as that is known.
+    public let computedCalls: Double
+    /// Whether it may turn out less, because what decides is seen while the run runs.
+    public var isUpperBound: Bool { attention.isUpperBound || isCallsUpperBound }
+    private let isCallsUpperBound: Bool
     /// What of the self-attention the sparse method computes.
     public let attention: PredictedWork
     /// Of decoding the latents.
@@ -24,7 +29,7 @@ public struct Estimate: Sendable, Equatable {
 
     /// Of a run that computed this share of dense attention's token pairs.
     public func totalFLOPs(attentionWork share: Double) -> Double {
-        (selfAttentionFLOPs * share + otherFLOPs) * Double(calls) + promptFLOPs + decodeFLOPs
+        (selfAttentionFLOPs * share + otherFLOPs) * computedCalls + promptFLOPs + decodeFLOPs
     }
 
     public let parameters: Int
@@ -38,15 +43,17 @@ public struct Estimate: Sendable, Equatable {
     public let samplerBytes: Int
     /// What the method learns. While a step runs, what it replaces is kept too: an interrupted step is undone.
     public let methodBytes: Int
+    /// What the step cache keeps, likewise twice while a step runs.
+    public let cacheBytes: Int
     /// The larger of sampling and decoding, with the process itself.
     public var peakBytes: Int {
         Self.processBytes + samplerBytes
-            + max(weightBytes + activationBytes + 2 * methodBytes, decoderBytes)
+            + max(weightBytes + activationBytes + 2 * (methodBytes + cacheBytes), decoderBytes)
     }
 
     /// With transformers and decoder loaded at the same time, as a process that makes several videos has them.
     public var residentBytes: Int {
-        Self.processBytes + samplerBytes + weightBytes + activationBytes + 2 * methodBytes + decoderBytes
+        Self.processBytes + samplerBytes + weightBytes + activationBytes + 2 * (methodBytes + cacheBytes) + decoderBytes
     }
 
     /// Code, libraries and the threads' scratch.
@@ -57,12 +64,13 @@ public struct Estimate: Sendable, Equatable {
     ///   - textTokens: of a prompt embedding.
     ///   - calls: transformer calls of every step: 2 where guidance is on.
     ///   - decoderActivationBytes: what the decoder holds beside its weights.
+    ///   - cached: what a step cache leaves of the calls.
     ///   - methodBytes: what the sparse method keeps.
     ///   - takesGates: whether the method needs the model's gates.
     init(
         model: ModelSpecification, latents: LatentShape, layout: TokenLayout, textTokens: Int, calls: [Int],
-        precision: Precision, decoderActivationBytes: Int, attention: PredictedWork = .dense, methodBytes: Int = 0,
-        takesGates: Bool = false
+        precision: Precision, decoderActivationBytes: Int, attention: PredictedWork = .dense,
+        cached: PredictedCalls? = nil, methodBytes: Int = 0, takesGates: Bool = false
     ) {
         let transformer = model.transformer
         let work = transformer.work(layout, textTokens: textTokens)
@@ -72,6 +80,9 @@ public struct Estimate: Sendable, Equatable {
         let branches = calls.max() ?? 1
         promptFLOPs = work.prompt * Double(branches * model.transformers.count)
         callsPerStep = calls
+        computedCalls = cached?.computed ?? Double(calls.reduce(0, +))
+        isCallsUpperBound = cached?.isUpperBound ?? false
+        cacheBytes = cached?.bytes ?? 0
         self.attention = attention
         let size = model.decoder.videoSize(of: latents)
         decodeFLOPs = model.decoder.decodeFLOPs(height: size.height, width: size.width, frames: latents.frames)

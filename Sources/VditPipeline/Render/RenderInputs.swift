@@ -9,6 +9,9 @@ public struct RenderInputs: Sendable {
     /// `[channels, frames, height, width]` f32 to start from instead of the seed's noise, and its digest.
     let noise: Tensor?
     let noiseDigest: String?
+    /// What step caches know of models, and the digest of what a file adds to it.
+    let cacheTables: CacheTables
+    let cacheTablesDigest: String?
     let picture: Picture?
 
     /// A picture in the video's size.
@@ -66,6 +69,13 @@ public struct RenderInputs: Sendable {
             return try blaming("image") {
                 try Picture(path, width: settings.width, height: settings.height, settings.imageFit ?? .crop)
             }
+        }
+        (cacheTables, cacheTablesDigest) = try blaming("cache_calibration") { () throws -> (CacheTables, String?) in
+            guard let path = job.cacheCalibration else { return (.published, nil) }
+            guard settings.cache != nil else {
+                throw PipelineError.setting("cache_calibration", found: path, expected: "none without a step cache")
+            }
+            return (try CacheTables.published.with(file: path), try Digest.sha256(file: path))
         }
     }
 

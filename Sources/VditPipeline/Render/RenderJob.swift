@@ -19,6 +19,8 @@ public struct RenderJob: Sendable {
     public var image: String?
     /// Noise to start from instead of the seed's.
     public var latents: String?
+    /// Tables of the model for step caches, over the published ones.
+    public var cacheCalibration: String?
     /// Where the final latents stay. Without it they lie beside the output until the video is complete.
     public var saveLatents: String?
     /// A folder for every step's tensors.

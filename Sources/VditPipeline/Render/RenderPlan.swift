@@ -19,6 +19,9 @@ public struct RenderPlan: Sendable {
     public let method: ConfiguredMethod
     public let fallback: AttentionContext.Fallback
     public let layouts: [AttentionSite.Branch: TokenLayout]
+    /// The step cache, where there is one, and the calls of each transformer.
+    public let cache: ConfiguredCache?
+    let calls: [TransformerCalls]
     public let estimate: Estimate
     /// What a person should know before the run.
     public let notices: [String]
@@ -54,9 +57,11 @@ public struct RenderPlan: Sendable {
     }
 
     /// The same of settings that are decided.
+    ///
+    /// - Parameter cacheTables: what step caches know of models.
     public init(
         _ settings: RenderSettings, model: ModelSpecification, text: TextTokens? = nil,
-        fallback: AttentionContext.Fallback = .refuse
+        fallback: AttentionContext.Fallback = .refuse, cacheTables: CacheTables = .published
     ) throws {
         self.model = model
         self.settings = settings
@@ -78,6 +83,13 @@ public struct RenderPlan: Sendable {
         let guidance = settings.guidance
         self.guidance = guidance
         let calls = scheduler.steps.map { guidance[0].applies(to: $0) ? 2 : 1 }
+        let own = Self.calls(model, scheduler.steps, guidance, trainTimesteps: settings.scheduler.trainTimesteps)
+        self.calls = own
+        let cache = settings.cache?.configured(forModel: model.defaults.name, tables: cacheTables)
+        self.cache = cache
+        let cached = try cache.map { cache in
+            try PredictedCalls(cache, own, tokens: layout.tokens, latents: latents, of: transformer)
+        }
         method = settings.method.configured(forModel: model.defaults.name)
         if fallback == .refuse { try method.checkServes(model) }
         // Throws where the method cannot serve the layout.
@@ -88,7 +100,8 @@ public struct RenderPlan: Sendable {
             decoderActivationBytes: model.decoder.decodeBytes(
                 height: settings.height, width: settings.width,
                 operandBytes: settings.precision.dtype.byteCount),
-            attention: attention.predictedWork(calls: calls, layers: transformer.layers),
+            attention: attention.predictedWork(
+                calls: cached?.perStep ?? calls, layers: transformer.layers), cached: cached,
             methodBytes: model.transformers.count
                 * method.predictedStateBytes(
                     layout: layout, heads: transformer.heads, headDim: transformer.headDim,
@@ -169,6 +182,34 @@ public struct RenderPlan: Sendable {
         return notices
     }
 
+    /// The calls of each transformer.
+    private static func calls(
+        _ model: ModelSpecification, _ steps: [Step], _ guidance: [Guidance], trainTimesteps: Int
+    ) -> [TransformerCalls] {
+        let last = model.transformers.count - 1
+        let serving = steps.map { step in
+            model.transformers.firstIndex { step.timestep >= Float($0.boundary * Double(trainTimesteps)) } ?? last
+        }
+        let guided = zip(steps, serving).map { guidance[min($1, guidance.count - 1)].applies(to: $0) }
+        func range(_ isIn: (Int) -> Bool) -> Range<Int> {
+            let own = steps.indices.filter(isIn)
+            return own.first.map { $0..<(own.last ?? $0) + 1 } ?? 0..<0
+        }
+        return model.transformers.indices.map { index in
+            TransformerCalls(
+                model: model.defaults.name, steps: steps.count, served: range { serving[$0] == index },
+                guided: range { serving[$0] == index && guided[$0] }, isGuided: guided.contains(true))
+        }
+    }
+
+    /// Fresh state of every transformer's step cache; nothing without one.
+    func cacheContexts(_ pool: WorkPool) throws(PipelineError) -> [CacheContext] {
+        guard let cache else { return [] }
+        var contexts: [CacheContext] = []
+        for calls in calls { contexts.append(try CacheContext(cache, calls, pool: pool)) }
+        return contexts
+    }
+
     /// Fresh state of the attention of every transformer.
     func attentionContexts() throws(AttentionError) -> [AttentionContext] {
         var contexts: [AttentionContext] = []
@@ -185,21 +226,24 @@ public struct RenderPlan: Sendable {
         guard estimate.peakBytes > limit.bytes else { return }
         let state = estimate.methodBytes > 0
             ? "; \(Bytes.text(2 * estimate.methodBytes)) of the need are what \(method.name) learns" : ""
+        let kept = estimate.cacheBytes > 0
+            ? "; \(Bytes.text(2 * estimate.cacheBytes)) are what \(cache?.name ?? "") keeps" : ""
         throw .tooLarge(
-            needed: estimate.peakBytes, available: limit.bytes, limitedBy: limit.source + state)
+            needed: estimate.peakBytes, available: limit.bytes, limitedBy: limit.source + state + kept)
     }
 
     /// The loop, ready to run.
     ///
     /// - Parameters:
     ///   - loaded: the model this is a plan for.
-    ///   - contexts: one for every transformer.
+    ///   - contexts: one for every transformer; likewise `caches`, where there is a step cache.
     ///   - noise: `[channels, frames, height, width]` f32; nil draws the seed's.
     ///   - picture: what the video begins with, `[3, 1, height, width]` f32 in -1...1.
     ///   - onLoad: called before a transformer is loaded, with its component's name.
     func generation(
-        _ loaded: LoadedModel, _ prompts: PromptPair, _ contexts: [AttentionContext], noise: Tensor?,
-        picture: Tensor? = nil, nonFinite: Generation.NonFinite = .refuse, onLoad: (String) throws -> Void = { _ in }
+        _ loaded: LoadedModel, _ prompts: PromptPair, _ contexts: [AttentionContext],
+        caches: [CacheContext] = [], noise: Tensor?, picture: Tensor? = nil,
+        nonFinite: Generation.NonFinite = .refuse, onLoad: (String) throws -> Void = { _ in }
     ) throws -> Generation {
         if picture != nil { try onLoad("vae") }
         let start = try start(noise, picture, loaded)
@@ -210,7 +254,7 @@ public struct RenderPlan: Sendable {
                 Expert(
                     model: try loaded.transformer(index), guidance: guidance[min(index, guidance.count - 1)],
                     lowestTimestep: loaded.model.lowestTimestep(ofTransformer: index),
-                    attention: contexts[index]))
+                    attention: contexts[index], cache: caches.isEmpty ? nil : caches[index]))
         }
         let rate = model.transformer.conditioning.takesFrameRate ? settings.frameRate.framesPerSecond : nil
         return try Generation(

@@ -11,6 +11,7 @@ extension Renderer {
                 + "\(settings.scheduler.kind.rawValue), flow shift \(settings.scheduler.flowShift), "
                 + "attention \(settings.sparse)"
         ]
+        if let cache = plan.cache { metadata["comment"]? += ", step cache \(cache.name)" }
         if !model.adapters.isEmpty {
             metadata["comment"]? += ", " + model.adapters.summaries.joined(separator: ", ")
         }
@@ -20,7 +21,7 @@ extension Renderer {
     }
 
     func record(
-        output: RunRecord.Output, attention: [AttentionContext], timing: RunRecord.Timing,
+        output: RunRecord.Output, attention: [AttentionContext], caches: [CacheContext], timing: RunRecord.Timing,
         latents: Tensor, instructionSet: InstructionSet
     ) -> RunRecord {
         func embedding(_ prompt: PromptEmbedding) -> RunRecord.Embedding? {
@@ -46,6 +47,8 @@ extension Renderer {
             attention: RunRecord.Attention(
                 method: plan.method, contexts: attention, headDim: plan.model.transformer.headDim,
                 predictedStateBytes: estimate.methodBytes, instructionSet: instructionSet),
+            caching: RunRecord.Caching(
+                caches, calibration: job.cacheCalibration, predictedStateBytes: estimate.cacheBytes),
             output: output, timing: timing, latentsSha256: latents.withBytes { Digest.sha256($0) },
             resumedSteps: resumed?.completed, warnings: notices)
     }

@@ -27,7 +27,7 @@ extension Renderer {
             ?? LoadedModel(model, threads: settings.threads, precision: settings.precision)
         let keepsAll = shared != nil && estimate.residentBytes <= memoryLimit.bytes
         if !keepsAll { loaded.dropDecoder() }
-        let (latents, attention) = try denoise(loaded, stop, &timing, start, onEvent)
+        let (latents, attention, caches) = try denoise(loaded, stop, &timing, start, onEvent)
         if !keepsAll { loaded.dropTransformers() }
         let latentsPath = job.keptLatents
         let decodeConditions = plan.decodeConditions(
@@ -53,7 +53,7 @@ extension Renderer {
         timing.decode = decoding.secondsUntilNow - output.seconds
 
         var record = self.record(
-            output: output.record(of: settings.frameRate), attention: attention, timing: timing,
+            output: output.record(of: settings.frameRate), attention: attention, caches: caches, timing: timing,
             latents: latents, instructionSet: loaded.compute.instructionSet)
         record.identity = identity
         record.job = job.fingerprint
@@ -69,16 +69,19 @@ extension Renderer {
     private func denoise(
         _ loaded: LoadedModel, _ stop: StopFlag, _ timing: inout RunRecord.Timing,
         _ start: ContinuousClock.Instant, _ onEvent: (RenderEvent) throws -> Void
-    ) throws -> (Tensor, [AttentionContext]) {
+    ) throws -> (Tensor, [AttentionContext], [CacheContext]) {
         let contexts = try plan.attentionContexts()
+        let caches = try plan.cacheContexts(loaded.compute.pool)
         let steps = plan.steps.count
         if let resumed, resumed.completed == steps {
             try resumed.restore(contexts)
+            try resumed.restore(caches, output: plan.latents.extents)
             try onEvent(.resumed(step: resumed.completed, steps: steps))
-            return (resumed.latents, contexts)
+            return (resumed.latents, contexts, caches)
         }
         var generation = try plan.generation(
-            loaded, prompts, contexts, noise: inputs.noise, picture: inputs.picture?.pixels, nonFinite: job.nonFinite,
+            loaded, prompts, contexts, caches: caches, noise: inputs.noise, picture: inputs.picture?.pixels,
+            nonFinite: job.nonFinite,
             onLoad: { try onEvent(.loading($0)) })
         let previewDecoder = job.preview == nil ? nil : try loaded.decoder()
         if let resumed {
@@ -99,7 +102,7 @@ extension Renderer {
             let keeper = StateKeeper(job, completed: generation.completed, savesEveryStep: plan.isFewStep, onEvent)
             try sample(&generation, trajectory, previewDecoder, keeper, stop, &timing, onEvent)
         }
-        return (generation.latents, contexts)
+        return (generation.latents, contexts, caches)
     }
 
     private func sample(

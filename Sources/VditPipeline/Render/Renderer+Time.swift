@@ -20,6 +20,6 @@ extension Renderer {
         let seconds =
             estimate.otherFLOPs / (linear.teraflopsPerSecond * 1e12)
             + estimate.selfAttentionFLOPs * estimate.attention.share / (attention.teraflopsPerSecond * 1e12)
-        return seconds * Double(estimate.calls)
+        return seconds * estimate.computedCalls
     }
 }

@@ -84,7 +84,8 @@ public struct Renderer {
         let inputs = try RenderInputs(
             job, settings: settings, model: model.specification, book, encodes: encodes)
         let plan = try RenderPlan(
-            settings, model: model.specification, text: inputs.prompts.textTokens, fallback: job.fallback)
+            settings, model: model.specification, text: inputs.prompts.textTokens, fallback: job.fallback,
+            cacheTables: inputs.cacheTables)
         return (plan, inputs)
     }
 
@@ -115,6 +116,7 @@ public struct Renderer {
         identity["text_tokens"] = "\(inputs.prompts.conditional.shape[0])"
         identity["latents"] = inputs.noiseDigest
         identity["image"] = inputs.picture?.digest
+        identity["cache_calibration"] = inputs.cacheTablesDigest
         identity["instruction_set"] = "\(try InstructionSet.chosen())"
         identity["vdit_version"] = vditVersion
         if inputs.noise != nil, !plan.settings.scheduler.kind.drawsNoise { identity["seed"] = nil }

@@ -54,12 +54,14 @@ public struct RenderRequest: Sendable {
         asked[name] = value?.present.map { Asked(value: $0, origin: origin) }
     }
 
-    /// Adds options of the sparse method to those of a weaker origin, which they override.
+    /// Adds options of the sparse method, or of what another row is for, to those of a weaker origin, which they
+    /// override.
     ///
     /// - Throws: `PipelineError.setting` for one that was given already.
-    mutating func addOptions(_ options: [String: String], from origin: Origin) throws(PipelineError) {
-        let name = SettingTable.rows.sparseOptions.name
-        let given = self.sparseOptions ?? [:]
+    mutating func addOptions(
+        _ options: [String: String], to name: String = "sparse_options", from origin: Origin
+    ) throws(PipelineError) {
+        let given = asked[name]?.value as? [String: String] ?? [:]
         let earlier = asked[name]?.origin == origin ? given : [:]
         if let twice = options.keys.filter({ earlier[$0] != nil }).min() {
             throw .setting(name, found: "'\(twice)' twice", expected: "each once")
@@ -89,6 +91,13 @@ public struct RenderRequest: Sendable {
     /// Asks for a sparse method, and for nothing of another.
     public mutating func choose(_ method: MethodChoice) {
         (self.sparse, self.sparseOptions, self.density) = (method.name, method.options, method.density)
+    }
+
+    /// Asks for a step cache, or for none.
+    public mutating func choose(_ cache: CacheChoice?) {
+        let options = cache?.options ?? [:]
+        (self.cache, self.cacheBudget) = (cache?.name, cache?.budget)
+        self.cacheOptions = options.isEmpty ? nil : options
     }
 }
 

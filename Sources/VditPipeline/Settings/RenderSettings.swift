@@ -54,6 +54,8 @@ public struct RenderSettings: Sendable, Equatable {
     public let guidance: [Guidance]
     /// The sparse method, its options and its density.
     public let method: MethodChoice
+    /// The step cache, its options and its budget; nil for none.
+    public let cache: CacheChoice?
     /// The number of frames that was asked for, where it was rounded.
     public let unroundedFrames: Int?
 
@@ -89,6 +91,15 @@ public struct RenderSettings: Sendable, Equatable {
                 rescale: values.guidanceRescale ?? 0)
         }
         method = try MethodChoice(values.sparse, options: values.sparseOptions, density: values.density)
+        if let name = values.cache {
+            cache = try CacheChoice(cache: name, options: values.cacheOptions ?? [:], budget: values.cacheBudget)
+        } else if let lonely = [SettingTable.rows.cacheOptions.name, SettingTable.rows.cacheBudget.name]
+            .first(where: { values[$0] != nil })
+        {
+            throw PipelineError.setting(lonely, found: "a value", expected: "none without a step cache")
+        } else {
+            cache = nil
+        }
         unroundedFrames = request.numFrames.flatMap { $0 == values.numFrames ? nil : $0 }
     }
 
@@ -103,5 +114,6 @@ public struct RenderSettings: Sendable, Equatable {
 
     public static func == (a: RenderSettings, b: RenderSettings) -> Bool {
         a.table == b.table && a.identity == b.identity && a.scheduler == b.scheduler && a.method == b.method
+            && a.cache == b.cache
     }
 }

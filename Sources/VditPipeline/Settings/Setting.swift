@@ -71,7 +71,7 @@ public enum SettingEffect: Sendable {
 }
 
 /// Which section of the table a row stands in; commands take whole sections.
-public enum SettingGroup: Sendable { case inputs, output, sampling, seed, attention, machine, run }
+public enum SettingGroup: Sendable { case inputs, output, sampling, seed, attention, caching, machine, run }
 
 /// A row of the table of settings.
 public protocol SettingRow: Sendable {

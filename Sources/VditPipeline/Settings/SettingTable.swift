@@ -256,6 +256,33 @@ public struct SettingTable: Sendable {
             "What happens where the method cannot serve a call: stop, or compute it densely. Default: refuse."),
         effect: .file, at: .at(\.fallback))
 
+    // MARK: Step caching
+
+    public let cache: Setting<String?> = Setting(
+        "cache", .caching, "step cache", kind: .choice(CacheCatalogue.all.names + [CacheCatalogue.none]),
+        flag: SettingFlag("name", "Step cache; 'vdit caches' lists them. Default: none."), isRecorded: false,
+        rule: .stepCache)
+    public let cacheOptions: Setting<[String: String]?> = Setting(
+        "cache_options", .caching, "options of the step cache, by name",
+        flag: SettingFlag(
+            "name=value", "An option of the step cache; repeat for more.", names: ["cache-option"], style: .repeated),
+        isRecorded: false, belongsTo: "cache",
+        at: .spread { try $2.addOptions($0 ?? [:], to: "cache_options", from: $1) },
+        rule: Rule<[String: String]?>.builtIn(nil).shown { $0 != nil })
+    let cacheThreshold = Setting<Double>(
+        "cache_threshold", .caching, "the error from which on a call is computed",
+        flag: SettingFlag("x", "The error from which on a call is computed; 0 computes all."), isKey: false,
+        at: .spread { try $2.addOptions(["threshold": "\($0)"], to: "cache_options", from: $1) })
+    public let cacheBudget = Setting<Double?>(
+        "cache_budget", .caching, "share of transformer calls to compute at most, above 0, at most 1",
+        flag: SettingFlag("x", "Part of the transformer calls that is computed at most, above 0, at most 1."),
+        isRecorded: false, belongsTo: "cache",
+        rule: .cacheBudget)
+    let cacheCalibration = Setting<String?>(
+        "cache_calibration", .caching, "what 'vdit calibrate' wrote of the model", kind: .input,
+        flag: SettingFlag("file.json", "What 'vdit calibrate' wrote of the model."), isVariable: false,
+        effect: .latents, at: .at(\.cacheCalibration))
+
     // MARK: The run
 
     let memoryLimit = Setting<ByteCount?>(

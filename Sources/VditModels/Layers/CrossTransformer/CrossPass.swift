@@ -73,6 +73,14 @@ struct CrossPass: BlockStack {
             rotary: rotary, context: context.layers[index])
     }
 
+    /// Of the first token's timestep.
+    func signal(_ kind: CallSignal) -> Tensor? {
+        switch kind {
+        case .time: times.first?.embedding
+        case .modulation: times.first?.projected
+        }
+    }
+
     /// Modulation by the time embedding itself (not by its projection), shift first.
     func head(_ chunk: RowChunk) throws(TensorError) {
         let x = chunk.x

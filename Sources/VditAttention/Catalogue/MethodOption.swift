@@ -8,7 +8,7 @@ public struct OptionKind<Value: Sendable>: Sendable {
 }
 
 extension OptionKind where Value == Int {
-    static func integer(_ range: ClosedRange<Int>) -> Self {
+    package static func integer(_ range: ClosedRange<Int>) -> Self {
         Self(
             range: "an integer from \(range.lowerBound) to \(range.upperBound)",
             parse: { Int($0).flatMap { range.contains($0) ? $0 : nil } }, text: { "\($0)" })
@@ -17,7 +17,7 @@ extension OptionKind where Value == Int {
 
 extension OptionKind where Value == Int? {
     /// An integer, or `auto` (nil) for one the method derives from the layout.
-    static func automaticInteger(_ range: ClosedRange<Int>) -> Self {
+    package static func automaticInteger(_ range: ClosedRange<Int>) -> Self {
         let integer = OptionKind<Int>.integer(range)
         return Self(
             range: "auto, or " + integer.range,
@@ -27,21 +27,25 @@ extension OptionKind where Value == Int? {
 }
 
 extension OptionKind where Value == Double {
-    static func number(_ range: ClosedRange<Double>) -> Self {
+    package static func number(_ range: ClosedRange<Double>) -> Self {
         Self(
             range: "a number from \(range.lowerBound) to \(range.upperBound)",
             parse: { Double($0).flatMap { range.contains($0) ? $0 : nil } }, text: shortText)
     }
 }
 
+extension OptionKind where Value == String {
+    package static var text: Self { Self(range: "a name", parse: { $0 }, text: { $0 }) }
+}
+
 extension OptionKind where Value == Bool {
-    static var onOff: Self {
+    package static var onOff: Self {
         Self(range: "on or off", parse: { ["on": true, "off": false][$0] }, text: { $0 ? "on" : "off" })
     }
 }
 
 extension OptionKind where Value: RawRepresentable & CaseIterable, Value.RawValue == String {
-    static var choice: Self {
+    package static var choice: Self {
         Self(
             range: Value.allCases.map(\.rawValue).joined(separator: " or "), parse: { Value(rawValue: $0) },
             text: { $0.rawValue })
@@ -50,7 +54,7 @@ extension OptionKind where Value: RawRepresentable & CaseIterable, Value.RawValu
 
 extension OptionKind where Value == DenseSchedule.Steps {
     /// A count of steps, or a part of the loop as `25%` or `0.25`.
-    static var steps: Self {
+    package static var steps: Self {
         Self(
             range: "a number of steps, or a part of them such as 25% or 0.25",
             parse: { text in
@@ -76,14 +80,14 @@ private func shortText(_ value: Double) -> String {
     Int(exactly: value).map { "\($0)" } ?? "\(value)"
 }
 
-/// An option of a method, declared once: its description lists it, and the method reads its value by it.
+/// An option of a method or a cache, declared once: its entry lists it, and what is made of it reads its value by it.
 public struct MethodOption<Value: Sendable>: AnyMethodOption {
     public let name: String
     public let summary: String
     let kind: OptionKind<Value>
     let standard: Value
 
-    init(_ name: String, _ kind: OptionKind<Value>, default value: Value, _ summary: String) {
+    package init(_ name: String, _ kind: OptionKind<Value>, default value: Value, _ summary: String) {
         self.name = name
         self.kind = kind
         standard = value
@@ -94,7 +98,7 @@ public struct MethodOption<Value: Sendable>: AnyMethodOption {
     public var defaultSetting: OptionSetting { self(standard) }
 
     /// The option at a value.
-    func callAsFunction(_ value: Value) -> OptionSetting {
+    package func callAsFunction(_ value: Value) -> OptionSetting {
         OptionSetting(name: name, text: kind.text(value), value: value)
     }
 
@@ -103,7 +107,7 @@ public struct MethodOption<Value: Sendable>: AnyMethodOption {
     }
 
     /// The same option of a method with another default.
-    func standing(at value: Value) -> MethodOption { MethodOption(name, kind, default: value, summary) }
+    package func standing(at value: Value) -> MethodOption { MethodOption(name, kind, default: value, summary) }
 }
 
 /// An option whatever the type of its values: what a list shows, and what reads `name=value`.
@@ -136,7 +140,7 @@ public struct OptionSettings: Sendable, Equatable {
     }
 
     /// The value of an option, its default where it is not among these.
-    subscript<Value>(_ option: MethodOption<Value>) -> Value {
+    package subscript<Value>(_ option: MethodOption<Value>) -> Value {
         settings[option.name]?.value as? Value ?? option.standard
     }
 

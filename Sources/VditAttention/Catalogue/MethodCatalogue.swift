@@ -1,0 +1,140 @@
+import VditFiles
+
+public typealias MethodDescription = CatalogueEntry<any SparseMethod>
+
+/// A sparse method as somebody chose it: its name, the options given and the density wanted.
+public typealias MethodChoice = CatalogueChoice<any SparseMethod>
+
+/// Every sparse method. A new one is a file in `Methods` and a row here.
+public enum MethodCatalogue {
+    public static let all = Catalogue<any SparseMethod>(
+        CatalogueWords(
+            thing: "sparse method", option: "sparse option", name: "sparse", options: "sparse_options",
+            share: "density"),
+        [
+            Dense.description, Radial.description, SVG2.description, DraftAttention.description,
+            Rettention.description, VideoSparseAttention.description, AdaSpa.description,
+            MassAttention.description,
+        ])
+
+    public static var methods: [MethodDescription] { all.entries }
+
+    /// The model whose presets hold for a token grid of which no model is known.
+    public static let modelOfBareGrids = "wan"
+
+    public static func description(of name: String) throws(ChoiceError) -> MethodDescription { try all.entry(name) }
+
+    /// Splits `name=value`.
+    ///
+    /// - Throws: `ChoiceError` without a name and a value, or for a name given twice.
+    public static func parse(_ options: [String]) throws(ChoiceError) -> [String: String] { try all.parse(options) }
+}
+
+extension CatalogueEntry<any SparseMethod> {
+    /// Options that the density decides; it cannot be given together with them.
+    public var densityOptions: [any AnyMethodOption] { shareOptions }
+
+    /// Whether it runs only on checkpoints that were trained with it.
+    public var takesGates: Bool { make(OptionSettings(options.map(\.defaultSetting)), nil).takesGates }
+}
+
+extension CatalogueChoice<any SparseMethod> {
+    public static var dense: Self { Self(Dense.description) }
+
+    /// The values of `density` in words.
+    public static var densityRange: String { shareRange }
+
+    /// - Parameters:
+    ///   - name: of the catalogue.
+    ///   - options: as they are written, by name; `preset` chooses the values the others start from.
+    /// - Throws: `ChoiceError` for unknown names, values out of range and options that contradict the density.
+    ///   Whether the density can be reached shows when the layout is known.
+    public init(
+        _ name: String, options: [String: String] = [:], density: Double? = nil
+    ) throws(ChoiceError) {
+        try self.init(name, of: MethodCatalogue.all, options: options, share: density)
+    }
+
+    /// Reads `name` or `name@density`, as lists of methods have them.
+    ///
+    /// - Parameters:
+    ///   - options: as they are written, by name.
+    ///   - density: where the text has none.
+    public init(
+        parsing text: String, options: [String: String] = [:], density: Double? = nil
+    ) throws(ChoiceError) {
+        try self.init(parsing: text, of: MethodCatalogue.all, options: options, share: density)
+    }
+
+    /// The same at another density.
+    public func at(density: Double) throws(ChoiceError) -> Self {
+        try Self(name, options: options, density: density)
+    }
+
+    /// Wanted share of query-key token pairs of a sparse call, in `0 < density <= 1`; nil where options decide.
+    public var density: Double? { share }
+    public var isDense: Bool { name == Dense.name }
+
+    /// The same without dense steps and layers but those that were asked for, so that the method itself runs.
+    public func withoutWarmUp() -> Self {
+        standing(at: [DenseSchedule.stepsOption(.count(0)), DenseSchedule.layersOption(0)])
+    }
+
+    /// Every option decided.
+    ///
+    /// - Parameter model: the published model whose preset applies where no other was chosen, by the name its
+    ///   defaults have; nil leaves the options' own defaults.
+    public func configured(forModel model: String? = nil) -> ConfiguredMethod {
+        let (values, method) = decided(forModel: model)
+        return ConfiguredMethod(
+            name: name, method: method,
+            schedule: DenseSchedule(
+                steps: values[DenseSchedule.stepsOption], layers: values[DenseSchedule.layersOption]),
+            options: values.texts, density: density, rest: values[RestChoice.option])
+    }
+}
+
+/// As `{"method", "density", "options"}`, in reports and run databases.
+extension CatalogueChoice: Codable where Product == any SparseMethod {
+    private enum CodingKeys: String, CodingKey { case method, density, options }
+
+    public init(from decoder: any Decoder) throws {
+        let values = try decoder.container(keyedBy: CodingKeys.self)
+        try self.init(
+            values.decode(String.self, forKey: .method),
+            options: values.decode([String: String].self, forKey: .options),
+            density: values.decodeIfPresent(Double.self, forKey: .density))
+    }
+
+    public func encode(to encoder: any Encoder) throws {
+        var values = encoder.container(keyedBy: CodingKeys.self)
+        try values.encode(name, forKey: .method)
+        try values.encodeIfPresent(density, forKey: .density)
+        try values.encode(options, forKey: .options)
+    }
+}
+
+/// A method with its parameters, and the calls that stay dense whatever it would do.
+public struct ConfiguredMethod: Sendable {
+    public let name: String
+    public let method: any SparseMethod
+    public let schedule: DenseSchedule
+    /// Every option's value as it is written, defaults included.
+    public let options: [String: String]
+    public let density: Double?
+    let rest: RestChoice
+
+    /// - Throws: what the method throws for a layout it cannot serve.
+    public func planner(for layout: TokenLayout) throws(AttentionError) -> any AttentionPlanner {
+        let planner = try method.planner(for: layout)
+        return rest == .dropped ? planner : PooledRest(base: planner, rest: rest.rest)
+    }
+
+    /// Bytes of state a run holds at most: what the method keeps at each (layer, branch) that it serves.
+    public func predictedStateBytes(
+        layout: TokenLayout, heads: Int, headDim: Int, layers: Int, branches: Int
+    ) -> Int {
+        method.stateBytes(layout: layout, heads: heads, headDim: headDim)
+            * max(0, layers - schedule.layers) * branches
+    }
+}

@@ -1,0 +1,206 @@
+import Foundation
+import TestSupport
+import Testing
+import VDiT
+
+/// What caches decide on scripted signals is what the published rules decide in float64 (`Tests/Golden/caches`).
+struct StepCacheTests {
+    struct Row: Decodable {
+        let step: Int
+        let branch: AttentionSite.Branch
+        let computed: Bool
+        let estimate: Double?
+    }
+
+    struct Case: Decodable, CustomTestStringConvertible {
+        let cache: String
+        let model: String?
+        let steps, streams: Int
+        let threshold: Double?
+        let mostSkips: Int?
+        let firstSteps: Double?
+        /// First step of the second of two transformers.
+        let `switch`: Int?
+        let first, last, interval, order: Int?
+        let coefficients, distances: [Double]?
+        let signals: [[[Float]]]?
+        let values, given: [[Float]]?
+        let rows: [Row]
+
+        var testDescription: String { "\(cache) \(model ?? "") \(steps) steps" }
+
+        func calls(_ served: Range<Int>? = nil) -> TransformerCalls {
+            let served = served ?? 0..<steps
+            return TransformerCalls(
+                model: model ?? "scripted", steps: steps, served: served, guided: streams == 2 ? served : 0..<0)
+        }
+    }
+
+    private struct Golden: Decodable {
+        let tables: [String: CacheTable]
+        let cases: [Case]
+    }
+
+    private static let golden = Result {
+        try JSONDecoder().decode(
+            Golden.self, from: Data(contentsOf: URL(fileURLWithPath: TestSupport.Golden.path("caches/decisions.json"))))
+    }
+
+    static func cases(_ cache: String) -> [Case] { ((try? golden.get())?.cases ?? []).filter { $0.cache == cache } }
+
+    private func check(_ found: [(CacheCall, CacheVerdict)], _ golden: Case) {
+        #expect(found.count == golden.rows.count)
+        for ((call, verdict), row) in zip(found, golden.rows) {
+            #expect(call == CacheCall(step: row.step, branch: row.branch))
+            #expect(verdict.isComputed == row.computed, "\(golden.testDescription), step \(row.step)")
+            #expect((verdict.estimate == nil) == (row.estimate == nil), "step \(row.step)")
+            guard let own = verdict.estimate, let expected = row.estimate else { continue }
+            // Both are float64; the script sums in another order.
+            #expect(abs(own - expected) <= 1e-12 * max(1, abs(expected)), "step \(row.step)")
+        }
+    }
+
+    /// A gate's verdicts, each branch with its own numbers.
+    private func verdicts(
+        _ gate: CacheGate, _ rows: [Row], change: (Row) -> Double = { _ in 0 }
+    ) -> [(CacheCall, CacheVerdict)] {
+        var numbers: [AttentionSite.Branch: CacheNumbers] = [:]
+        return rows.map { row in
+            var own = numbers[row.branch] ?? CacheNumbers()
+            let call = CacheCall(step: row.step, branch: row.branch)
+            let verdict = gate.judge(call, change: change(row), mayReuse: own.computed > 0, &own)
+            numbers[row.branch] = own
+            return (call, verdict)
+        }
+    }
+
+    @Test func theGoldenHoldsEveryPublishedCache() {
+        #expect(Self.cases("magcache").count == 8 && Self.cases("teacache").count == 2)
+        #expect(Self.cases("fbcache").count == 2 && Self.cases("taylorseer").count == 3)
+    }
+
+    @Test(arguments: cases("magcache"))
+    func magCacheComputesThePublishedSteps(_ golden: Case) throws {
+        let tables = try CacheTables(Self.golden.get().tables)
+        let model = try #require(golden.model)
+        let configured = try CacheChoice(
+            cache: "magcache",
+            options: [
+                "threshold": "\(golden.threshold ?? 0)", "most-skips": "\(golden.mostSkips ?? 0)",
+                "first-steps": "\(golden.firstSteps ?? 0)",
+            ]
+        ).configured(tables: tables[model] == nil ? .published : tables)
+        let parts = golden.switch.map { [0..<$0, $0..<golden.steps] } ?? [0..<golden.steps]
+        let found = try parts.flatMap { part in
+            verdicts(try configured.gate(for: golden.calls(part)), golden.rows.filter { part.contains($0.step) })
+        }
+        check(found, golden)
+    }
+
+    @Test(arguments: cases("teacache"))
+    func teaCacheSumsThePolynomialOfEveryChange(_ golden: Case) throws {
+        let distances = try #require(golden.distances)
+        let gate = try CacheGate(
+            TeaCache.Rule(coefficients: #require(golden.coefficients)), golden.calls(),
+            window: CacheWindow(first: .count(golden.first ?? 0), last: golden.last ?? 0),
+            threshold: golden.threshold ?? 0)
+        check(verdicts(gate, golden.rows) { distances[$0.step] }, golden)
+    }
+
+    /// The same polynomial that the published tables hold for a model.
+    @Test func coefficientsArePublishedUnderTheModelsName() throws {
+        let golden = try #require(Self.cases("teacache").last)
+        #expect(CacheTables.published["wan2.1-t2v-1.3b"]?.coefficients == golden.coefficients)
+    }
+
+    private static let scripted = CacheTables([:])
+
+    private func context(_ golden: Case, _ options: [String: String]) throws -> CacheContext {
+        try CacheContext(
+            CacheChoice(cache: golden.cache, options: options).configured(tables: Self.scripted), golden.calls(),
+            pool: WorkPool(threads: 2))
+    }
+
+    @Test(arguments: cases("fbcache"))
+    func theFirstBlockIsComparedWithTheLastComputedCalls(_ golden: Case) throws {
+        let signals = try #require(golden.signals)
+        let context = try context(
+            golden, ["threshold": "\(golden.threshold ?? 0)", "first-steps": "\(golden.first ?? 0)"])
+        for row in golden.rows {
+            let opened = Tensor(signals[row.step][row.branch == .conditional ? 0 : 1], shape: [1, 8])
+            let call = CacheCall(step: row.step, branch: row.branch)
+            _ = try context.predict(call, conditional: nil) { decide in
+                guard let decide else { return opened }
+                guard case .run(1, let first?) = try decide(BlockState(next: 0, count: 3, streams: [opened])) else {
+                    Issue.record("the first block runs alone")
+                    return opened
+                }
+                try first([opened])
+                switch try decide(BlockState(next: 1, count: 3, streams: [opened])) {
+                case .run(let end, let rest):
+                    #expect(end == 3)
+                    try rest?([opened])
+                case .skip(let end, _): #expect(end == 3)
+                }
+                return opened
+            }
+        }
+        let calls = context.state.statistics.calls
+        check(
+            calls.map {
+                (
+                    CacheCall(step: $0.step, branch: $0.branch),
+                    CacheVerdict(isComputed: $0.outcome == .computed, estimate: $0.estimate)
+                )
+            }, golden)
+    }
+
+    @Test(arguments: cases("taylorseer"))
+    func taylorSeerKeepsTheScheduleAndForecastsAsStated(_ golden: Case) throws {
+        let (values, given) = (try #require(golden.values), try #require(golden.given))
+        for standIn in ["blocks", "output"] {
+            let context = try context(
+                golden,
+                [
+                    "first-steps": "\(golden.first ?? 0)", "last-steps": "0", "interval": "\(golden.interval ?? 0)",
+                    "order": "\(golden.order ?? 0)", "stand-in": standIn,
+                ])
+            for row in golden.rows {
+                let value = Tensor(values[row.step], shape: [1, 8])
+                var isComputed = true
+                let found = try context.predict(CacheCall(step: row.step, branch: .conditional), conditional: nil) { decide in
+                    guard let decide else { return value }
+                    switch try decide(BlockState(next: 0, count: 3, streams: [value])) {
+                    case .run(_, let residual):
+                        try residual?([value])
+                        return value
+                    case .skip(_, let kept):
+                        isComputed = false
+                        return kept[0]
+                    }
+                }
+                if standIn == "output" { isComputed = context.state.statistics.calls.last?.outcome == .computed }
+                #expect(isComputed == row.computed, "\(standIn), step \(row.step)")
+                let worst = zip(found.floats(), given[row.step]).map { abs($0 - $1) }.max() ?? 1
+                #expect(worst < 1e-5, "\(standIn), step \(row.step)")
+            }
+        }
+    }
+
+    @Test func linearTrendsAreForecastExactly() throws {
+        let golden = try #require(Self.cases("taylorseer").first)
+        let context = try context(golden, ["first-steps": "2", "last-steps": "0", "interval": "4", "order": "1"])
+        for step in 0..<golden.steps {
+            let value = Tensor((0..<8).map { Float(3 * step) - Float($0) }, shape: [1, 8])
+            _ = try context.predict(CacheCall(step: step, branch: .conditional), conditional: nil) { decide in
+                guard let decide else { return value }
+                switch try decide(BlockState(next: 0, count: 1, streams: [value])) {
+                case .run(_, let residual): try residual?([value])
+                case .skip(_, let kept): #expect(kept[0].floats() == value.floats(), "step \(step)")
+                }
+                return value
+            }
+        }
+        #expect(context.state.statistics.count(.forecast) > 8)
+    }
+}
