@@ -175,11 +175,16 @@ public final class AttentionContext {
         do {
             var learned = state.sites[call.site] ?? MethodState()
             let start = ContinuousClock.now
+            let isRefresh = planner.isRefresh(call, learned)
             let plan = try planner.plan(call, &learned)
             cost.planningSeconds += start.secondsUntilNow
             let kept = plan.pairs(heads: call.heads)
-            if kept == pairs { cost.fullCalls = 1 } else { cost.sparseCalls = 1 }
-            if kept < pairs {
+            if isRefresh {
+                cost.fullCalls = 1
+            } else if configuration.name == Dense.name {
+                cost.scheduledDenseCalls = 1
+            } else {
+                cost.sparseCalls = 1
                 cost.sparsePairs = pairs
                 cost.keptPairs = kept
             }

@@ -34,6 +34,10 @@ public enum AttentionError: Failure, Equatable {
         switch self {
         case .invalid(let what, let found, let expected, _):
             "\(what): found \(found), expected \(expected)"
+        case .unreachableDensity(let density, let method, let reachable)
+        where reachable.lowerBound == reachable.upperBound:
+            "density \(density): the nearest that \(method) reaches at this size with these options is "
+                + "\(rounded(reachable.lowerBound))"
         case .unreachableDensity(let density, let method, let reachable):
             "density \(density): \(method) reaches \(rounded(reachable.lowerBound)) to "
                 + "\(rounded(reachable.upperBound)) at this size with these options"

@@ -59,6 +59,9 @@ public protocol AttentionPlanner: Sendable {
     /// - Parameter first: the first step that is not dense by schedule.
     func predictedWork(step: Int, first: Int) -> Double?
 
+    /// Whether a call is computed in full to measure anew what later ones go by.
+    func isRefresh(_ call: AttentionCall, _ state: MethodState) -> Bool
+
     /// Sees a call of a step that the schedule keeps dense and what came of it, and may learn from both.
     func observe(
         _ call: AttentionCall, _ output: AttentionOutput, _ state: inout MethodState) throws(AttentionError)
@@ -79,6 +82,7 @@ extension AttentionPlanner {
     public func predictedWork(step: Int, first: Int) -> Double? {
         layoutPlan.map { plan in plan.density(tokens: Int(plan.heads[0].queryOffsets.last ?? 1)) }
     }
+    public func isRefresh(_ call: AttentionCall, _ state: MethodState) -> Bool { false }
     public func observe(
         _ call: AttentionCall, _ output: AttentionOutput, _ state: inout MethodState
     ) throws(AttentionError) {}

@@ -20,10 +20,13 @@ public struct ComputeContext: Sendable {
 
     /// The type operands are stored in. Where the CPU multiplies no bf16, bf16 weights are rounded to bf16
     /// and then kept as fp32, which is faster there than unpacking them in every product.
-    public var operandType: DType {
-        precision == .bf16 && instructionSet >= .avx512bf16 ? .bf16 : .f32
-    }
+    public var operandType: DType { instructionSet.operandType(of: precision.dtype) }
 
     /// How the layers keep their weights: as they are multiplied.
     public var weightFormat: WeightFormat { WeightFormat(operandType) }
+}
+
+extension InstructionSet {
+    /// What values of a type are multiplied in: bf16 only where the CPU multiplies it.
+    package func operandType(of dtype: DType) -> DType { dtype == .bf16 && self >= .avx512bf16 ? .bf16 : .f32 }
 }

@@ -16,7 +16,7 @@ import VDiT
     }
 
     @Test(arguments: [
-        ("radail", [:], "sparse method 'radail': unknown, expected one of dense, radial, svg2, draft, rettention, vsa, adaspa, mass"),
+        ("radail", [:], "sparse method 'radail': unknown, expected one of dense, radial, svg2, draft, rettention, vsa, adaspa, mass (did you mean radial?)"),
         ("radial", ["decya": "1"], "sparse option 'decya': radial has none of that name; did you mean 'decay'?"),
         ("radial", ["zzzzzzzzzzz": "1"], "sparse option 'zzzzzzzzzzz': radial has none of that name"),
         ("radial", ["top-p": "0.9"], "sparse option 'top-p': belongs to svg2, not to radial"),
@@ -47,7 +47,7 @@ import VDiT
         #expect(
             message("svg2", ["top-p": "0.9"], density: 0.3)
                 == "sparse method svg2: density and option 'top-p' decide the same thing, give one")
-        #expect(message("dense", density: 0.3) == "density 0.3: dense reaches 1.0 to 1.0 at this size with these options")
+        #expect(message("dense", density: 0.3) == "density 0.3: the nearest that dense reaches at this size with these options is 1.0")
         #expect(message("dense", density: 1) == nil)
     }
 

@@ -37,6 +37,23 @@ import VDiT
             })
     }
 
+    /// What a method plans with multiplies bf16 where the CPU does, and f32 elsewhere.
+    @Test(arguments: MethodCatalogue.methods.filter { !$0.takesGates }.map(\.name), InstructionSet.supported)
+    func everyMethodTakesBF16OnEveryInstructionSet(_ name: String, _ set: InstructionSet) throws {
+        var random = SeededRandom(seed: 5)
+        let qkv = operands(&random).map { $0.converted(to: .bf16) }
+        let input = folder.path("bf16.safetensors"), output = folder.path("out.safetensors")
+        try SafetensorsWriter.write(["q": qkv[0], "k": qkv[1], "v": qkv[2]], to: input, existing: .replace)
+        let result = try CommandRun.run(
+            [
+                "attend", "--qkv", input, "--sparse", name, "--frames", "5", "--height", "4", "--width", "8",
+                "--text-after", "7", "-o", output,
+            ],
+            environment: ["VDIT_ISA": "\(set)"])
+        #expect(result.status == 0, "\(result.errors)")
+        #expect(try SafetensorsReader(output).tensor("values").floats().allSatisfy { $0.isFinite })
+    }
+
     @Test(arguments: ["radial", "svg2", "draft"])
     func valuesAreSoftmaxOverThePlanInTheFile(_ name: String) throws {
         var random = SeededRandom(seed: 3)

@@ -138,7 +138,8 @@ import VDiT
     }
 
     @Test(
-        arguments: MethodCatalogue.methods.filter { !$0.densityOptions.isEmpty }.map(\.name), [0.25, 0.4, 0.7])
+        arguments: MethodCatalogue.methods.filter { !$0.densityOptions.isEmpty }.map(\.name),
+        [0.05, 0.25, 0.3, 0.4, 0.7, 0.95])
     func densityIsReachedInTokenPairsOrNamedUnreachable(name: String, density: Double) throws {
         var random = SeededRandom.fresh()
         for layout in [
@@ -147,8 +148,7 @@ import VDiT
             TokenLayout(frames: 13, height: 10, width: 15, textBefore: 20),
         ] {
             let example = MethodExample(
-                name, name == "draft" ? ["pool-height": "5", "pool-width": "5"] : name == "radial" ? ["block": "16"] : [:],
-                density: density)
+                name, name == "draft" ? ["pool-height": "5", "pool-width": "5"] : [:], density: density)
             let planner: any AttentionPlanner
             switch try self.planner(example.configured(), layout) {
             case .success(let made): planner = made
@@ -164,7 +164,9 @@ import VDiT
                 try planner.finish(&output, of: call, &state) { blockSparseAttention(call, $0, values: .f32) }
                 plan = try planner.plan(MethodCase.call(layout, headDim: 8, step: 1, &random), &state)
             }
-            #expect(abs(plan.density(tokens: layout.tokens) - density) < 0.03, "\(layout) \(random.seed)")
+            // Where every row keeps whole blocks of one size, it may miss by half of one.
+            let tolerance = ["vsa", "adaspa", "mass"].contains(name) ? 0.03 : 0.01
+            #expect(abs(plan.density(tokens: layout.tokens) - density) <= tolerance, "\(layout) \(random.seed)")
         }
     }
 

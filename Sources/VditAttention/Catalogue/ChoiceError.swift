@@ -54,7 +54,7 @@ public struct ChoiceError: Failure, Equatable {
     public var description: String {
         switch fault {
         case .unknownName(let name, let known):
-            "\(words.thing) '\(name)': unknown, expected one of \(known.joined(separator: ", "))"
+            "\(words.thing) '\(name)': unknown, expected \(expectedNames(known, insteadOf: name))"
         case .unknownOption(let option, let name, let suggestion):
             "\(words.option) '\(option)': \(name) has none of that name"
                 + (suggestion.map { "; did you mean '\($0)'?" } ?? "")

@@ -124,9 +124,18 @@ public struct ConfiguredMethod: Sendable {
     public let density: Double?
     let rest: RestChoice
 
-    /// - Throws: what the method throws for a layout it cannot serve.
+    /// How far a plan may be from the density that was asked for.
+    static let densityTolerance = 0.01
+
+    /// - Throws: what the method throws for a layout it cannot serve; `AttentionError.unreachableDensity` where the
+    ///   nearest density it can plan is not near.
     public func planner(for layout: TokenLayout) throws(AttentionError) -> any AttentionPlanner {
         let planner = try method.planner(for: layout)
+        if let density, let found = planner.layoutPlan?.density(tokens: layout.tokens),
+            abs(found - density) > Self.densityTolerance
+        {
+            throw .unreachableDensity(density, method: name, reachable: found...found)
+        }
         return rest == .dropped ? planner : PooledRest(base: planner, rest: rest.rest)
     }
 

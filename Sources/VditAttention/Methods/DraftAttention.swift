@@ -46,21 +46,31 @@ public struct DraftAttention: SparseMethod {
                     density, method: Self.name, reachable: layout.density(videoPairs: least)...1)
             }
         }
-        return Planner(order: layout.order(ofVideo: order), blocks: blocks, budget: budget)
+        return Planner(
+            order: layout.order(ofVideo: order), blocks: blocks, budget: budget,
+            work: work(layout, blocks.videoSizes.map(Double.init)))
+    }
+
+    /// Share of all pairs that is expected to be kept: with the text, and with the own block of the rows that would
+    /// have dropped it.
+    private func work(_ layout: TokenLayout, _ sizes: [Double]) -> Double {
+        let video = Double(layout.videoTokens) * Double(layout.videoTokens)
+        switch budget {
+        case .density(let density): return density
+        case .threshold(let sparsity): return layout.density(videoPairs: (1 - sparsity) * video)
+        case .sparsity(let sparsity):
+            let own = sizes.reduce(0) { $0 + $1 * $1 }
+            return layout.density(videoPairs: (1 - sparsity) * video + sparsity * own)
+        }
     }
 
     private struct Planner: AttentionPlanner {
         let order: [Int32]
         let blocks: TokenBlocks
         let budget: Budget
+        let work: Double
 
-        /// Without each row's best and own block, which are few.
-        func predictedWork(step: Int, first: Int) -> Double? {
-            switch budget {
-            case .threshold(let sparsity), .sparsity(let sparsity): 1 - sparsity
-            case .density(let density): density
-            }
-        }
+        func predictedWork(step: Int, first: Int) -> Double? { work }
 
         func plan(_ call: AttentionCall, _ state: inout MethodState) throws(AttentionError) -> AttentionPlan {
             let kernels = PlanningKernels(call.instructionSet)

@@ -46,11 +46,19 @@ public struct Radial: SparseMethod {
             let candidates =
                 block.map { [$0] }
                 ?? [64, 32, 16].filter { $0 == 64 || layout.tokens / $0 < AttentionPlan.mostBlocks }
-            let reaching = candidates.first {
-                layout.videoPairs(density: density) >= Self.pairs(shape($0), .narrowest)
+            var nearest = Double.infinity
+            for candidate in candidates where nearest > ConfiguredMethod.densityTolerance {
+                let isLast = candidate == candidates[candidates.count - 1]
+                // Of the last, where none reaches it, the range is told.
+                if layout.videoPairs(density: density) < Self.pairs(shape(candidate), .narrowest),
+                    !isLast || nearest.isFinite
+                {
+                    continue
+                }
+                let found = try solve(density, shape(candidate), layout)
+                let distance = abs(layout.density(videoPairs: Self.pairs(shape(candidate), found)) - density)
+                if distance < nearest { (nearest, size, band) = (distance, candidate, found) }
             }
-            size = reaching ?? candidates[candidates.count - 1]
-            band = try solve(density, shape(size), layout)
             solved = [
                 Self.decay.name: band.decay, Self.skipBelow.name: band.skipBelow,
                 Self.decayNeighbours.name: band.decayNeighbours ? 1 : 0, Self.blockOption.name: Double(size),

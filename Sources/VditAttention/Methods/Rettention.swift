@@ -56,14 +56,19 @@ public struct Rettention: SparseMethod {
 
     public func planner(for layout: TokenLayout) throws(AttentionError) -> any AttentionPlanner {
         let positions = layout.tokensPerFrame
-        let size = positionsPerBlock ?? max(1, (128 + layout.frames) / (2 * layout.frames))
-        let offsets = AttentionPlan.offsets(tokens: positions, block: size)
+        var size = positionsPerBlock ?? max(1, (128 + layout.frames) / (2 * layout.frames))
+        var offsets = AttentionPlan.offsets(tokens: positions, block: size)
         let half: Int
         var solved: [String: Double] = [:]
         switch window {
         case .kept(let share): half = Int(Double(positions) * share) / 2
         case .density(let density):
-            half = try Self.solve(density, offsets, size, layout)
+            // Finer blocks follow a density more closely.
+            while positionsPerBlock == nil, size > 1, !Self.canReach(density, offsets, size, layout) {
+                size /= 2
+                offsets = AttentionPlan.offsets(tokens: positions, block: size)
+            }
+            half = try Self.solve(density, offsets, size, layout).half
             solved[Self.kept.name] = Double(2 * half) / Double(positions)
         }
         let blocks = try TokenBlocks(
@@ -82,10 +87,15 @@ public struct Rettention: SparseMethod {
     /// How many blocks away the nearest position of a block lies within the window.
     private static func reach(_ half: Int, _ size: Int) -> Int { (half + size - 1) / size }
 
-    /// The half-width whose density comes nearest.
+    private static func canReach(_ density: Double, _ offsets: [Int32], _ size: Int, _ layout: TokenLayout) -> Bool {
+        guard let found = try? solve(density, offsets, size, layout).density else { return false }
+        return abs(found - density) <= ConfiguredMethod.densityTolerance
+    }
+
+    /// The half-width whose density comes nearest, and that density.
     private static func solve(
         _ density: Double, _ offsets: [Int32], _ size: Int, _ layout: TokenLayout
-    ) throws(AttentionError) -> Int {
+    ) throws(AttentionError) -> (half: Int, density: Double) {
         let wanted = layout.videoPairs(density: density)
         let count = offsets.count - 1
         let frames = Double(layout.frames)
@@ -108,7 +118,7 @@ public struct Rettention: SparseMethod {
             if pairs(middle) <= wanted { low = middle } else { high = middle }
         }
         let reach = wanted - pairs(low) <= pairs(high) - wanted ? low : high
-        return reach * size
+        return (reach * size, layout.density(videoPairs: pairs(reach)))
     }
 
     private struct Planner: AttentionPlanner {
@@ -126,6 +136,8 @@ public struct Rettention: SparseMethod {
             let every = method.refreshEvery
             return step == first || step / every != (step - 1) / every ? 1 + density : density
         }
+
+        func isRefresh(_ call: AttentionCall, _ state: MethodState) -> Bool { method.isRefresh(call, state) }
 
         func plan(_ call: AttentionCall, _ state: inout MethodState) throws(AttentionError) -> AttentionPlan {
             try method.check(state, call)

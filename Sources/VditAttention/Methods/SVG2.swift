@@ -18,6 +18,12 @@ public struct SVG2: SparseMethod {
         case mass(Double, least: Double)
         /// Key tokens of about this share of all token pairs.
         case density(Double)
+
+        /// Video keys of a query, where a density decides.
+        func keys(of layout: TokenLayout) -> Double? {
+            guard case .density(let density) = self else { return nil }
+            return layout.videoPairs(density: density) / Double(layout.videoTokens)
+        }
     }
 
     /// Nil is `auto`.
@@ -63,9 +69,11 @@ public struct SVG2: SparseMethod {
     }
 
     public func planner(for layout: TokenLayout) throws(AttentionError) -> any AttentionPlanner {
-        if case .density(let density) = budget, layout.videoPairs(density: density) < Double(layout.videoTokens) {
-            let least = layout.density(videoPairs: Double(layout.videoTokens))
-            throw .unreachableDensity(density, method: Self.name, reachable: least...1)
+        if case .density(let density) = budget {
+            // Every query sees one cluster.
+            let least = layout.density(
+                videoPairs: Double(layout.videoTokens) * Double(layout.videoTokens) / Double(counts(layout).keys))
+            if density < least { throw .unreachableDensity(density, method: Self.name, reachable: least...1) }
         }
         return Planner(method: self)
     }
@@ -94,11 +102,21 @@ public struct SVG2: SparseMethod {
             let scores = try pairwiseScores(
                 queries.centroids[head], keys.centroids[head], on: call.instructionSet, scratch)
             kernels.softmax(scores, scale: call.scale, weights: keyGroups.sizes.map(Float.init))
+            // Where clusters are so few that whole ones miss a density, what a query cluster gets too little or too
+            // much of is made up for by the next: in token pairs.
+            let isCoarse = 0.5 / Double(keyGroups.sizes.count) > ConfiguredMethod.densityTolerance
+            var owed = 0.0
             let kept = scores.withFloats { scores in
                 queryGroups.clusters.map { cluster in
                     let row = scores[cluster * keyGroups.sizes.count..<(cluster + 1) * keyGroups.sizes.count]
-                    return keyGroups.blocks(
-                        Self.selected(Array(row), keyGroups.sizes, budget, call.layout))
+                    let queries = Double(queryGroups.sizes[cluster])
+                    let selected = Self.selected(
+                        Array(row), keyGroups.sizes, budget, call.layout, extraKeys: owed / queries)
+                    if isCoarse, let keys = budget.keys(of: call.layout) {
+                        let taken = selected.reduce(0) { $0 + Double(keyGroups.sizes[Int($1)]) }
+                        owed += queries * (keys - taken)
+                    }
+                    return keyGroups.blocks(selected)
                 }
             }
             return AttentionPlan.Head(
@@ -140,9 +158,11 @@ public struct SVG2: SparseMethod {
 
     /// Key clusters a query cluster keeps, by its estimated attention to each; all if it has no estimate.
     ///
-    /// - Parameter mass: of each key cluster, summing to 1.
+    /// - Parameters:
+    ///   - mass: of each key cluster, summing to 1.
+    ///   - extraKeys: beyond what a density says.
     package static func selected(
-        _ mass: [Float], _ sizes: [Int32], _ budget: Budget, _ layout: TokenLayout
+        _ mass: [Float], _ sizes: [Int32], _ budget: Budget, _ layout: TokenLayout, extraKeys: Double = 0
     ) -> [Int32] {
         let order = ranked(mass)
         let count: Int
@@ -151,9 +171,9 @@ public struct SVG2: SparseMethod {
             count = max(
                 SelectionRule.upToPlusOne(wanted).count(order.lazy.map { mass[Int($0)] }),
                 Int(least * Double(mass.count)))
-        case .density(let density):
+        case .density:
             // As near the wanted number of keys as whole clusters allow.
-            let wanted = layout.videoPairs(density: density) / Double(layout.videoTokens)
+            let wanted = (budget.keys(of: layout) ?? 0) + extraKeys
             var keys = 0.0
             var taken = 0
             for cluster in order {

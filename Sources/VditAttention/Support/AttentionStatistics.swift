@@ -4,11 +4,11 @@ public struct AttentionStatistics: Sendable, Equatable, Codable {
     public struct Row: Sendable, Equatable, Codable {
         public let step: Int
         public let layer: Int
-        /// Calls whose plan dropped something.
+        /// Calls that the method planned; the plan may keep everything.
         public var sparseCalls = 0
         /// Calls the method itself computed in full (refreshes).
         public var fullCalls = 0
-        /// Calls the schedule kept dense.
+        /// Calls the schedule kept dense, and those of dense attention.
         public var scheduledDenseCalls = 0
         /// Calls the method could not serve, computed densely.
         public var fallbackCalls = 0

@@ -56,10 +56,12 @@ package struct KMeans: Sendable {
         _ x: Tensor, _ rows: Range<Int>, _ centroids: Tensor, _ labels: Tensor
     ) throws(AttentionError) {
         let clusters = centroids.shape[1]
+        let operand = instructionSet.operandType(of: x.dtype)
+        // The products see the centroids in x's type, so their norms have to as well.
+        let seen = centroids.converted(to: x.dtype).converted(to: .f32)
         let products = try tensorWork { () throws(TensorError) in
             try pool.map(x.shape[0]) { (head, _) throws(TensorError) in
-                // The products see the centroids in x's type, so their norms have to as well.
-                let seen = centroids[head].converted(to: x.dtype).converted(to: .f32)
+                let seen = seen[head]
                 let bias = Tensor(.f32, [clusters])
                 bias.withMutableFloats { bias in
                     seen.withFloats { seen in
@@ -74,10 +76,10 @@ package struct KMeans: Sendable {
                     }
                 }
                 return try Linear(
-                    weights: [centroids[head]], biases: [bias], operand: x.dtype, result: .f32,
-                    on: instructionSet)
+                    weights: [seen], biases: [bias], operand: operand, result: .f32, on: instructionSet)
             }
         }
+        let firsts = pool.map(x.shape[0]) { head, _ in Self.firstOfEqual(seen[head]) }
         let tile = 256
         let chunk = 4 * tile
         let chunks = (rows.count + chunk - 1) / chunk
@@ -89,12 +91,39 @@ package struct KMeans: Sendable {
                 for start in stride(from: first, to: min(first + chunk, rows.count), by: tile) {
                     let end = min(start + tile, rows.count)
                     let part = scores.slice(0..<end - start)
-                    try products[head](
-                        x[head].slice(rows.lowerBound + start..<rows.lowerBound + end), into: part, scratch)
-                    kernels.argmax(part, into: labels[head].slice(start..<end))
+                    var values = x[head].slice(rows.lowerBound + start..<rows.lowerBound + end)
+                    if operand != x.dtype {
+                        let stored = values
+                        values = scratch.tensor(operand, stored.shape)
+                        values.convert(from: stored)
+                    }
+                    try products[head](values, into: part, scratch)
+                    let found = labels[head].slice(start..<end)
+                    kernels.argmax(part, into: found)
+                    if let firsts = firsts[head] {
+                        let found = found.pointer(as: Int32.self)
+                        for row in 0..<end - start { found[row] = firsts[Int(found[row])] }
+                    }
                 }
             }
         }
+    }
+
+    /// The lowest cluster of the same centroid, for each; nil where all differ.
+    ///
+    /// A product may sum each of its columns in another order, and give equal centroids scores that are not.
+    private static func firstOfEqual(_ centroids: Tensor) -> [Int32]? {
+        var known: [[UInt8]: Int32] = [:]
+        let bytes = centroids.columns * 4
+        let firsts = centroids.withBytes { all in
+            (0..<centroids.shape[0]).map { cluster -> Int32 in
+                let row = Array(all[cluster * bytes..<(cluster + 1) * bytes])
+                if let first = known[row] { return first }
+                known[row] = Int32(cluster)
+                return Int32(cluster)
+            }
+        }
+        return known.count == firsts.count ? nil : firsts
     }
 
     /// The means of the labelled rows, an empty cluster's centroid staying where it was, and the largest

@@ -34,6 +34,8 @@ struct PooledRest: AttentionPlanner {
     /// Without the means, which are few.
     func predictedWork(step: Int, first: Int) -> Double? { base.predictedWork(step: step, first: first) }
 
+    func isRefresh(_ call: AttentionCall, _ state: MethodState) -> Bool { base.isRefresh(call, state) }
+
     func observe(
         _ call: AttentionCall, _ output: AttentionOutput, _ state: inout MethodState
     ) throws(AttentionError) {

@@ -6,14 +6,14 @@ import VditAttention
 
 /// SVG2 computes what svg-project/Sparse-VideoGen computes.
 @Suite struct SVG2Parity {
-    @Test(arguments: ["init10", "two_iters", "dup_init", "converge"])
-    func clusteringFollowsTheReference(name: String) throws {
+    @Test(arguments: ["init10", "two_iters", "dup_init", "converge"], InstructionSet.supported)
+    func clusteringFollowsTheReference(name: String, set: InstructionSet) throws {
         let golden = try MethodGolden("svg2_kmeans_a")
         let parameters = try #require(golden.cases().first { $0.name == name }).parameters
         let x = try golden.tensor("\(name).x")
         for threads in [1, 2] {
             let found = try KMeans(
-                pool: WorkPool(threads: threads), instructionSet: InstructionSet.supported.max() ?? .scalar
+                pool: WorkPool(threads: threads), instructionSet: set
             ).cluster(
                 x, rows: 0..<x.shape[1], from: try golden.tensor("\(name).init"),
                 iterations: try #require(parameters["max_iters"] as? Int))
@@ -25,8 +25,25 @@ import VditAttention
         }
     }
 
-    @Test(arguments: ["small", "p50", "empty", "paper", "peaky"])
-    func selectionFollowsTheReference(name: String) throws {
+    @Test(arguments: InstructionSet.supported, [DType.f32, .bf16])
+    func ofEqualCentroidsTheLowestIsNearest(set: InstructionSet, dtype: DType) throws {
+        var random = SeededRandom.fresh()
+        let x = AttentionCase.normal([2, 300, 24], dtype, &random)
+        for clusters in [2, 17, 40, 100] {
+            // Twice the same ones, so that equals lie in different columns of a product's tiles.
+            let once = AttentionCase.normal([2, clusters, 24], .f32, &random).floats()
+            let twice = (0..<2).flatMap { head in
+                let own = once[head * clusters * 24..<(head + 1) * clusters * 24]
+                return Array(own) + Array(own)
+            }
+            let found = try KMeans(pool: WorkPool(threads: 1), instructionSet: set).cluster(
+                x, rows: 0..<300, from: Tensor(twice, shape: [2, 2 * clusters, 24]), iterations: 1)
+            #expect(found.labels.integers().allSatisfy { $0 < clusters }, "\(clusters) seed \(random.seed)")
+        }
+    }
+
+    @Test(arguments: ["small", "p50", "empty", "paper", "peaky"], InstructionSet.supported)
+    func selectionFollowsTheReference(name: String, set: InstructionSet) throws {
         let golden = try MethodGolden("svg2_topp_a")
         let parameters = try #require(golden.cases().first { $0.name == name }).parameters
         let p = try #require(parameters["p"] as? Double)
@@ -40,11 +57,11 @@ import VditAttention
         WorkPool(threads: 1).run(1) { _, scratch in
             for head in 0..<queries.shape[0] {
                 let headSizes = sizes[head * count..<(head + 1) * count].map(Int32.init)
-                guard let scores = try? pairwiseScores(queries[head], keys[head], on: .scalar, scratch) else {
+                guard let scores = try? pairwiseScores(queries[head], keys[head], on: set, scratch) else {
                     Issue.record("no scores")
                     return
                 }
-                PlanningKernels(.scalar).softmax(
+                PlanningKernels(set).softmax(
                     scores, scale: 1 / Float(queries.columns).squareRoot(),
                     weights: headSizes.map(Float.init))
                 let all = scores.floats()
