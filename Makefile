@@ -1,9 +1,11 @@
 # make demo   installs what is missing, builds, renders the sample model's demo prompt into out/
+# make install PREFIX=/usr/local   builds; the binary, its man pages and shell completions (DESTDIR= stages them)
 # make test   installs what is missing, builds, runs all tests, says which were skipped
 # make fuzz   reads a million damaged files of every kind (VDIT_FUZZ=n for another number)
-.PHONY: demo test fuzz build setup clean
+.PHONY: demo test fuzz build install setup clean
 
 VDIT := .build/release/vdit
+PREFIX := /usr/local
 BUILD_FLAGS := -c release --explicit-target-dependency-import-check error
 
 setup:
@@ -23,6 +25,9 @@ demo: build
 	@echo "out/demo.png       nine of its frames"
 	@echo "out/demo.mp4.json  everything it was made with"
 	@echo "Next: $(VDIT) --help, $(VDIT) doctor, or the same render with --sparse radial; README.md has more."
+
+install: build
+	@scripts/install $(VDIT) $(DESTDIR)$(PREFIX)
 
 test: setup
 	@scripts/test $(BUILD_FLAGS)
