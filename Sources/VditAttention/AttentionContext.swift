@@ -179,12 +179,9 @@ public final class AttentionContext {
             let plan = try planner.plan(call, &learned)
             cost.planningSeconds += start.secondsUntilNow
             let kept = plan.pairs(heads: call.heads)
-            if isRefresh {
-                cost.fullCalls = 1
-            } else if configuration.name == Dense.name {
-                cost.scheduledDenseCalls = 1
-            } else {
-                cost.sparseCalls = 1
+            if kept == pairs { cost.fullCalls = 1 } else { cost.sparseCalls = 1 }
+            if isRefresh { cost.refreshCalls = 1 }
+            if kept < pairs {
                 cost.sparsePairs = pairs
                 cost.keptPairs = kept
             }
@@ -203,7 +200,7 @@ public final class AttentionContext {
             if fallback == .refuse { throw error }
             cost.fallbackCalls = 1
             cost.sparseCalls = 0
-            cost.fullCalls = 0
+            (cost.fullCalls, cost.refreshCalls) = (0, 0)
             return run(service.dense, call.q.dtype, &cost)
         }
     }

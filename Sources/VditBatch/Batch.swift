@@ -28,11 +28,13 @@ public struct BatchSummary: Sendable, Equatable {
     public var pending = 0
     /// Run by other processes.
     public var running = 0
+    /// Of those that are done: with an output that is gone, or was changed since.
+    public var altered = 0
     /// The caller asked to stop.
     public var wasStopped = false
 
     /// 0 when everything is done, 1 when something failed or could not start.
-    public var exitCode: Int32 { failed == 0 && pending == 0 && cancelled == 0 ? 0 : 1 }
+    public var exitCode: Int32 { failed + pending + cancelled + altered == 0 ? 0 : 1 }
 }
 
 /// Runs the jobs of a plan one after the other, sharing them with other processes on the same database.
@@ -131,7 +133,9 @@ public final class Batch {
         var summary = BatchSummary()
         for job in try database.status() where only?.contains(job.id) != false {
             switch job.state {
-            case .done: summary.done += 1
+            case .done:
+                summary.done += 1
+                if job.isAltered { summary.altered += 1 }
             case .failed: summary.failed += 1
             case .cancelled: summary.cancelled += 1
             case .pending: summary.pending += 1

@@ -37,14 +37,14 @@ public enum BatchError: Failure, Equatable {
     case database(path: String, reason: String, kind: FailureKind)
     /// No job of that name.
     case unknownJob(String, suggestion: String?)
-    /// A command of the cluster failed.
-    case slurm(String)
+    /// A command of the cluster failed, or (69) there is no cluster.
+    case slurm(String, kind: FailureKind = .osError)
 
     public var kind: FailureKind {
         switch self {
         case .pipeline(_, _, let kind), .invalid(_, _, _, let kind), .database(_, _, let kind): kind
         case .unknownJob: .usage
-        case .slurm: .osError
+        case .slurm(_, let kind): kind
         }
     }
 
@@ -62,7 +62,7 @@ public enum BatchError: Failure, Equatable {
             "\(path): \(reason)"
         case .unknownJob(let name, let suggestion):
             "no job named '\(name)' in this batch" + (suggestion.map { "; did you mean '\($0)'?" } ?? "")
-        case .slurm(let reason):
+        case .slurm(let reason, _):
             "Slurm: \(reason)"
         }
     }

@@ -39,6 +39,15 @@ public struct BatchPlan {
 }
 
 extension BatchPlan {
+    /// The same with some of its jobs.
+    ///
+    /// - Parameter ids: nil is all.
+    public func only(_ ids: Set<String>?) -> BatchPlan {
+        ids.map { ids in BatchPlan(file, jobs: jobs.filter { ids.contains($0.id) }) } ?? self
+    }
+
+    private init(_ file: PipelineFile, jobs: [PlannedJob]) { (self.file, self.jobs) = (file, jobs) }
+
     /// Writes the file `table:` asks for, if any comparison has run.
     ///
     /// - Throws: `FileError.inaccessible` when it cannot be written.
@@ -53,6 +62,8 @@ extension BatchPlan {
 final class Planner {
     let file: PipelineFile
     private let command: [String]
+    private let processors = Surroundings.processors()
+    private let encoders = KnownEncoders()
     private struct ModelKey: Hashable {
         let path: String
         let adapters: [AdapterChoice]
@@ -113,7 +124,7 @@ final class Planner {
             }
             let model = try blaming("model") { try open(modelPath.text, render.adapters) }
             render.request.unseeded = .fixed(0)
-            render.request.threads = render.request.threads ?? Surroundings.processors()
+            render.request.threads = render.request.threads ?? processors
             render.memoryLimit = [render.memoryLimit, file.limits.memory].compactMap { $0 }.min()
             render.destination.options.existing = .replace
             let settings = try RenderSettings(
@@ -129,7 +140,7 @@ final class Planner {
             render.command = command + [file.path, "--only", job.id]
             // Another job may make it.
             if let latents = render.latents, !FilePath.exists(latents), !job.needs.isEmpty { render.latents = nil }
-            let (plan, prompts) = try Renderer.check(render, settings, model: model, book)
+            let (plan, prompts) = try Renderer.check(render, settings, model: model, book, known: encoders)
             render.latents = job.settings["latents"]?.text
             render.fingerprint = try fingerprint(render, settings, prompts, model)
             return PlannedJob(

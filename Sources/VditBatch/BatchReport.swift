@@ -32,7 +32,10 @@ public enum BatchReport {
                 rows.append([job.id, state.rawValue, "", "", "", "against \(against)", "", "", job.output])
             }
         }
-        let memory = MemoryLimit.current()
+        var memory = MemoryLimit.current()
+        if let limit = plan.file.limits.memory, limit < memory.bytes {
+            memory = MemoryLimit(bytes: limit, source: "limits.memory")
+        }
         let largest = plan.jobs.compactMap(\.render?.estimate.peakBytes).max() ?? 0
         var text = table(rows)
         text += "\n\(plan.jobs.count) jobs; \(isUpperBound ? "at most" : "about") \(seconds(total)) of rendering for what is not done\n"
@@ -47,12 +50,14 @@ public enum BatchReport {
         let quality = hasComparisons ? ["PSNR", "SSIM"] : []
         let states = Dictionary(jobs.map { ($0.id, $0.state) }, uniquingKeysWith: { a, _ in a })
         var rows = [["JOB", "STATE", "STEP", "ATTEMPTS", "TIME", "DENSITY"] + quality + ["OUTPUT OR ERROR"]]
+        let altered = Set(jobs.filter(\.isAltered).map(\.id))
         for job in jobs {
             let found = job.metrics?.comparison
             let measured = [found.map { decibels($0.psnr) } ?? "", found.map { similarity($0.ssim) } ?? ""]
             rows.append(
                 [
-                    job.id, job.state.rawValue, job.steps > 0 ? "\(job.step)/\(job.steps)" : "", "\(job.attempts)",
+                    job.id, altered.contains(job.id) ? "altered" : job.state.rawValue,
+                    job.steps > 0 ? "\(job.step)/\(job.steps)" : "", "\(job.attempts)",
                     job.metrics.map { seconds($0.seconds) } ?? "",
                     job.metrics?.density.map { String(format: "%.3f", $0) } ?? "",
                 ] + (hasComparisons ? measured : []) + [job.error ?? waiting(job, states) ?? job.output])
@@ -61,7 +66,8 @@ public enum BatchReport {
             let count = jobs.count { $0.state == state }
             return count == 0 ? nil : "\(count) \(state.rawValue)"
         }
-        let text = table(rows) + "\n\(jobs.count) jobs: \(counts.joined(separator: ", "))"
+        var text = table(rows) + "\n\(jobs.count) jobs: \(counts.joined(separator: ", "))"
+        if !altered.isEmpty { text += "; the outputs of \(altered.count) that were done are gone or altered" }
         return text + (variants(jobs).map { "\n\n" + $0 } ?? "")
     }
 

@@ -82,7 +82,6 @@ public final class LocalRunner: JobRunner {
         let loaded = try reuse(model, plan.settings)
         let record: RunRecord
         do {
-            render.resume = .ifPossible
             record = try Renderer(render, model: model, book).run(using: loaded, stop: stop, onEvent: onEvent)
         } catch let error as PipelineError where error.isAboutCheckpoint {
             try onEvent(.notice("begins anew: \(error)"))

@@ -3,6 +3,9 @@ import Glibc
 /// What to do when an output already exists.
 public enum ExistingFile: Sendable {
     case refuse, replace
+    /// It stays where it holds the same bytes already, and is refused where it does not: what a process that was
+    /// killed had finished.
+    case confirm
 }
 
 /// A file that appears under its name complete or not at all.
@@ -144,6 +147,12 @@ extension AtomicFile {
         try rename(temporary, to: path, existing: existing)
     }
 
+    /// Gives a file another name, in the same folder.
+    package static func move(_ path: String, to other: String) throws(FileError) {
+        if Glibc.rename(path, other) != 0 { throw .writing(path, errno) }
+        try syncFolder(of: other)
+    }
+
     private static func create(_ temporary: String) -> Int32 {
         while true {
             let flags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW
@@ -158,10 +167,19 @@ extension AtomicFile {
         do throws(FileError) {
             // Again, for what may have appeared since the first check.
             try check(path, existing: existing)
-            // A link, unlike a rename, refuses an existing target even in the last moment.
-            if existing == .refuse && link(temporary, path) == 0 {
+            if existing == .confirm, FilePath.exists(path) {
+                guard try InputFile.isSame(temporary, path) else {
+                    throw .inaccessible(
+                        path: path, reason: "exists already, with another content; 'overwrite' replaces it",
+                        kind: .cannotCreate)
+                }
                 unlink(temporary)
-            } else if existing == .refuse && errno == EEXIST {
+                return
+            }
+            // A link, unlike a rename, refuses an existing target even in the last moment.
+            if existing != .replace && link(temporary, path) == 0 {
+                unlink(temporary)
+            } else if existing != .replace && errno == EEXIST {
                 throw .inaccessible(
                     path: path, reason: "was created by somebody else meanwhile", kind: .cannotCreate)
             } else if Glibc.rename(temporary, path) != 0 {
@@ -171,6 +189,10 @@ extension AtomicFile {
             unlink(temporary)
             throw error
         }
+        try syncFolder(of: path)
+    }
+
+    private static func syncFolder(of path: String) throws(FileError) {
         let directory = open(FilePath.split(path).directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         if directory < 0 { return }  // writable but not readable: nothing to sync through
         defer { close(directory) }

@@ -25,10 +25,13 @@ package final class FileMap: @unchecked Sendable {
             mapped != MAP_FAILED
         else { throw .reading(file.path, errno) }
         base = mapped
+        MappedFiles.add(mapped, byteCount, file.path)
     }
 
     deinit {
-        if let base { munmap(base, byteCount) }
+        guard let base else { return }
+        MappedFiles.remove(base)
+        munmap(base, byteCount)
     }
 
     /// Gives the memory of bytes `range` back. Later reads fetch them from the file again.

@@ -71,6 +71,13 @@ package enum FilePath {
         one == other || Node(one).map { $0 == Node(other) } ?? false
     }
 
+    /// Whether a file was last written when another was, or later; false where one of them is not there.
+    package static func isNoOlder(_ path: String, than other: String) -> Bool {
+        var (own, theirs) = (stat(), stat())
+        guard stat(path, &own) == 0, stat(other, &theirs) == 0 else { return false }
+        return (own.st_mtim.tv_sec, own.st_mtim.tv_nsec) >= (theirs.st_mtim.tv_sec, theirs.st_mtim.tv_nsec)
+    }
+
     package static func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }
 
     package static func isFolder(_ path: String) -> Bool { type(path).type == S_IFDIR }
@@ -79,6 +86,13 @@ package enum FilePath {
     package static func isTaken(_ path: String) -> Bool {
         var status = stat()
         return lstat(path, &status) == 0
+    }
+
+    /// The path with the first number behind it that nothing has.
+    package static func firstFree(_ path: String) -> String {
+        var number = 1
+        while isTaken("\(path).\(number)") { number += 1 }
+        return "\(path).\(number)"
     }
 
     /// The path itself if it exists, else the nearest folder above it that does.

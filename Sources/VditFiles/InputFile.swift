@@ -89,6 +89,18 @@ package struct InputFile: ~Copyable {
         return bytes
     }
 
+    /// Whether two files hold the same bytes.
+    package static func isSame(_ one: String, _ other: String) throws(FileError) -> Bool {
+        let one = try InputFile(one)
+        let other = try InputFile(other)
+        guard one.byteCount == other.byteCount else { return false }
+        for start in stride(from: 0, to: one.byteCount, by: 1 << 20) {
+            let range = start..<min(start + (1 << 20), one.byteCount)
+            if try one.read(range) != other.read(range) { return false }
+        }
+        return true
+    }
+
     /// The whole of a small file.
     ///
     /// - Throws: also `FileError.malformed` when it is larger than `limit` bytes.

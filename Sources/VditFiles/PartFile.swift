@@ -17,13 +17,13 @@ public enum PartFile {
     /// Where this process writes what will become `path`.
     public static func path(for path: String) -> String {
         let (directory, name) = FilePath.split(path)
-        return "\(directory)/.\(name).\(host).\(getpid()).\(processStart(getpid()) ?? "0").part"
+        return "\(directory)/.\(stem(of: name)).\(host).\(getpid()).\(processStart(getpid()) ?? "0").part"
     }
 
     /// Removes what was left unfinished under the name `path`, files and folders of files.
     public static func removeLeftovers(of path: String, makers: Makers = .dead) {
         let (directory, name) = FilePath.split(path)
-        let prefix = ".\(name)."
+        let prefix = ".\(stem(of: name))."
         for entry in FilePath.names(in: directory) ?? [] where entry.hasPrefix(prefix) && entry.hasSuffix(".part") {
             let maker = entry.dropFirst(prefix.count).dropLast(".part".count).split(
                 separator: ".", omittingEmptySubsequences: false)
@@ -43,19 +43,33 @@ public enum PartFile {
         rmdir(path)
     }
 
-    /// Eight hexadecimal digits.
+    /// What stands for a name in those of hidden files beside it: the name, or a part of one so long that the whole
+    /// would leave no room for the rest.
+    static func stem(of name: String) -> String {
+        if name.utf8.count <= longestStem { return name }
+        var start = name
+        while start.utf8.count > longestStem - 9 { start.removeLast() }
+        return start + "-" + digest(name.utf8)
+    }
+
+    /// Names have at most 255 bytes, and what follows a stem at most 50.
+    private static let longestStem = 200
+
     private static let host: String = {
         var name = [CChar](repeating: 0, count: 257)
         var space = [CChar](repeating: 0, count: 64)
         gethostname(&name, name.count - 1)
         _ = readlink("/proc/self/ns/pid", &space, space.count - 1)
+        return digest((name + space).map(UInt8.init(bitPattern:)))
+    }()
+
+    /// Eight hexadecimal digits.
+    private static func digest(_ bytes: some Sequence<UInt8>) -> String {
         // FNV-1a.
-        let digest = (name + space).reduce(0x811c_9dc5 as UInt32) {
-            ($0 ^ UInt32(UInt8(bitPattern: $1))) &* 0x0100_0193
-        }
+        let digest = bytes.reduce(0x811c_9dc5 as UInt32) { ($0 ^ UInt32($1)) &* 0x0100_0193 }
         let digits = String(digest, radix: 16)
         return String(repeating: "0", count: 8 - digits.count) + digits
-    }()
+    }
 
     /// Also true where that cannot be known.
     private static func lives(_ process: pid_t, since start: Substring) -> Bool {

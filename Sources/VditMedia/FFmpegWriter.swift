@@ -34,9 +34,11 @@ public struct FFmpegWriter: ~Copyable, @unchecked Sendable {
     /// - Throws: `MediaError` for an unknown ending; a codec, pixel format, preset, crf or metadata the
     ///   container or this build of FFmpeg cannot take; a size the pixel format cannot hold; a directory that
     ///   is missing or not writable; a target that exists (unless it may be replaced) or is no file.
+    ///
+    /// - Parameter known: encoders that need not be opened again.
     @discardableResult
     public static func validate(
-        path: String, width: Int, height: Int, frameCount: Int, options: VideoOptions
+        path: String, width: Int, height: Int, frameCount: Int, options: VideoOptions, known: KnownEncoders? = nil
     ) throws(MediaError) -> VideoPlan {
         let plan = try VideoPlan(
             path: path, width: width, height: height, frameCount: frameCount, options: options)
@@ -47,7 +49,10 @@ public struct FFmpegWriter: ~Copyable, @unchecked Sendable {
                 try AtomicFile.check(path, existing: options.existing)
             }
         }
-        if plan.format.muxer != nil { _ = try VideoEncoder(plan, globalHeader: false) }
+        if plan.format.muxer != nil, known?.contains(plan) != true {
+            _ = try VideoEncoder(plan, globalHeader: false)
+            known?.insert(plan)
+        }
         return plan
     }
 
@@ -95,6 +100,21 @@ public struct FFmpegWriter: ~Copyable, @unchecked Sendable {
 
     /// Removes everything written so far. Dropping the writer does the same.
     public consuming func cancel() {}
+}
+
+/// Encoders that were opened, by all they were opened with: most of what it takes to check an output.
+public final class KnownEncoders {
+    private var known: Set<String> = []
+
+    public init() {}
+
+    private func key(_ plan: VideoPlan) -> String {
+        "\(plan.format) \(plan.width) \(plan.height) \(plan.codec?.rawValue ?? "") \(plan.pixelFormat) "
+            + "\(plan.crf ?? -1) \(plan.preset ?? "") \(plan.options.frameRate) \(plan.options.threads)"
+    }
+
+    func contains(_ plan: VideoPlan) -> Bool { known.contains(key(plan)) }
+    func insert(_ plan: VideoPlan) { known.insert(key(plan)) }
 }
 
 /// Where frames go. A sink that is released before `finish` removes what it made.

@@ -135,6 +135,7 @@ final class SequenceSink: FrameSink {
             }
             moved += 1
         }
+        if plan.options.existing != .replace { return }
         for name in old where pattern.number(of: name).map({ $0 >= written }) ?? false {
             unlink(FilePath.joined(pattern.directory, name))
         }

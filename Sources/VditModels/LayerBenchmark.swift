@@ -30,19 +30,24 @@ public struct LayerBenchmark: Sendable {
         public let teraflopsPerSecond: Double
         /// Bytes of one layer's packed weights.
         public let weightBytes: Int
+        /// Of packing two layers and what is around them.
+        public let loadSeconds: Double
     }
 
     /// - Parameters:
+    ///   - weights: of a checkpoint; random ones if nil.
     ///   - takesGates: whether `attend` needs the model's gates.
     ///   - attend: computes self-attention of one layer; dense if nil.
     public func run(
-        repeats: Int, _ compute: ComputeContext, takesGates: Bool = false,
+        repeats: Int, _ compute: ComputeContext, from weights: (any WeightSource)? = nil, takesGates: Bool = false,
         attend: ((AttentionCall) throws -> AttentionOutput)? = nil
     ) throws -> Result {
         // Layer i is timed from the start of its attention to the start of the next one's, so one more layer
         // than is timed is needed; the first pass warms up.
         let two = specification.withLayers(2)
-        let model = try two.load(RandomWeights(two.tensors, seed: seed), compute)
+        let loading = ContinuousClock.now
+        let model = try two.load(weights ?? RandomWeights(two.tensors, seed: seed), compute)
+        let loadSeconds = loading.secondsUntilNow
         let layout = try two.tokenLayout(latents, textTokens: textTokens)
         let prepared = try model.prepare(conditioning())
         var random = TorchRandom(seed: seed)
@@ -71,7 +76,8 @@ public struct LayerBenchmark: Sendable {
         return Result(
             tokens: layout.tokens, threads: compute.pool.threads, layer: layer,
             attention: Timing(seconds: attentionSeconds), flops: flops, attentionFlops: work.selfAttention,
-            teraflopsPerSecond: flops / layer.medianSeconds / 1e12, weightBytes: model.layerByteCount)
+            teraflopsPerSecond: flops / layer.medianSeconds / 1e12, weightBytes: model.layerByteCount,
+            loadSeconds: loadSeconds)
     }
 
     /// Random numbers for all that the model takes.

@@ -1,5 +1,6 @@
 import Foundation
 import VditAttention
+import VditFiles
 import VditMedia
 import VditTensor
 
@@ -66,6 +67,13 @@ public struct Checkpoint: Sendable {
         if !caches.isEmpty { metadata["caches"] = try Self.json(caches) }
         metadata["sha256"] = Self.digest(tensors, metadata)
         try SafetensorsWriter.write(tensors, metadata: metadata, to: path, existing: .replace)
+    }
+
+    /// Gives a file of another run a name that nobody has.
+    ///
+    /// - Throws: `FileError.inaccessible` where that cannot be done.
+    static func setAside(_ path: String) throws(FileError) {
+        try AtomicFile.move(path, to: FilePath.firstFree(path))
     }
 
     /// Reads a file and checks it completely.

@@ -18,7 +18,7 @@ func decodeJSON<Value: Decodable>(
         case .typeMismatch(let type, let context), .valueNotFound(let type, let context):
             throw .invalid(
                 "\(path): \(field(context.codingPath))", found: "another type",
-                expected: "\(type)", kind: .badData)
+                expected: words(for: type), kind: .badData)
         case .keyNotFound(let key, let context):
             throw .invalid(
                 "\(path): \(field(context.codingPath + [key]))", found: "nothing",
@@ -32,6 +32,18 @@ func decodeJSON<Value: Decodable>(
         }
     } catch {
         throw .invalid(path, found: "no valid JSON", expected: "a JSON object", kind: .badData)
+    }
+}
+
+/// What a value of a type is in JSON.
+private func words(for type: Any.Type) -> String {
+    switch type {
+    case is String.Type: "a string"
+    case is Bool.Type: "true or false"
+    case is any BinaryInteger.Type: "a whole number"
+    case is any BinaryFloatingPoint.Type: "a number"
+    case is any RandomAccessCollection.Type: "a list"
+    default: "an object"
     }
 }
 

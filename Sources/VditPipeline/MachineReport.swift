@@ -89,6 +89,18 @@ public struct MachineReport: Sendable, Codable {
         if set < .avx512bf16 {
             warnings.append("no bf16 arithmetic: precision bf16 saves no time or memory here")
         }
+        if threads < processors {
+            warnings.append(
+                "\(threads) of \(processors) processors may be used: affinity or the cgroup holds back the others")
+        }
+        let pages = "/sys/kernel/mm/transparent_hugepage/enabled"
+        if let text = try? String(contentsOfFile: pages, encoding: .utf8), text.contains("[never]") {
+            warnings.append("huge pages are off: 'echo madvise > \(pages)' (as root) makes large products faster")
+        }
+        if features.contains("amx_tile"), !InstructionSet.supported.contains(where: { "\($0)".hasPrefix("amx") }) {
+            warnings.append(
+                "this CPU has AMX, but the system does not grant its tiles: a newer kernel or another sandbox does")
+        }
         if limit.bytes < 2 << 30 {
             warnings.append("little memory is free: even small models need about 1 GiB")
         }

@@ -53,7 +53,9 @@ public enum PipelineError: Failure, Equatable {
         case .unsupported(let what, let found, let expected):
             return "\(what): \(found) is not supported; expected \(expected)"
         case .notFinite(let tensor, let step, let steps, let layer):
-            let place = layer.map { ", first in transformer block \($0)" } ?? ""
+            let place = layer.map {
+                $0 < 0 ? ", before the first transformer block" : ", first in transformer block \($0)"
+            } ?? ""
             return "step \(step + 1) of \(steps): NaN or infinity in \(tensor)\(place)"
         case .damagedCheckpoint(let reason): return reason
         case .otherRun(let path, let field, let checkpoint, let current):

@@ -54,6 +54,7 @@ public struct PredictJob: Sendable {
         let start = ContinuousClock.now
         let compute = try ComputeContext(threads: threads, precision: precision)
         let transformer = try specification.load(weights, compute)
+        try weights.verifyUnchanged()
         let loaded = ContinuousClock.now
         let prepared = try transformer.prepare(conditioning)
         let sample = try transformer.predict(

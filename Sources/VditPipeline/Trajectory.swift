@@ -38,6 +38,11 @@ public struct TrajectoryWriter: Sendable {
         }
     }
 
+    /// Whether a folder holds the files of the first steps.
+    static func holds(_ directory: String, steps: Int) -> Bool {
+        (0..<steps).allSatisfy { FilePath.exists(FilePath.joined(directory, name(ofStep: $0))) }
+    }
+
     public func write(noise: Tensor) throws(TensorError) {
         guard content == .everything else { return }
         try SafetensorsWriter.write(

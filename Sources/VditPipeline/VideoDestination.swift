@@ -42,13 +42,14 @@ public struct VideoDestination: Sendable {
     /// - Parameter existing: what is to be done with files that exist, if not what the destination says.
     /// - Throws: `MediaError` or `FileError` naming the path and the reason.
     func validate(
-        width: Int, height: Int, frameCount: Int, frameRate: FrameRate, existing: ExistingFile? = nil
+        width: Int, height: Int, frameCount: Int, frameRate: FrameRate, existing: ExistingFile? = nil,
+        known: KnownEncoders? = nil
     ) throws -> VideoPlan {
         var options = options
         options.frameRate = frameRate
         options.existing = existing ?? options.existing
         let plan = try FFmpegWriter.validate(
-            path: path, width: width, height: height, frameCount: frameCount, options: options)
+            path: path, width: width, height: height, frameCount: frameCount, options: options, known: known)
         if record == .write { try AtomicFile.check(recordPath, existing: options.existing) }
         if let contactSheet {
             try blaming("contact_sheet") { try AtomicFile.check(contactSheet, existing: options.existing) }

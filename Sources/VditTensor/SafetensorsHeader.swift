@@ -39,9 +39,11 @@ struct SafetensorsHeader: Sendable {
             let length = (0..<8).reduce(UInt64(0)) { $0 | UInt64(start[$1]) << UInt64(8 * $1) }
             let opening = start.dropFirst(8).first { ![0x20, 0x09, 0x0a, 0x0d].contains($0) }
             if length < 2 || length > UInt64(min(maxByteCount, fileByteCount - 8)) {
+                let most = min(maxByteCount, fileByteCount - 8)
                 failure = .malformed(
-                    path: path, field: "header length", found: "\(length) bytes",
-                    expected: "2 to \(min(maxByteCount, fileByteCount - 8)) (a safetensors file)")
+                    path: path, field: "header length", found: "\(length) bytes in a file of \(fileByteCount)",
+                    expected: (most > 2 ? "2 to \(most)" : "at least 2, and a file that holds them")
+                        + " (a safetensors file)")
             } else if opening == nil || opening == UInt8(ascii: "{") {
                 return 8..<8 + Int(length)
             } else {

@@ -121,6 +121,8 @@ public struct PromptEncoder: Sendable {
             sequences = sequences.map { $0 + [Int32](repeating: tokenizer.paddingID, count: rules.length - $0.count) }
         }
         let states = try encoder.encode(sequences, compute: compute, progress: progress)
+        // Weights are read where they lie, up to the last layer.
+        try encoder.verifyUnchanged()
         if let broken = states.firstIndex(where: { !$0.isFinite }) {
             throw TensorError.mismatch(
                 tensor: "\(folder.encoder): hidden states of prompt \(broken + 1)", found: "NaN or infinity",

@@ -13,9 +13,11 @@ extension RunRecord {
             let refresh = attention.workRefresh ?? 0
             let parts = [("dense steps and layers", dense), ("refreshes", refresh), ("sparse", work - dense - refresh)]
                 .filter { $0.1 > 1e-9 }.map { "\($0.0) \(Format.fraction($0.1))" }
+            let saved = attention.flopsSaved ?? 0
             lines.append(
                 "\(attention.method): \(density)attention work of the run \(Format.fraction(work)) of dense "
-                    + "(\(parts.joined(separator: ", "))), \(Format.count(attention.flopsSaved ?? 0))FLOP saved")
+                    + "(\(parts.joined(separator: ", "))), \(Format.count(abs(saved)))FLOP "
+                    + (saved < 0 ? "more than dense" : "saved"))
         } else if attention.method != Dense.name {
             lines.append("\(attention.method): every call was dense")
         }

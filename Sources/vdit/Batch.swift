@@ -91,7 +91,7 @@ struct BatchRun: ParsableCommand {
             chosen = chosen?.intersection(named) ?? Set(named)
         }
         if slurm { return try submit(plan) }
-        if dryRun { return try show(plan) }
+        if dryRun { return try show(plan.only(chosen)) }
 
         let stop = Signals.stop
         Preemption.install(warning: plan.file.slurm.warning)
@@ -173,7 +173,7 @@ private final class BatchProgress {
 
     private func say(_ text: String) {
         if report.quiet { return }
-        guard report.logFormat == .json else { return Console.message(text) }
+        guard report.logFormat == .json else { return Console.message(text.onOneLine) }
         let encoded = (try? JSONEncoder().encode(["event": "batch", "text": text])) ?? Data()
         Console.message(String(decoding: encoded, as: UTF8.self))
     }
@@ -181,6 +181,7 @@ private final class BatchProgress {
     func handle(_ event: BatchEvent) {
         switch event {
         case .started(let job, let attempt):
+            progress.begin()
             say("[\(ended + 1)/\(total)] \(job)" + (attempt > 1 ? ", attempt \(attempt)" : ""))
         case .render(_, let event): progress.handle(event)
         case .done(let job, let metrics, let wasThere):
@@ -191,7 +192,7 @@ private final class BatchProgress {
             }
         case .failed(let job, let error, let retrying):
             if !retrying { ended += 1 }
-            Console.message("vdit: \(job): \(error)" + (retrying ? "; will be tried again" : ""))
+            Console.failure("\(job): \(error)" + (retrying ? "; will be tried again" : ""))
         case .interrupted(let job): say("\(job): state saved")
         case .cancelled(let job):
             ended += 1
@@ -203,10 +204,15 @@ private final class BatchProgress {
 
     func summarise(_ summary: BatchSummary, _ file: String) {
         let parts = [
-            (summary.done, "done"), (summary.failed, "failed"), (summary.cancelled, "cancelled"),
+            (summary.done, "done"), (summary.altered, "of them altered or gone since"), (summary.failed, "failed"), (summary.cancelled, "cancelled"),
             (summary.running, "running elsewhere"), (summary.pending, "not started"),
         ].filter { $0.0 > 0 }.map { "\($0.0) \($0.1)" }
         say(parts.joined(separator: ", "))
+        if summary.altered > 0 {
+            Console.message(
+                "vdit: outputs of jobs that are done were altered or are gone; "
+                    + "'vdit batch retry \(file) --missing' makes them again")
+        }
         if summary.wasStopped {
             Console.message("vdit: stopped, everything is saved; run the same command again to go on")
         } else if summary.failed > 0 {

@@ -80,7 +80,7 @@ struct BatchRetry: ParsableCommand {
     @Argument(help: "Jobs, by name or pattern. Default: all that failed or were cancelled.")
     var jobs: [String] = []
 
-    @Flag(name: .long, help: "Also the jobs that are done but whose output is gone.")
+    @Flag(name: .long, help: "Also the jobs that are done but whose output is gone, or was altered since.")
     var missing = false
 
     func run() throws {
@@ -89,7 +89,7 @@ struct BatchRetry: ParsableCommand {
             ? status.filter { $0.state == .failed || $0.state == .cancelled }.map(\.id)
             : JobNames.matching(jobs, among: status.map(\.id))
         let gone = missing
-            ? status.filter { $0.state == .done && !FilePath.exists($0.output) }.map(\.id) : []
+            ? status.filter { $0.state == .done && $0.isAltered }.map(\.id) : []
         try change(batch, "back in the queue") { try $0.retry(chosen + gone) }
     }
 }

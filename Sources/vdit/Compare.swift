@@ -36,7 +36,8 @@ struct Compare: ParsableCommand {
 
     @Option(
         name: .long, parsing: .unconditional,
-        help: ArgumentHelp("Write a line per frame, or per render, with every digit.", valueName: "file.csv"))
+        help: ArgumentHelp(
+            "Write a line per frame, or per render, with every digit; - for standard output.", valueName: "file.csv"))
     var csv: String?
 
     @Option(
@@ -79,10 +80,10 @@ struct Compare: ParsableCommand {
     func run() throws {
         var roles = try methods.files()
         for file in files { roles.read(file, as: "compared video") }
-        roles.make(csv, as: "table of frames")
+        roles.make(csv == Self.standardOutput ? nil : csv, as: "table of frames")
         roles.make(markdown, as: "table in Markdown")
         try roles.check()
-        for path in [csv, markdown].compactMap({ $0 }) {
+        for path in [csv, markdown].compactMap({ $0 }) where path != Self.standardOutput {
             try AtomicFile.check(path, existing: overwrite ? .replace : .refuse)
         }
         if let model = methods.model { try compareMethods(of: model) } else { try compareFiles() }
@@ -99,7 +100,7 @@ struct Compare: ParsableCommand {
         }
         try save(comparison.frameTable.csv, to: csv)
         try save(comparison.table.markdown, to: markdown)
-        try Console.data(json ? try Format.json(comparison) : text(comparison.table))
+        try show(json ? try Format.json(comparison) : text(comparison.table))
         try fail(
             comparison.candidates.compactMap { candidate in
                 candidate.quality.psnr.map { (candidate.path, $0) }
@@ -125,7 +126,7 @@ struct Compare: ParsableCommand {
         }
         try save(results.renderTable.csv, to: csv)
         try save(results.markdown, to: markdown)
-        try Console.data(json ? try Format.json(results) : text(results.table))
+        try show(json ? try Format.json(results) : text(results.table))
         progress.say("\(comparison.job.directory)/report.html")
         try fail(results.variants.compactMap { row in row.psnrLowestClip.map { (row.label, $0) } })
     }
@@ -150,8 +151,14 @@ struct Compare: ParsableCommand {
 
     private func text(_ table: ComparisonTable) -> String { Console.table([table.header] + table.rows) }
 
+    private static let standardOutput = "-"
+
+    /// Standard output has one thing to say.
+    private func show(_ text: String) throws { if csv != Self.standardOutput { try Console.data(text) } }
+
     private func save(_ text: String, to path: String?) throws {
         guard let path else { return }
+        if path == Self.standardOutput { return try Console.data(String(text.dropLast())) }
         try AtomicFile.write(Array(text.utf8), to: path, existing: overwrite ? .replace : .refuse)
     }
 

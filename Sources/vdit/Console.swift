@@ -1,9 +1,39 @@
+import Foundation
 import Glibc
 import VDiT
 
 /// Messages go to standard error, data to standard output.
 enum Console {
     static func message(_ line: String) { _ = put(line + "\n", STDERR_FILENO) }
+
+    /// Says what went wrong, the way messages are asked for.
+    ///
+    /// - Parameter status: the exit status, where the process ends.
+    static func failure(_ text: String, status: Int32? = nil) {
+        // Names and prompts may be of any length.
+        let line = text.onOneLine
+        let short = line.utf8.count <= 4096 ? line : "\(line.prefix(3000))… (\(line.count) characters)"
+        guard isJSON else { return message("vdit: \(short)") }
+        var fields: [String: Any] = ["event": "error", "text": short]
+        if let status { fields["status"] = Int(status) }
+        let options: JSONSerialization.WritingOptions = [.sortedKeys, .withoutEscapingSlashes]
+        guard let data = try? JSONSerialization.data(withJSONObject: fields, options: options) else { return }
+        message(String(decoding: data, as: UTF8.self))
+    }
+
+    /// Says what a person should know but need not act on.
+    static func note(_ text: String) {
+        guard isJSON else { return message("note: \(text.onOneLine)") }
+        let encoded = (try? JSONEncoder().encode(["event": "notice", "text": text])) ?? Data()
+        message(String(decoding: encoded, as: UTF8.self))
+    }
+
+    /// Whether messages are to be JSON: also known where the arguments could not be read.
+    static let isJSON: Bool = {
+        let arguments = CommandLine.arguments
+        return arguments.contains("--log-format=json")
+            || zip(arguments, arguments.dropFirst()).contains { $0 == "--log-format" && $1 == "json" }
+    }()
 
     /// Overwrites the line a terminal's cursor is in.
     static func redraw(_ line: String) { _ = put("\r\(line.prefix(max(0, columns - 1)))\u{1b}[K", STDERR_FILENO) }
@@ -46,6 +76,8 @@ enum Console {
 
     /// Rows of cells in columns, each as wide as its widest cell.
     static func table(_ rows: [[String]], indent: String = "") -> String {
+        // Prompts and names come from files.
+        let rows = rows.map { $0.map(\.onOneLine) }
         let count = rows.map(\.count).max() ?? 0
         let widths = (0..<count).map { column in
             rows.compactMap { $0.count > column + 1 ? $0[column].count : nil }.max() ?? 0

@@ -20,6 +20,28 @@ enum Format {
             : String(format: "%d:%02d:%02d h", whole / 3600, whole / 60 % 60, whole % 60)
     }
 
+    /// What nobody knows to the second: `8 s`, `4 min`, `2.5 h`, `21 h`.
+    static func about(_ value: Double) -> String {
+        let (number, unit) = value < 100 ? (value, "s") : value < 6000 ? (value / 60, "min") : (value / 3600, "h")
+        return String(format: number < 9.5 && unit != "min" ? "%.1f" : "%.0f", number)
+            .replacingOccurrences(of: ".0", with: "") + " \(unit)"
+    }
+
+    /// `4 to 6 min`, `80 s to 2 min`.
+    static func range(_ least: Double, _ most: Double) -> String {
+        let (from, to) = (about(least).split(separator: " "), about(most).split(separator: " "))
+        return from[1] == to[1] ? "\(from[0]) to \(to[0]) \(to[1])" : "\(about(least)) to \(about(most))"
+    }
+
+    /// The time of day so many seconds from now; with the date where that is another day.
+    static func clock(in seconds: Double) -> String {
+        let then = Date().addingTimeInterval(seconds)
+        let formatter = DateFormatter()
+        formatter.locale = Locale(identifier: "en_US_POSIX")
+        formatter.dateFormat = Calendar.current.isDateInToday(then) ? "HH:mm" : "yyyy-MM-dd HH:mm"
+        return formatter.string(from: then)
+    }
+
     static func percent(_ fraction: Double) -> String { String(format: "%.0f %%", fraction * 100) }
 
     /// Of 1, with as many digits as are worth reading: `0.248`.

@@ -8,7 +8,7 @@ struct Methods: ParsableCommand {
             Example:
 
               vdit methods radial
-              vdit render … --sparse radial --sparse-option decay-factor=0.3
+              vdit render … --sparse radial --sparse-option decay=0.3
             """)
 
     @Argument(help: ArgumentHelp("Only this method.", valueName: "method"))

@@ -15,9 +15,10 @@ struct Render: ParsableCommand {
 
             Beside ball.mp4 it leaves ball.mp4.json, which says everything the video was
             made with. A run that is stopped (Ctrl-C, SIGTERM) saves its state, after the step
-            at work where that ends within 30 s; the same command with --resume goes on from
-            there and makes the same bytes. A second Ctrl-C gives the step up, a third ends
-            the process at once.
+            at work where that ends within 30 s; the same command goes on from there and makes
+            the same bytes. With other settings the state is kept under another name; with
+            --resume they are refused. A second Ctrl-C gives the step up, a third ends the
+            process at once.
 
               vdit render --from ball.mp4.json -o again.mp4
 
@@ -50,7 +51,7 @@ struct Render: ParsableCommand {
         help: ArgumentHelp("Default: OUT.preview.png.", valueName: "file.png"))
     var previewPath: String?
 
-    @Flag(name: .long, help: "Go on from the state an interrupted run saved.")
+    @Flag(name: .long, help: "Refuse a saved state that is of another run; do nothing if all is done.")
     var resume = false
 
     @Flag(name: .long, help: "Do nothing if the output is there, made with the same settings.")
@@ -60,6 +61,9 @@ struct Render: ParsableCommand {
         name: .long, parsing: .unconditional,
         help: ArgumentHelp("Render again what a sidecar describes; flags override it.", valueName: "OUT.json"))
     var from: String?
+
+    @Flag(name: .long, help: "The sidecar gets a row for every layer of every step.")
+    var detailedRecord = false
 
     @Flag(name: .long, help: "Do not stop on NaN and infinity.")
     var allowNonfinite = false
@@ -83,9 +87,6 @@ struct Render: ParsableCommand {
         } else if output.output == nil && !output.overwrite {
             throw ValidationError("--from needs --output, or --overwrite to replace the recorded file")
         }
-        if output.overwrite && resume {
-            throw ValidationError("--resume and --overwrite contradict each other; give one")
-        }
         if output.overwrite && skipExisting {
             throw ValidationError("--skip-existing and --overwrite contradict each other; give one")
         }
@@ -99,7 +100,9 @@ struct Render: ParsableCommand {
         let job = try job(replay)
         let progress = Progress(report)
         let book = progress.promptBook
-        if skipExisting, let record = try Renderer.finished(job, book) {
+        let checkpoint = Checkpoint.path(forOutput: job.destination.path)
+        let isOver = resume && !output.overwrite && !FilePath.isTaken(checkpoint)
+        if skipExisting || isOver, let record = try Renderer.finished(job, book) {
             progress.handle(.notice("\(job.destination.path) is there already, made with the same settings: skipped"))
             if json { try Console.data(try Format.json(record)) }
             return
@@ -110,12 +113,11 @@ struct Render: ParsableCommand {
             for notice in replay.notices(renderer) { progress.handle(.notice(notice)) }
         }
         if dryRun {
-            let plan = RenderPlanDescription(renderer, expectedSeconds: try renderer.expectedDenoisingSeconds())
+            let plan = RenderPlanDescription(renderer, expected: try renderer.expectedTime())
             try Console.data(json ? try Format.json(plan) : plan.text)
             return
         }
-        let checkpoint = Checkpoint.path(forOutput: job.destination.path)
-        if resume && !FilePath.exists(checkpoint) {
+        if resume && !FilePath.isTaken(checkpoint) {
             progress.handle(.notice("no saved state \(checkpoint): starting from the first step"))
         }
         if report.verbose { progress.show(RenderPlanDescription(renderer)) }
@@ -149,7 +151,8 @@ struct Render: ParsableCommand {
             path, threads: job.request.machine().threads, recorded: record?.output)
         job.saveTrajectory = saveTrajectory
         job.preview = previewEvery.map { ($0, previewPath ?? companionPath(path, ".preview.png")) }
-        job.resume = resume ? .ifPossible : .fresh
+        job.detail = detailedRecord ? .everyLayer : .summary
+        job.resume = resume ? .ifPossible : .ifFits
         job.nonFinite = allowNonfinite ? .accept : .refuse
         job.command = commandLine
         return job

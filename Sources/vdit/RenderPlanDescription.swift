@@ -30,12 +30,22 @@ struct RenderPlanDescription: Encodable {
     let peakMemoryBytes: Int
     let availableMemoryBytes: Int
     let availableMemorySource: String
-    /// Of the denoising loop, by a short measurement; only a dry run makes it.
-    let expectedSeconds: Double?
+    /// By a short measurement; only a dry run makes it.
+    let expected: Expected?
     let notices: [String]
 
-    init(_ renderer: Renderer, expectedSeconds: Double? = nil) {
-        self.expectedSeconds = expectedSeconds
+    /// Seconds.
+    struct Expected: Encodable {
+        let loading, denoising, decoding, least, most: Double
+
+        init(_ time: ExpectedTime) {
+            (loading, denoising, decoding) = (time.loading, time.denoising, time.decoding)
+            (least, most) = (time.range.lowerBound, time.range.upperBound)
+        }
+    }
+
+    init(_ renderer: Renderer, expected: ExpectedTime? = nil) {
+        self.expected = expected.map(Expected.init)
         let estimate = renderer.estimate
         model = "\(renderer.model.path) (\(renderer.plan.model.defaults.name))"
         prompt = renderer.prompts.prompt.prompt
@@ -91,8 +101,13 @@ struct RenderPlanDescription: Encodable {
         if attentionWork < 1 {
             rows.append(["attention", "\(limit)\(Format.fraction(attentionWork)) of dense attention's work"])
         }
-        if let expectedSeconds {
-            rows.append(["time", "\(isUpperBound ? "at most" : "about") \(Format.seconds(expectedSeconds)) of denoising, then decoding"])
+        if let expected {
+            rows.append([
+                "time",
+                "\(limit)\(Format.range(expected.least, expected.most)) on this machine: loading "
+                    + "\(Format.about(expected.loading)), denoising \(Format.about(expected.denoising)), decoding "
+                    + Format.about(expected.decoding),
+            ])
         }
         return Console.table(rows + notices.map { ["notice", $0] })
     }

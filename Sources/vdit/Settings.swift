@@ -72,7 +72,7 @@ struct Settings {
         row.subject != nil && SettingTable.all.contains { $0.subject == row.subject && flags[$0.name] != nil }
     }
 
-    private static func variable(_ name: String) -> String { "VDIT_\(name.uppercased())" }
+    static func variable(_ name: String) -> String { "VDIT_\(name.uppercased())" }
 
     private func variable(_ row: any SettingRow) -> String? {
         guard row.isVariable, let text = getenv(Self.variable(row.name)).map({ String(cString: $0) }), !text.isEmpty

@@ -48,11 +48,21 @@ enum Signals {
         for number in [SIGINT, SIGTERM, SIGHUP, SIGUSR1] { sigaddset(&handled, number) }
         sigprocmask(SIG_UNBLOCK, &handled, nil)
         // Model files are mapped; one that is cut short while it is read cannot be told from memory.
-        handle(SIGBUS) { _ in
-            let text: StaticString = "vdit: a model or input file was cut short or could not be read during the run\n"
-            _ = write(STDERR_FILENO, text.utf8Start, text.utf8CodeUnitCount)
+        MappedFiles.prepare()
+        var action = sigaction()
+        action.sa_flags = SA_SIGINFO
+        action.__sigaction_handler.sa_sigaction = { _, info, _ in
+            func say(_ text: StaticString) { _ = write(STDERR_FILENO, text.utf8Start, text.utf8CodeUnitCount) }
+            say("vdit: ")
+            if let name = MappedFiles.name(at: info?.pointee._sifields._sigfault.si_addr) {
+                _ = write(STDERR_FILENO, name, strlen(name))
+            } else {
+                say("a model or input file")
+            }
+            say(": cut short, or could not be read, while in use\n")
             _exit(FailureKind.ioError.rawValue)
         }
+        sigaction(SIGBUS, &action, nil)
         // Arrive as errors of write.
         signal(SIGPIPE, SIG_IGN)
         signal(SIGXFSZ, SIG_IGN)

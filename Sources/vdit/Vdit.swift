@@ -1,4 +1,5 @@
 import ArgumentParser
+import Foundation
 import Glibc
 import VDiT
 
@@ -34,6 +35,8 @@ struct Vdit: ParsableCommand {
         Stack.withEnough {
             do {
                 try checkArguments()
+                try checkSubcommand()
+                noteUnknownVariables()
                 var command = try parseAsRoot()
                 try command.run()
             } catch {
@@ -51,19 +54,39 @@ struct Vdit: ParsableCommand {
         }
     }
 
+    /// A variable that is none of ours would be ignored: more likely it is misspelt.
+    private static func noteUnknownVariables() {
+        let arguments = CommandLine.arguments
+        if arguments.contains("-q") || arguments.contains("--quiet") { return }
+        let known = SettingTable.all.filter(\.isVariable).map { Settings.variable($0.name) } + ["VDIT_ISA"]
+        for name in ProcessInfo.processInfo.environment.keys.sorted()
+        where name.hasPrefix("VDIT_") && !known.contains(name) {
+            let nearest = nearestName(to: name, among: known).map { "; did you mean \($0)?" } ?? ""
+            Console.note("\(name) is no variable of vdit\(nearest)")
+        }
+    }
+
+    /// A word where a subcommand should be is often nearly one.
+    private static func checkSubcommand() throws(CommandError) {
+        guard let word = CommandLine.arguments.dropFirst().first, !word.hasPrefix("-") else { return }
+        let names = configuration.subcommands.map { $0._commandName } + ["help"]
+        if names.contains(word) { return }
+        throw CommandError(description: "'\(word)' is no subcommand; expected \(expectedNames(names, insteadOf: word))")
+    }
+
     /// Prints an error as one line, or the help asked for.
     ///
     /// - Returns: the exit status.
     private static func report(_ error: any Error) -> Int32 {
         if case PipelineError.cancelled(_, _, let checkpoint) = error, let signal = Signals.received {
             let hint = checkpoint == nil ? "" : ", continue with --resume"
-            Console.message("vdit: \("\(error)".onOneLine)\(hint)")
+            Console.failure("\(error)\(hint)", status: 128 + signal)
             return 128 + signal
         }
         // Said already what there is to say.
         if let code = error as? ExitCode { return code.rawValue }
         if let failure = error as? any Failure {
-            Console.message("vdit: \(failure.description.onOneLine)")
+            Console.failure(failure.description, status: failure.kind.rawValue)
             return failure.kind.rawValue
         }
         switch exitCode(for: error) {
@@ -80,10 +103,10 @@ struct Vdit: ParsableCommand {
             let values = lines.filter { $0.hasPrefix("  - ") }.map { $0.dropFirst(4) }.joined(separator: ", ")
             let text = lines.filter { !$0.hasPrefix("  - ") }.joined(separator: " ")
             let whole = values.isEmpty ? text : "\(text) \(values)"
-            Console.message("vdit: \(whole.onOneLine) (see '\(help)')")
+            Console.failure("\(whole) (see '\(help)')", status: FailureKind.usage.rawValue)
             return FailureKind.usage.rawValue
         default:
-            Console.message("vdit: unexpected error: \("\(error)".onOneLine)")
+            Console.failure("unexpected error: \(error)", status: FailureKind.internalError.rawValue)
             return FailureKind.internalError.rawValue
         }
     }

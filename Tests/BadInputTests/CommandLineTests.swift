@@ -59,6 +59,7 @@ struct CommandLineTests {
         Mistake("--threads", "-2", says: "threads: found -2"),
         Mistake("--threads", "9999", says: "threads: found 9999"),
         Mistake("--precision", "int4", says: "'int4'"),
+        Mistake("--flow-shift", "1e-300", says: "flow_shift: found 1e-300"),
         Mistake("--memory-limit", "lots", says: "'lots'"),
         Mistake("--memory-limit", "1M", status: 71, says: "1 MiB"),
         Mistake("--checkpoint-every", "0", says: "checkpoint_every: found 0"),
@@ -67,13 +68,12 @@ struct CommandLineTests {
         Mistake("--num-frames", "82", "--frame-rounding", "nearest", says: "'nearest'"),
         Mistake("--skip-existing", "--overwrite", says: "--skip-existing and --overwrite"),
         Mistake("--from", "FOLDER/none.json", status: 66, says: "none.json"),
-        Mistake("--resume", "--overwrite", says: "--resume and --overwrite"),
         Mistake("--heigth", "96", says: "--height"),
         Mistake("--quiet", "--verbose", says: "--quiet and --verbose"),
     ]
 
     static let methods = [
-        Mistake("--sparse", "radiall", says: "radial"),
+        Mistake("--sparse", "radiall", says: "did you mean radial?"),
         Mistake("--sparse", "radial", "--sparse-option", "decay=1000", says: "decay"),
         Mistake("--sparse", "radial", "--sparse-option", "block=0", says: "block"),
         Mistake("--sparse", "radial", "--sparse-option", "decay", says: "name=value"),
@@ -190,6 +190,7 @@ struct CommandLineTests {
         Mistake("bench", "checkpoint", "-o", "", says: "checkpoint: the path is empty"),
         Mistake("inspect", "", says: "the path is empty"),
         Mistake("info", "", says: "the path is empty"),
+        Mistake("rendr", says: "did you mean render?"),
         Mistake("batch", "", says: "the path is empty"),
         Mistake("predict", "--model", "", "--inputs", prompt, "-o", "a.safetensors", says: "model: the path is empty"),
         Mistake(

@@ -8,7 +8,9 @@ import VDiT
     init() throws { folder = try TemporaryDirectory() }
 
     private func job(_ method: String, _ options: [String: String] = [:]) -> RenderJob {
-        .sample(in: folder, width: 96, height: 64, method, options)
+        var job = RenderJob.sample(in: folder, width: 96, height: 64, method, options)
+        job.detail = .everyLayer
+        return job
     }
 
     @Test func everyStepAndLayerIsInTheRecordAndAddsUp() throws {

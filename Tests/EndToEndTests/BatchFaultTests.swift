@@ -237,6 +237,6 @@ import VDiT
         let batch = Batch(plan, database: database, runner: LocalRunner())
         try batch.prepare()
         #expect(try batch.run(stop: StopFlag()).done == 1)
-        #expect(try database.events().contains { $0.text.hasPrefix("begins anew") })
+        #expect(try database.events().contains { $0.text.hasSuffix("/batch-1.mkv.vdit-checkpoint.1") })
     }
 }

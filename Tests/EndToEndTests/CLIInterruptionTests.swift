@@ -63,6 +63,33 @@ struct CLIInterruptionTests {
         #expect(try CommandRun.run(job + ["--resume"]).status == 0)
     }
 
+    @Test func aFinishedRunIsResumedByDoingNothing() throws {
+        let folder = try TemporaryDirectory()
+        let job = smallRender(folder.path("a.y4m"), steps: 1, "--seed", "5", "--resume")
+        #expect(try CommandRun.run(job).status == 0)
+        let before = try bytes(folder.path("a.y4m.json"))
+        let again = try CommandRun.run(job)
+        #expect(again.status == 0 && again.errors.contains("there already"), "\(again.errors)")
+        #expect(try bytes(folder.path("a.y4m.json")) == before)
+        // Nothing of other settings is done.
+        #expect(try CommandRun.run(job + ["--guidance-scale", "3"]).status == 78)
+        #expect(try CommandRun.run(job + ["--overwrite"]).status == 0)
+    }
+
+    @Test func aModelFileThatIsCutShortIsNamed() throws {
+        let folder = try TemporaryDirectory()
+        try TinyModel.write(to: folder)
+        let weights = folder.path("model/vae/diffusion_pytorch_model.safetensors")
+        let run = try CommandRun([
+            "render", "--model", folder.path("model"), "--prompt-embedding", folder.path("a.safetensors"), "--size",
+            "96x64", "--num-frames", "5", "--steps", "900", "--log-format", "json", "-o", folder.path("a.y4m"),
+        ])
+        #expect(run.waits(for: #""step":2,"#))
+        #expect(truncate(weights, 9000) == 0)
+        let result = try run.finish()
+        #expect(result.status == 74 && result.lines.last?.contains(weights) == true, "\(result.errors.suffix(300))")
+    }
+
     @Test func userSignalSavesTheStateAndTheRunGoesOn() throws {
         let folder = try TemporaryDirectory()
         let run = try CommandRun(

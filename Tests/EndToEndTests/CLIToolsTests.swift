@@ -104,8 +104,10 @@ struct CLIToolsTests {
         }
         let model = try CommandRun.run(["inspect", Golden.sample("wan-mini"), "--num-frames", "17"])
         #expect(model.output.contains("1200"))
-        let info = try CommandRun.run(["info", folder.path("a.mp4")])
+        let info = try CommandRun.run(["info", folder.path("a.mp4"), "--json"])
         #expect(info.output.contains("\"steps\" : 1"))
+        let short = try CommandRun.run(["info", folder.path("a.mp4")]).output
+        #expect(short.contains("steps 1,") && short.contains("vdit render --from ") && short.count < 2000, "\(short)")
     }
 
     @Test func doctorReportsTheInstructionSetInUse() throws {
@@ -118,6 +120,38 @@ struct CLIToolsTests {
         #expect(machine.codecs.count == VideoCodec.allCases.count)
         #expect(!machine.warnings.isEmpty)
         #expect(try CommandRun.run(["doctor"]).output.contains("FFmpeg"))
+    }
+
+    @Test func errorsAreJSONWhereMessagesAre() throws {
+        let folder = try TemporaryDirectory()
+        for arguments in [
+            ["render", "--log-format", "json", "--heigth", "3"],
+            ["render", "--log-format=json", "--model", folder.path("none"), "--prompt-embedding", "p", "-o", folder.path("a.y4m")],
+        ] {
+            let result = try CommandRun.run(arguments, environment: ["VDIT_NUM_FRAME": "5"])
+            let events = try result.lines.map {
+                try #require(try JSONSerialization.jsonObject(with: Data($0.utf8)) as? [String: Any])
+            }
+            #expect(events.first?["event"] as? String == "notice" && result.errors.contains("did you mean VDIT_NUM_FRAMES"))
+            #expect(events.last?["event"] as? String == "error")
+            #expect(events.last?["status"] as? Int == Int(result.status), "\(result.errors)")
+        }
+    }
+
+    @Test func aPromptCannotDriveATerminal() throws {
+        let folder = try TemporaryDirectory()
+        var random = TorchRandom(seed: 4)
+        let prompt = folder.path("escape.safetensors")
+        let stored = try SafetensorsReader(Golden.sample("prompts/empty.safetensors")).tensor("prompt_embeds")
+        try SafetensorsWriter.write(
+            ["prompt_embeds": random.normal(stored.shape)], metadata: ["prompt": "\u{1b}[2Jgone\nand more"], to: prompt,
+            existing: .replace)
+        let plan = try CommandRun.run([
+            "render", "--model", Golden.sample("wan-mini"), "--prompt-embedding", prompt, "--size", "96x64",
+            "--num-frames", "5", "--steps", "1", "-o", folder.path("b.y4m"), "--dry-run",
+        ])
+        #expect(plan.status == 0 && !plan.output.contains("\u{1b}") && plan.output.contains("gone\\nand more"))
+        #expect(plan.output.contains("decoding") && plan.output.contains(" on this machine: loading "), "\(plan.output)")
     }
 
     @Test func helpAndVersionGoToStandardOutput() throws {

@@ -30,6 +30,7 @@ import VDiT
         let csv = try String(contentsOfFile: folder.path("t.csv"), encoding: .utf8)
         #expect(csv.split(separator: "\n").count == 9)
         #expect(csv.hasPrefix("candidate,frame,psnr_db,"))
+        #expect(try CommandRun.run(["compare", reference, close, far, "--csv", "-"]).output == csv)
         #expect(try String(contentsOfFile: folder.path("t.md"), encoding: .utf8).hasPrefix("| candidate |"))
         let json = try CommandRun.run(["compare", reference, close, reference, "--json"])
         let object = try JSONSerialization.jsonObject(with: Data(json.output.utf8)) as? [String: Any]

@@ -43,6 +43,16 @@ import VDiT
         #expect(try self.renderer("radial", ["dense-steps": "0"], density: 0.85).estimate.totalFLOPs < dense.totalFLOPs)
     }
 
+    @Test func aMethodThatSavesLessThanItCostsSaysSo() throws {
+        let options = ["dense-steps": "0", "dense-layers": "0"]
+        func saysSo(_ method: String, _ density: Double?) throws -> Bool {
+            try renderer(method, options, density: density).notices.contains {
+                $0.hasPrefix("\(method) computes ") && $0.contains("lower density")
+            }
+        }
+        #expect(try saysSo("rettention", 1) && !saysSo("rettention", 0.5) && !saysSo("svg2", nil))
+    }
+
     @Test(arguments: [(1, 8, 8), (3, 8, 16), (5, 4, 4)])
     func decodingCountsEveryWeightForEveryPixelAndFrame(_ frames: Int, _ height: Int, _ width: Int) {
         // One level: nothing changes size on the way.

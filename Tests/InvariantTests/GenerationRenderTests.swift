@@ -105,15 +105,4 @@ struct GenerationRenderTests {
             #expect(error.description.contains("guidance_scale") && error.kind == .configuration)
         }
     }
-
-    @Test func aFreshRunSaysThatItReplacesACheckpoint() throws {
-        try Self.inFolder { folder in
-            let job = try Self.job(folder)
-            let stop = StopFlag()
-            _ = try? Renderer(job).run(stop: stop) { event in
-                if case .step = event { stop.requestStop() }
-            }
-            #expect(try Renderer(job).notices.contains { $0.contains("'resume'") })
-        }
-    }
 }

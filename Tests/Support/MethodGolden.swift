@@ -161,7 +161,7 @@ public struct MethodExample: Sendable, CustomTestStringConvertible {
     public static let all: [MethodExample] = catalogue + [
         .init("radial", ["block": "16", "sink": "off", "edges": "repaired"]),
         .init("radial", ["decay": "0.05", "block": "16", "decay-neighbours": "on"]),
-        .init("radial", ["block": "16"], density: 0.95),
+        .init("radial", ["block": "16"], density: 0.94),
         .init("svg2", ["query-clusters": "7", "key-clusters": "13", "top-p": "0.5"]),
         .init("svg2", ["query-clusters": "300", "key-clusters": "300"], density: 0.4),
         .init("draft", ["pool-height": "3", "pool-width": "4"]),

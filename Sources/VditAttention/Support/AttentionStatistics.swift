@@ -4,11 +4,13 @@ public struct AttentionStatistics: Sendable, Equatable, Codable {
     public struct Row: Sendable, Equatable, Codable {
         public let step: Int
         public let layer: Int
-        /// Calls that the method planned; the plan may keep everything.
+        /// Calls whose plan dropped something.
         public var sparseCalls = 0
-        /// Calls the method itself computed in full (refreshes).
+        /// Calls whose plan kept everything.
         public var fullCalls = 0
-        /// Calls the schedule kept dense, and those of dense attention.
+        /// Calls that measure anew what later ones go by.
+        public var refreshCalls = 0
+        /// Calls the schedule kept dense.
         public var scheduledDenseCalls = 0
         /// Calls the method could not serve, computed densely.
         public var fallbackCalls = 0
@@ -36,7 +38,7 @@ public struct AttentionStatistics: Sendable, Equatable, Codable {
 
         fileprivate var counts: [Int] {
             [
-                sparseCalls, fullCalls, scheduledDenseCalls, fallbackCalls, pairs, sparsePairs, keptPairs,
+                sparseCalls, fullCalls, refreshCalls, scheduledDenseCalls, fallbackCalls, pairs, sparsePairs, keptPairs,
                 computedPairs,
             ]
         }
@@ -45,6 +47,7 @@ public struct AttentionStatistics: Sendable, Equatable, Codable {
         public mutating func add(_ other: Row) {
             sparseCalls += other.sparseCalls
             fullCalls += other.fullCalls
+            refreshCalls += other.refreshCalls
             scheduledDenseCalls += other.scheduledDenseCalls
             fallbackCalls += other.fallbackCalls
             pairs += other.pairs

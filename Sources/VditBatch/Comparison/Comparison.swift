@@ -164,13 +164,7 @@ public struct Comparison {
         render.fallback = job.fallback
         render.memoryLimit = job.memoryLimit
         render.command = job.command
-        render.resume = .ifPossible
-        do {
-            return try Renderer(render, model: model, book, encodes: false)
-        } catch PipelineError.otherRun {
-            render.resume = .fresh
-            return try Renderer(render, model: model, book, encodes: false)
-        }
+        return try Renderer(render, model: model, book, encodes: false)
     }
 
     static func name(of prompt: PromptSource) -> String {

@@ -1,3 +1,6 @@
+import VditFiles
+import VditMedia
+
 /// Where a job is.
 public enum JobState: String, Sendable, Codable, CaseIterable {
     case pending, running, done, failed, cancelled
@@ -83,6 +86,13 @@ public struct JobStatus: Sendable, Codable, Equatable {
     public let kind: Kind
 
     public enum Kind: String, Sendable, Codable { case render, comparison }
+
+    /// Whether the output of a job that is done is gone, or holds something else by now.
+    public var isAltered: Bool {
+        guard state == .done, !OutputFormat.isSequence(output) else { return false }
+        guard FilePath.exists(output) else { return true }
+        return metrics?.outputSha256.map { (try? Digest.sha256(file: output)) != $0 } ?? false
+    }
 }
 
 /// One line of a job's history.

@@ -94,6 +94,10 @@ extension PipelineDocument {
             refuse(node, what, expected)
             return nil
         }
+        if let text = plain(node), text.count > 1, text.first == "0", text.allSatisfy({ $0.isASCII && $0.isNumber }) {
+            refuse(node, what, expected, "; a leading zero means octal to other readers of YAML")
+            return nil
+        }
         return text
     }
 

@@ -86,6 +86,9 @@ public struct SlurmScript: Sendable {
         let said = (try? output.fileHandleForReading.readToEnd()) ?? Data()
         process.waitUntilExit()
         let answer = String(decoding: said, as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines)
+        if process.terminationStatus == 127 {
+            throw .slurm("no sbatch here; submit from a machine of a cluster, or see --emit-only", kind: .unsupported)
+        }
         guard process.terminationStatus == 0 else {
             throw .slurm("sbatch failed (\(process.terminationStatus)): \(answer.prefix(400))")
         }

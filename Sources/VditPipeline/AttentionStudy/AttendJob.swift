@@ -92,6 +92,7 @@ public struct AttendJob: Sendable {
             results.append(result)
             try onStep(result)
         }
+        try file.verifyUnchanged()
         try SafetensorsWriter.write(
             tensors,
             metadata: [

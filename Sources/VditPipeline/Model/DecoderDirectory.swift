@@ -35,6 +35,8 @@ struct DecoderDirectory {
     }
 
     func decoder(_ compute: ComputeContext) throws -> any VideoDecoder {
-        try specification.load(weights, compute)
+        let loaded = try specification.load(weights, compute)
+        try weights.verifyUnchanged()
+        return loaded
     }
 }

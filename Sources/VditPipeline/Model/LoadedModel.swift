@@ -43,6 +43,7 @@ public final class LoadedModel {
     func decoder() throws -> any VideoDecoder {
         if let packedDecoder { return packedDecoder }
         let loaded = try model.specification.decoder.load(model.decoderWeights, compute)
+        try model.decoderWeights.verifyUnchanged()
         packedDecoder = loaded
         return loaded
     }

@@ -31,7 +31,9 @@ public struct RenderJob: Sendable {
     /// When to write checkpoints: after so many steps, or after so many seconds (at the next step's end).
     public var checkpointEverySteps: Int?
     public var checkpointEverySeconds: Double = 60
-    public var resume = Resume.fresh
+    public var resume = Resume.ifFits
+    /// Whether the record has a row for every layer of every step.
+    public var detail = RecordDetail.summary
     public var fallback = AttentionContext.Fallback.refuse
     public var nonFinite = Generation.NonFinite.refuse
     /// Memory the run may take; nil is what the machine and its cgroups leave.
@@ -41,13 +43,17 @@ public struct RenderJob: Sendable {
     /// The command line, for the record.
     public var command: [String] = []
 
+    public enum RecordDetail: Sendable { case summary, everyLayer }
+
     public enum Resume: Sendable {
-        /// From the start; a checkpoint that lies there is replaced.
+        /// From the start; a checkpoint that lies beside the output is kept under another name.
         case fresh
-        /// From the checkpoint beside the output, which must exist and agree.
-        case required
-        /// From the checkpoint if there is one.
+        /// From the checkpoint if it is of this run, which makes the same bytes; any other is kept under another name.
+        case ifFits
+        /// From the checkpoint if there is one, which must agree.
         case ifPossible
+        /// From the checkpoint, which must exist and agree.
+        case required
     }
 
     public init(model: String, prompt: PromptSource, destination: VideoDestination) {
@@ -73,12 +79,16 @@ public struct RenderJob: Sendable {
 public enum RenderEvent: Sendable {
     /// Something a person should know but need not act on.
     case notice(String)
+    /// The run begins; this is what it will compute.
+    case begun(Estimate)
     /// Layers of the text encoder that the prompts went through.
     case encoding(Int, of: Int)
     case loading(String)
     case loaded(seconds: Double)
     /// The run goes on after this many steps.
     case resumed(step: Int, steps: Int)
+    /// Layers done of the step at work, of all its passes of the transformer.
+    case layer(Int, of: Int, step: Int, steps: Int)
     /// Steps done, of how many, and how long the last took.
     case step(Int, of: Int, seconds: Double)
     case checkpoint(String)

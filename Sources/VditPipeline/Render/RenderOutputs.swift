@@ -8,6 +8,9 @@ import VditTensor
 struct RenderOutputs {
     /// How the video will be written.
     let video: VideoPlan
+    /// Where it goes, and what becomes of files that lie there.
+    let destination: VideoDestination
+    let existingRecord: ExistingFile
     /// What to do with a file where the latents are to stay.
     let existingLatents: ExistingFile
 
@@ -23,7 +26,8 @@ struct RenderOutputs {
     /// - Parameter resumed: the state the run goes on from, whose own latents may lie there already.
     /// - Throws: `MediaError`, `TensorError` or `PipelineError` naming the path and the reason.
     init(
-        _ job: RenderJob, _ plan: RenderPlan, resumed: Checkpoint? = nil, folders: Folders = .mustExist
+        _ job: RenderJob, _ plan: RenderPlan, resumed: Checkpoint? = nil, folders: Folders = .mustExist,
+        known: KnownEncoders? = nil
     ) throws {
         try job.files.check()
         var destination = job.destination
@@ -33,15 +37,30 @@ struct RenderOutputs {
             destination.contactSheet = destination.contactSheet.map(FilePath.inExistingFolder)
             latents = latents.map(FilePath.inExistingFolder)
         }
+        let isDone = resumed?.completed == plan.steps.count
+        let state = Checkpoint.path(forOutput: destination.path)
+        var existingRecord = destination.existing
+        if let resumed, isDone, destination.existing == .refuse,
+            OutputFormat.isSequence(destination.path) || FilePath.isNoOlder(destination.path, than: state)
+        {
+            // Its own, if the process ended between the video's last byte and the end.
+            destination.options.existing = .confirm
+            let record = try? RunRecord(path: destination.recordPath)
+            existingRecord = record?.identity == resumed.identity ? .replace : .refuse
+        }
+        if destination.record == .write { try AtomicFile.check(destination.recordPath, existing: existingRecord) }
+        (self.destination, self.existingRecord) = (destination, existingRecord)
+        // Its name is longer than the video's.
+        try AtomicFile.check(state, existing: .replace)
         let settings = plan.settings
         video = try blaming("output") {
             try destination.validate(
                 width: settings.width, height: settings.height, frameCount: settings.numFrames,
-                frameRate: settings.frameRate)
+                frameRate: settings.frameRate, known: known)
         }
         var existing = job.destination.existing
         if let latents {
-            if let resumed, resumed.completed == plan.steps.count,
+            if let resumed, isDone,
                 let (kept, _) = try? LatentsFile.read(latents, channels: plan.latents.channels),
                 kept.floats() == resumed.latents.floats()
             {
@@ -49,7 +68,7 @@ struct RenderOutputs {
                 existing = .replace
             }
             try blaming("save_latents") { try AtomicFile.check(latents, existing: existing) }
-        } else if resumed == nil, !FilePath.exists(Checkpoint.path(forOutput: destination.path)) {
+        } else if resumed == nil, !FilePath.exists(state) {
             // No run that was interrupted left it: somebody keeps it.
             try AtomicFile.check(
                 companionPath(destination.path, ".latents.safetensors"), existing: job.destination.existing)

@@ -107,7 +107,7 @@ public struct RenderPlan: Sendable {
                     layout: layout, heads: transformer.heads, headDim: transformer.headDim,
                     layers: transformer.layers, branches: calls.max() ?? 1),
             takesGates: method.method.takesGates)
-        notices = Self.notices(settings, method, layers: transformer.layers)
+        notices = Self.notices(settings, method, estimate.attention, layers: transformer.layers)
     }
 
     /// What a decoder goes by that takes part in the sampling: its noise is drawn after all that the sampler drew.
@@ -158,8 +158,11 @@ public struct RenderPlan: Sendable {
         }
     }
 
+    /// Above this share of dense attention's work, planning and small blocks cost what is left out.
+    private static let worthwhileShare = 0.95
+
     private static func notices(
-        _ settings: RenderSettings, _ method: ConfiguredMethod, layers: Int
+        _ settings: RenderSettings, _ method: ConfiguredMethod, _ work: PredictedWork, layers: Int
     ) -> [String] {
         var notices: [String] = []
         if let asked = settings.unroundedFrames {
@@ -177,6 +180,10 @@ public struct RenderPlan: Sendable {
                     "every call of this run is dense: \(method.name) leaves the first \(dense) of "
                         + "\(settings.steps) steps and the first \(method.schedule.layers) layers dense "
                         + "(dense-steps, dense-layers)")
+            } else if work.share > worthwhileShare, !work.isUpperBound {
+                notices.append(
+                    "\(method.name) computes \((work.share * 1000).rounded() / 1000) of dense attention's work here, "
+                        + "which saves less than it costs: ask for a lower density or fewer dense steps, or take dense")
             }
         }
         return notices

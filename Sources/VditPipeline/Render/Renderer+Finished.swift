@@ -1,3 +1,4 @@
+import Glibc
 import VditFiles
 import VditMedia
 import VditTensor
@@ -55,7 +56,8 @@ extension RunRecord {
 extension Renderer {
     /// The record of a video that is there already, complete and made with the settings of `job`.
     ///
-    /// A job without a seed takes the recorded one.
+    /// A job without a seed takes the recorded one. Where its process was killed before it could, the state it was made
+    /// from is removed.
     ///
     /// - Returns: nil when there is no such file.
     /// - Throws: `PipelineError.invalid` (73) for a file without a record or other than its record says, (78) naming
@@ -89,7 +91,18 @@ extension Renderer {
             throw PipelineError.invalid(
                 output, found: "another content", expected: "the file that \(path) describes", kind: .cannotCreate)
         }
+        removeState(job, of: record.identity)
         return record
+    }
+}
+
+extension Renderer {
+    /// Removes what a run of this identity goes on from, its steps being done.
+    private static func removeState(_ job: RenderJob, of identity: [String: String]?) {
+        let path = Checkpoint.path(forOutput: job.destination.path)
+        guard let state = try? Checkpoint(path: path), state.identity == identity else { return }
+        if job.saveLatents == nil { unlink(job.keptLatents) }
+        unlink(path)
     }
 }
 

@@ -1,5 +1,6 @@
 import Glibc
 import VditAttention
+import VditFiles
 import VditMedia
 import VditModels
 import VditTensor
@@ -19,7 +20,11 @@ extension Renderer {
         using shared: LoadedModel? = nil, stop: StopFlag = StopFlag(),
         onEvent: (RenderEvent) throws -> Void = { _ in }
     ) throws -> RunRecord {
+        let lock = try OutputLock(job.destination.path)
+        defer { withExtendedLifetime(lock) {} }
         for notice in notices { try onEvent(.notice(notice)) }
+        try onEvent(.begun(estimate))
+        if setsCheckpointAside { try Checkpoint.setAside(Checkpoint.path(forOutput: job.destination.path)) }
         var timing = resumed?.timing ?? RunRecord.Timing()
         let start = ContinuousClock.now
         let loaded =
@@ -43,7 +48,7 @@ extension Renderer {
         try onEvent(.loading("vae"))
         let decoder = try loaded.decoder()
         let output = try VideoOutput(
-            job.destination, width: settings.width, height: settings.height,
+            outputs.destination, width: settings.width, height: settings.height,
             frameCount: settings.numFrames, frameRate: settings.frameRate, metadata: fileMetadata,
             pool: loaded.compute.pool)
         try decode(
@@ -56,9 +61,10 @@ extension Renderer {
             output: output.record(of: settings.frameRate), attention: attention, caches: caches, timing: timing,
             latents: latents, instructionSet: loaded.compute.instructionSet)
         record.identity = identity
+        if job.detail == .summary { record.attention?.perLayer = nil }
         record.job = job.fingerprint
         if job.destination.record == .write {
-            try record.write(to: job.destination.recordPath, existing: job.destination.existing)
+            try record.write(to: job.destination.recordPath, existing: outputs.existingRecord)
         }
         if job.saveLatents == nil { unlink(latentsPath) }
         unlink(Checkpoint.path(forOutput: job.destination.path))
@@ -118,8 +124,12 @@ extension Renderer {
             let watch = StepWatch(stop, expected: timing.perStep.suffix(3).max())
             let state = generation.checkpoint(identity: identity, timing: timing)
             let result: StepResult
+            let layers = plan.estimate.callsPerStep[done] * plan.model.transformer.layers
+            var begun = 0
             do {
                 result = try generation.advance {
+                    try onEvent(.layer(begun, of: layers, step: done + 1, steps: steps))
+                    begun += 1
                     switch watch.poll() {
                     case .none: break
                     case .finishing(let seconds):
@@ -139,8 +149,9 @@ extension Renderer {
             try onEvent(.step(done + 1, of: steps, seconds: started.secondsUntilNow))
             try trajectory?.write(result)
             if let preview = job.preview, let previewDecoder, (done + 1) % preview.every == 0 {
-                try writePreview(result.estimate, previewDecoder, preview.path)
-                try onEvent(.preview(preview.path))
+                if try writePreview(result.estimate, previewDecoder, preview.path, stop) {
+                    try onEvent(.preview(preview.path))
+                }
             }
             // The last step is always saved, so that a run stopped while decoding can go on there.
             if keeper.isDue(done + 1) || generation.isFinished || stop.takeCheckpointRequest() {
@@ -156,20 +167,29 @@ extension Renderer {
         }
     }
 
-    /// The middle frame of an estimate, decoded by itself.
+    /// The middle frame of the video that an estimate decodes to, from its first frame on: a decoder remembers what was
+    /// before, and a latent frame by itself has other colours.
+    ///
+    /// - Returns: false where the job was asked to stop meanwhile.
     private func writePreview(
-        _ estimate: Tensor, _ decoder: any VideoDecoder, _ path: String
-    ) throws {
-        let middle = estimate.shape[1] / 2
-        let frame = Tensor(.f32, [estimate.shape[0], 1] + estimate.shape.dropFirst(2))
-        for channel in 0..<estimate.shape[0] {
-            frame[channel].assign(estimate[channel].slice(middle..<middle + 1))
-        }
-        try decoder.decode(frame) { frames in
-            for picture in frames.prefix(1) {
-                try PNG.write(VideoFrame(rounding: picture).pixels, to: path, existing: .replace)
+        _ estimate: Tensor, _ decoder: any VideoDecoder, _ path: String, _ stop: StopFlag
+    ) throws -> Bool {
+        struct Enough: Error {}
+        let conditions = plan.decodeConditions(
+            startWasGiven: inputs.noise != nil, hasPicture: inputs.picture != nil)
+        var before = settings.numFrames / 2
+        do {
+            try decoder.decode(estimate, conditions ?? DecodeConditions()) { frames in
+                if stop.isStopping { throw Enough() }
+                if before < frames.count {
+                    let picture = try VideoFrame(rounding: frames[before])
+                    try PNG.write(picture.pixels, to: path, existing: .replace)
+                    throw Enough()
+                }
+                before -= frames.count
             }
-        }
+        } catch is Enough {}
+        return !stop.isStopping
     }
 }
 

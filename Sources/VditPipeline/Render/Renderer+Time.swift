@@ -1,25 +1,70 @@
 import VditAttention
+import VditModels
 import VditTensor
 
+/// What a run will take on this machine, in seconds.
+public struct ExpectedTime: Sendable, Codable, Equatable {
+    public let loading: Double
+    public let denoising: Double
+    /// With the frames' encoding, which runs beside it.
+    public let decoding: Double
+
+    public var total: Double { loading + denoising + decoding }
+    /// How far off it may be either way: a short measurement of a machine that others use too.
+    public static let uncertainty = 0.2
+    public var range: ClosedRange<Double> { total * (1 - Self.uncertainty)...total * (1 + Self.uncertainty) }
+}
+
 extension Renderer {
-    /// How long the denoising loop will take, from less than a second of the model's own products and attention.
+    /// What the run will take, from the model's own layers and decoder at a smaller size, timed for a few seconds.
     ///
-    /// What a sparse method leaves out is not counted where that is known beforehand, nor is its planning; a busy
-    /// machine makes it larger.
-    public func expectedDenoisingSeconds() throws -> Double {
+    /// What a sparse method leaves out is not counted where that is known beforehand, nor is its planning.
+    /// - Throws: what loading the model's files throws.
+    public func expectedTime() throws -> ExpectedTime {
         let compute = try ComputeContext(threads: settings.threads, precision: settings.precision)
-        let config = plan.model.transformer
-        let matrices = config.tensors.map(\.shape).filter { $0.count == 2 }
-        let largest = matrices.max { $0[0] * $0[1] < $1[0] * $1[1] } ?? [1024, 1024]
-        let linear = try LinearBenchmark(rows: 512, inputs: largest[1], outputs: largest[0])
-            .run(repeats: 2, chunk: 128, compute)
-        let attention = AttentionBenchmark(
-            heads: config.heads, tokens: min(estimate.tokens, 1024), headDim: config.headDim,
-            precision: settings.precision
-        ).run(repeats: 2, pool: compute.pool, instructionSet: compute.instructionSet)
-        let seconds =
-            estimate.otherFLOPs / (linear.teraflopsPerSecond * 1e12)
-            + estimate.selfAttentionFLOPs * estimate.attention.share / (attention.teraflopsPerSecond * 1e12)
-        return seconds * estimate.computedCalls
+        let transformer = plan.model.transformer
+        let (layer, loading) = try timedLayer(compute)
+        let perCall = Double(transformer.layers) * layer
+        let decoder = try timedDecoder(compute)
+        return ExpectedTime(
+            loading: loading + decoder.loading, denoising: estimate.computedCalls * perCall,
+            decoding: decoder.decoding)
+    }
+
+    /// Seconds of one layer at the run's size, and of loading all of the model's layers.
+    private func timedLayer(_ compute: ComputeContext) throws -> (layer: Double, loading: Double) {
+        let transformer = plan.model.transformer
+        // As large as a second allows.
+        var small = plan.latents
+        small.frames = min(small.frames, 3)
+        (small.height, small.width) = (min(small.height, 32), min(small.width, 32))
+        let text = inputs.prompts.conditional.shape[0]
+        let timed = try LayerBenchmark(transformer, latents: small, textTokens: text)
+            .run(repeats: 2, compute, from: transformer.layers < 2 ? nil : model.transformerWeights[0])
+        let all = plan.model.transformers.reduce(0) { $0 + $1.specification.parameterCount }
+        let loading = timed.loadSeconds * Double(all) / Double(transformer.withLayers(2).parameterCount)
+        let work = transformer.withLayers(1).work(plan.layouts[.conditional]!, textTokens: text)
+        let attention = timed.attention.medianSeconds * work.selfAttention / timed.attentionFlops
+        let rest = (timed.layer.medianSeconds - timed.attention.medianSeconds)
+            * work.other / (timed.flops - timed.attentionFlops)
+        return (attention * estimate.attention.share + rest, loading)
+    }
+
+    private func timedDecoder(_ compute: ComputeContext) throws -> (loading: Double, decoding: Double) {
+        let specification = plan.model.decoder
+        let start = ContinuousClock.now
+        let decoder = try specification.load(model.decoderWeights, compute)
+        let loading = start.secondsUntilNow
+        var small = plan.latents
+        small.frames = min(small.frames, 2)
+        (small.height, small.width) = (min(small.height, 24), min(small.width, 24))
+        var random = TorchRandom(seed: 0)
+        let noise = random.normal(small.extents, .f32)
+        let timing = try Timing(repeats: 1) { try decoder.decode(noise) { _ in } }
+        func operations(_ latents: LatentShape) -> Double {
+            let size = specification.videoSize(of: latents)
+            return specification.decodeFLOPs(height: size.height, width: size.width, frames: latents.frames)
+        }
+        return (loading, timing.medianSeconds * operations(plan.latents) / operations(small))
     }
 }

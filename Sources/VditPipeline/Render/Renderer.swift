@@ -20,6 +20,8 @@ public struct Renderer {
     public let notices: [String]
     let outputs: RenderOutputs
     let resumed: Checkpoint?
+    /// Whether a checkpoint of another run lies where this one's will.
+    let setsCheckpointAside: Bool
 
     public var settings: RenderSettings { plan.settings }
     public var prompts: PromptPair { inputs.prompts }
@@ -42,23 +44,35 @@ public struct Renderer {
         let model = try open ?? ModelDirectory(path: job.model).adapted(by: job.adapters)
         self.job = job
         self.model = model
-        let resumed = try Self.findCheckpoint(job)
-        self.resumed = resumed
-        (plan, inputs) = try Self.plan(
-            job, model, book, encodes: encodes || resumed != nil,
-            seed: resumed?.identity["seed"].flatMap { Int($0) })
+        let (found, unfit) = try Self.findCheckpoint(job)
+        var (plan, inputs) = try Self.plan(
+            job, model, book, encodes: encodes || found != nil, seed: found?.identity["seed"].flatMap { Int($0) })
+        var identity = try Self.identity(plan, inputs, model)
+        let checkpoint = Checkpoint.path(forOutput: job.destination.path)
+        var (resumed, reason) = (found, unfit)
+        do {
+            try found?.verify(identity: identity, path: checkpoint)
+            if let folder = job.saveTrajectory, let found, !TrajectoryWriter.holds(folder, steps: found.completed) {
+                throw PipelineError.otherRun(
+                    path: checkpoint, field: "save_trajectory", checkpoint: "nothing", current: folder)
+            }
+        } catch where job.resume == .ifFits {
+            (resumed, reason) = (nil, "\(error)")
+            (plan, inputs) = try Self.plan(job, model, book, encodes: encodes)
+            identity = try Self.identity(plan, inputs, model)
+        }
+        (self.plan, self.inputs, self.identity, self.resumed) = (plan, inputs, identity, resumed)
         outputs = try RenderOutputs(job, plan, resumed: resumed)
         memoryLimit =
             job.memoryLimit.map { MemoryLimit(bytes: $0, source: "memory limit given") } ?? .current()
         try plan.check(memoryLimit)
-        identity = try Self.identity(plan, inputs, model)
         var notices = inputs.notices(job, plan) + plan.notices
         notices += model.notices(plan)
-        let checkpoint = Checkpoint.path(forOutput: job.destination.path)
-        try resumed?.verify(identity: identity, path: checkpoint)
-        if resumed == nil, FilePath.exists(checkpoint) {
+        setsCheckpointAside = resumed == nil && FilePath.isTaken(checkpoint)
+        if setsCheckpointAside {
             notices.append(
-                "\(checkpoint) of an earlier run will be replaced; 'resume' would continue it")
+                "\(reason ?? "\(checkpoint) is of an earlier run"); it is kept as "
+                    + FilePath.firstFree(checkpoint))
         }
         self.notices = notices
         try RenderOutputs.checkSpace(job, plan)
@@ -95,12 +109,14 @@ public struct Renderer {
     /// - Parameters:
     ///   - settings: of the job, decided for this model.
     ///   - book: notes the job's prompts, so that those of all jobs are encoded together.
+    ///   - known: encoders of jobs before.
     /// - Throws: an error that conforms to `Failure`.
     public static func check(
-        _ job: RenderJob, _ settings: RenderSettings, model: ModelDirectory, _ book: PromptBook
+        _ job: RenderJob, _ settings: RenderSettings, model: ModelDirectory, _ book: PromptBook,
+        known: KnownEncoders? = nil
     ) throws -> (plan: RenderPlan, prompts: PromptPair) {
         let (plan, inputs) = try plan(job, settings, model, book, encodes: false)
-        _ = try RenderOutputs(job, plan, folders: .willBeMade)
+        _ = try RenderOutputs(job, plan, folders: .willBeMade, known: known)
         return (plan, inputs.prompts)
     }
 
@@ -123,12 +139,15 @@ public struct Renderer {
         return identity
     }
 
-    private static func findCheckpoint(_ job: RenderJob) throws -> Checkpoint? {
-        if case .fresh = job.resume { return nil }
+    /// The state beside the output, or why it is none to go on from.
+    private static func findCheckpoint(_ job: RenderJob) throws -> (Checkpoint?, unfit: String?) {
+        if job.resume == .fresh { return (nil, nil) }
         let path = Checkpoint.path(forOutput: job.destination.path)
-        if case .ifPossible = job.resume, !FilePath.exists(path) { return nil }
+        if job.resume != .required, !FilePath.isTaken(path) { return (nil, nil) }
         do {
-            return try Checkpoint(path: path)
+            return (try Checkpoint(path: path), nil)
+        } catch let error as any Failure where job.resume == .ifFits {
+            return (nil, error.description)
         } catch let error as any Failure where error.kind == .badData {
             throw PipelineError.damagedCheckpoint(error.description)
         }

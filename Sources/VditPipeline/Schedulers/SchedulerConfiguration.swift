@@ -110,8 +110,8 @@ public struct SchedulerConfiguration: Sendable, Equatable {
 
     /// - Throws: `PipelineError.setting`.
     static func check(flowShift: Double) throws(PipelineError) {
-        guard flowShift.isFinite, flowShift > 0, flowShift <= 1000 else {
-            throw .setting("flow_shift", found: "\(flowShift)", expected: "a number above 0, at most 1000")
+        guard (0.001...1000).contains(flowShift) else {
+            throw .setting("flow_shift", found: "\(flowShift)", expected: "a number from 0.001 to 1000")
         }
     }
 }

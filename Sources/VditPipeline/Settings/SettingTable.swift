@@ -223,7 +223,7 @@ public struct SettingTable: Sendable {
         effect: .none, rule: .builtIn(usableProcessors()))
     public let sparse = Setting<String>(
         "sparse", .attention, "sparse attention method", kind: .choice(MethodCatalogue.methods.map(\.name)),
-        flag: SettingFlag("method", "Sparse attention; 'vdit methods' lists them. Default: dense."),
+        flag: SettingFlag("method", "Sparse attention; 'vdit methods' lists them."),
         isRecorded: false, rule: .builtIn(MethodChoice.dense.name))
     public let sparseOptions = Setting<[String: String]>(
         "sparse_options", .attention, "options of the method, by name",

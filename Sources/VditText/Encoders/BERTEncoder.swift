@@ -28,6 +28,8 @@ public struct BERTEncoder: TextEncoder {
         }
     }
 
+    public func verifyUnchanged() throws(FileError) { try weights.verifyUnchanged() }
+
     public func encode(
         _ sequences: [[Int32]], compute: ComputeContext, progress: (_ done: Int, _ layers: Int) -> Void
     ) throws(TensorError) -> [Tensor] {

@@ -25,6 +25,8 @@ public struct T5Encoder: TextEncoder {
         try weights.check(names.expected(config), ignoring: names.isIgnored)
     }
 
+    public func verifyUnchanged() throws(FileError) { try weights.verifyUnchanged() }
+
     public func encode(
         _ sequences: [[Int32]], compute: ComputeContext, progress: (_ done: Int, _ layers: Int) -> Void
     ) throws(TensorError) -> [Tensor] {

@@ -1,3 +1,4 @@
+import VditFiles
 import VditTensor
 
 /// A transformer that turns token ids into hidden states.
@@ -23,6 +24,9 @@ public protocol TextEncoder: Sendable {
     func encode(
         _ sequences: [[Int32]], compute: ComputeContext, progress: (_ done: Int, _ layers: Int) -> Void
     ) throws(TensorError) -> [Tensor]
+
+    /// - Throws: `FileError` when a file of weights is not the one that was opened.
+    func verifyUnchanged() throws(FileError)
 }
 
 /// Sequences laid one after another, each from a multiple of `StreamedLinear.rowBlock` on, so that a sequence's rows
