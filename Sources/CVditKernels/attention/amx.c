@@ -18,6 +18,7 @@ VDIT_ISA_BEGIN(VDIT_TARGET_AMX)
 #include "pack.h"
 #include "chunk.h"
 
+#include "../fetch.h"
 #include "../tiles.h"
 #include "attend_amx.h"
 

@@ -20,6 +20,7 @@ VDIT_ISA_BEGIN(VDIT_TARGET_AVX512_BF16)
 #include "pack.h"
 #include "chunk.h"
 
+#include "../fetch.h"
 #include "../tiles_emulated.h"
 #include "attend_amx.h"
 

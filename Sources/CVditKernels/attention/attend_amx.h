@@ -1,6 +1,6 @@
 // Block-sparse attention of one query block by 16 × 16 tiles. Queries, scores, weights and output lie in
 // memory as whole tiles of 1 KiB, so that every tile load and store is sixteen consecutive lines.
-// Included inside an ISA region after vec_avx512.h, pack.h, chunk.h and the tile instructions (tiles_*.h).
+// Included inside an ISA region after vec_avx512.h, pack.h, chunk.h, the tile instructions (tiles_*.h) and fetch.h.
 //
 // A strip of 32 rows takes a chunk of keys: scores of a panel, then, while the tile unit works on the next panel's
 // scores, its weights; when the chunk is through, the strip's output. Scores and weights under way fit the
@@ -49,34 +49,31 @@ VDIT_INLINE work divided(const vdit_attend_call *call) {
 /// Row tiles of a strip that hold rows: 2, or 1 at the end.
 VDIT_INLINE int row_tiles(const work *w, int32_t strip) { return w->rows - strip * STRIP > 16 ? 2 : 1; }
 
-/// The next chunk on its way into the second-level cache, a few lines with every four tile products: a core reads
-/// some ten bytes a cycle beyond it, and the products would wait for all of them.
+/// The next chunk on its way into the second-level cache.
 typedef struct {
-    const chunk *keys;       // NULL: nothing
-    const char *line, *end;  // of the part under way
-    int part;                // the next: keys and values of each panel
-    int bytes;               // of keys, and of values, in a panel
-    int lines;               // a time
-} fetching;
+    const chunk *keys;  // NULL: nothing
+    fetching now;       // the part under way
+    int part;           // the next: keys and values of each panel
+    int bytes;          // of a part
+} fetching_chunk;
 
-static fetching begin_fetching(const work *w, const chunk *keys, int64_t bytes, int strips) {
+static fetching_chunk begin_fetching(const work *w, const chunk *keys, int64_t bytes, int strips) {
     int products = strips * (w->depth + (w->columns + 1) / 2);
-    return (fetching){.keys = keys, .bytes = (int)bytes, .lines = ((int)bytes / 32 + products - 1) / products};
+    return (fetching_chunk){
+        .keys = keys, .bytes = (int)bytes, .now = {.lines = ((int)bytes / 32 + products - 1) / products}};
 }
 
-static __attribute__((noinline)) int fetch_part(fetching *f) {
-    if (!f->keys || f->part >= 2 * f->keys->count) return 0;
+static __attribute__((noinline)) void fetch_next_part(fetching_chunk *f) {
+    if (!f->keys || f->part >= 2 * f->keys->count) return;
     const key_panel *panel = &f->keys->panels[f->part / 2];
-    f->line = (const char *)(f->part % 2 ? panel->values : panel->keys);
-    f->end = f->line + f->bytes;
+    f->now.line = (const char *)(f->part % 2 ? panel->values : panel->keys);
+    f->now.end = f->now.line + f->bytes;
     f->part++;
-    return 1;
 }
 
-VDIT_INLINE void fetch_some(fetching *f) {
-    if (f->line >= f->end && !fetch_part(f)) return;
-    for (int i = 0; i < f->lines; i++) _mm_prefetch(f->line + i * 64, _MM_HINT_T1);
-    f->line += f->lines * 64;
+VDIT_INLINE void fetch_some_keys(fetching_chunk *f) {
+    if (f->now.line >= f->now.end) fetch_next_part(f);
+    fetch_some(&f->now);
 }
 
 // Tiles 0 to 3 are sums, 4 and 5 rows of the left operand, 6 and 7 columns of the right.
@@ -84,7 +81,7 @@ VDIT_INLINE void fetch_some(fetching *f) {
 /// Scores of a strip's rows and a panel's keys.
 VDIT_INLINE void score(
     const int tall, tile_file *tiles, const uint32_t *q, int32_t depth, const uint32_t *keys, float *scores,
-    fetching *f) {
+    fetching_chunk *f) {
     TILE_ZERO(0);
     TILE_ZERO(1);
     if (tall) TILE_ZERO(2);
@@ -98,7 +95,7 @@ VDIT_INLINE void score(
         TILE_DOT(1, 4, 7);
         if (tall) TILE_DOT(2, 5, 6);
         if (tall) TILE_DOT(3, 5, 7);
-        fetch_some(f);
+        fetch_some_keys(f);
     }
     TILE_STORE(0, scores);
     TILE_STORE(1, scores + 2 * TILE);
@@ -167,7 +164,7 @@ static void weigh(const work *w, const key_panel *panel, int32_t strip, int p) {
 
 VDIT_INLINE void value_columns(
     const int tall, const int wide, tile_file *tiles, const work *w, const chunk *keys, int32_t column, float *out,
-    fetching *f) {
+    fetching_chunk *f) {
     enum { COLUMN = PANEL / ELEMENTS * GROUP };
     float *below = out + w->columns * TILE;
     TILE_LOAD(0, out);
@@ -185,7 +182,7 @@ VDIT_INLINE void value_columns(
         if (wide) TILE_DOT(1, 4, 7);
         if (tall) TILE_DOT(2, 5, 6);
         if (tall && wide) TILE_DOT(3, 5, 7);
-        fetch_some(f);
+        fetch_some_keys(f);
     }
     TILE_STORE(0, out);
     if (wide) TILE_STORE(1, out + TILE);
@@ -195,7 +192,7 @@ VDIT_INLINE void value_columns(
 
 /// A strip of 16 or 32 rows over a chunk.
 VDIT_INLINE void attend_strip(
-    const int tall, tile_file *tiles, const work *w, const chunk *keys, int32_t strip, fetching *f) {
+    const int tall, tile_file *tiles, const work *w, const chunk *keys, int32_t strip, fetching_chunk *f) {
     const uint32_t *q = w->q + strip * 2 * w->depth * TILE;
     float *out = w->out + strip * 2 * w->columns * TILE;
     for (int p = 0; p < keys->count; p++) {
@@ -248,7 +245,7 @@ static void attend(const vdit_attend_call *call) {
     TILES_BEGIN;
     while (more) {
         more = next_chunk(call, now, next);
-        fetching f = begin_fetching(&w, more ? next : NULL, bytes, strips);
+        fetching_chunk f = begin_fetching(&w, more ? next : NULL, bytes, strips);
         for (int32_t strip = 0; strip < strips; strip++)
             if (row_tiles(&w, strip) == 2) attend_strip(1, tiles, &w, now, strip, &f);
             else attend_strip(0, tiles, &w, now, strip, &f);

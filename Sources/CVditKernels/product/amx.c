@@ -9,6 +9,7 @@
 
 VDIT_ISA_BEGIN(VDIT_TARGET_AMX)
 
+#include "../fetch.h"
 #include "../tiles.h"
 #include "product_amx.h"
 

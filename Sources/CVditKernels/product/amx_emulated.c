@@ -11,6 +11,7 @@
 
 VDIT_ISA_BEGIN(VDIT_TARGET_AVX512_BF16)
 
+#include "../fetch.h"
 #include "../tiles_emulated.h"
 #include "product_amx.h"
 

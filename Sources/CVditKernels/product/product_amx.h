@@ -1,4 +1,4 @@
-// Products by 16 × 16 tiles. Included inside an ISA region after the tile instructions (tiles_*.h).
+// Products by 16 × 16 tiles. Included inside an ISA region after the tile instructions (tiles_*.h) and fetch.h.
 //
 // A matrix is packed as [pair of column tiles][step][2] tiles of 1 KiB: 16 pairs of the depth × 16 columns. A block of
 // 16 steps of such a pair, 32 KiB, stays in the first-level cache while all rows pass; the rows come from the
@@ -26,18 +26,6 @@ static void pack(const void *matrix, int64_t columns, int64_t depth, void *packe
             + column % 16 * 2;
         for (int64_t d = 0; d < depth; d++) to[d / 32 * (STEP_BYTES / 2) + d % 32 / 2 * 32 + d % 2] = from[d];
     }
-}
-
-/// What is read next, fetched a few lines at every step.
-typedef struct {
-    const char *line, *end;
-    int lines;
-} fetching;
-
-VDIT_INLINE void fetch_some(fetching *f) {
-    if (f->line >= f->end) return;
-    for (int i = 0; i < f->lines; i++) _mm_prefetch(f->line + i * 64, _MM_HINT_T1);
-    f->line += f->lines * 64;
 }
 
 /// Adds steps from ..< to of one or two row tiles and two column tiles to their sums; sets them where from is 0.
