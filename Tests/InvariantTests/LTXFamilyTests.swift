@@ -87,7 +87,8 @@ struct LTXFamilyTests {
         rescaled.request.guidanceScale = 3
         let guided = try Renderer(rescaled).run().latentsSha256
         rescaled.request.guidanceRescale = 0.7
-        let digests = [plain, guided] + [try Renderer(faster).run().latentsSha256, try Renderer(rescaled).run().latentsSha256]
+        let others = try [faster, rescaled].map { try Renderer($0).run().latentsSha256 }
+        let digests = [plain, guided] + others
         #expect(Set(digests).count == 4)
         for value in [-0.1, 1.1] {
             rescaled.request.guidanceRescale = value
@@ -142,7 +143,8 @@ struct LTXFamilyTests {
             for (name, configuration) in [
                 ("t", specification.transformer.configuration), ("v", specification.decoder.configuration),
             ] {
-                let text = "{" + configuration.map { "\"\($0.key)\": \(Self.json($0.value))" }.joined(separator: ",") + "}"
+                let pairs = configuration.map { "\"\($0.key)\": \(Self.json($0.value))" }
+                let text = "{" + pairs.joined(separator: ",") + "}"
                 let path = try folder.write(text, "\(model.name)-\(name).json")
                 let tensors = name == "t"
                     ? try LTXTransformerConfig(ConfigFile(path: path)).tensors

@@ -160,7 +160,9 @@ import VDiT
             #expect(abs(millions("encoder.") - encoder) < 0.06 && abs(millions("decoder.") - decoder) < 0.06)
         }
         #expect([LTXVAEConfig.plain, .timed, .folded].map { $0.tensors.count } == [190, 294, 226])
-        let work = [LTXVAEConfig.plain, .timed, .folded].map { $0.decodeFLOPs(height: 512, width: 768, frames: 16) / 1e12 }
+        let work = [LTXVAEConfig.plain, .timed, .folded].map {
+            $0.decodeFLOPs(height: 512, width: 768, frames: 16) / 1e12
+        }
         for (found, published) in zip(work, [41.5, 67.7, 60.2]) { #expect(abs(found - published) < 1) }
     }
 }

@@ -15,7 +15,9 @@ struct StillImageTests {
         (1, 32, 16, "red", "blue"), (2, 32, 16, "blue", "red"), (3, 32, 16, "blue", "red"), (6, 16, 32, "red", "blue"),
         (8, 16, 32, "blue", "red"),
     ])
-    func isTurnedAsTheCameraHeldIt(_ orientation: Int, _ width: Int, _ height: Int, _ first: String, _ last: String) throws {
+    func isTurnedAsTheCameraHeldIt(
+        _ orientation: Int, _ width: Int, _ height: Int, _ first: String, _ last: String
+    ) throws {
         let image = try StillImage(Golden.path("pictures/orientation-\(orientation).jpg"))
         #expect((image.frame.width, image.frame.height) == (width, height))
         #expect(colours(image.frame, 0, 0) == first && colours(image.frame, height - 1, width - 1) == last)

@@ -50,7 +50,8 @@ public struct LTXGolden: Sendable, CustomStringConvertible {
                 atPath: folder.path("model/\(part)"), withDestinationPath: Golden.path(parts[part] ?? ""))
         }
         try files.copyItem(
-            atPath: Golden.path("ltx-pipelines/\(name)/model_index.json"), toPath: folder.path("model/model_index.json"))
+            atPath: Golden.path("ltx-pipelines/\(name)/model_index.json"),
+            toPath: folder.path("model/model_index.json"))
         // The reference's own has no class.
         let scheduler = try String(
             contentsOfFile: Golden.path("ltx-pipelines/\(name)/scheduler_config.json"), encoding: .utf8)

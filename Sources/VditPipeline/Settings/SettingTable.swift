@@ -160,7 +160,7 @@ public struct SettingTable: Sendable {
         rule: .builtIn(.whole, shown: "0:1"))
     public let guidanceRescale = Setting<Double?>(
         "guidance_rescale", .sampling, "share of the guided output that keeps the spread of the conditional one",
-        flag: SettingFlag("x", "Share of the guided output that keeps the conditional one's spread, 0 to 1. Default: 0."),
+        flag: SettingFlag("x", "Share of the guided output that keeps the conditional one's spread. Default: 0."),
         rule: Rule<Double?>.builtIn(nil).shown { $0 != nil })
     public let scheduler: Setting<SchedulerConfiguration.Kind> = Setting(
         "scheduler", .sampling, "sampler", flag: SettingFlag("name", "Default: the model's."),
