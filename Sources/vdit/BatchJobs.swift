@@ -89,7 +89,7 @@ struct BatchRetry: ParsableCommand {
             ? status.filter { $0.state == .failed || $0.state == .cancelled }.map(\.id)
             : JobNames.matching(jobs, among: status.map(\.id))
         let gone = missing
-            ? status.filter { $0.state == .done && $0.isAltered }.map(\.id) : []
+            ? status.filter { $0.state == .done && ($0.isAltered || !FilePath.exists($0.output)) }.map(\.id) : []
         try change(batch, "back in the queue") { try $0.retry(chosen + gone) }
     }
 }

@@ -1,4 +1,3 @@
-import VditFiles
 import VditMedia
 
 /// Where a job is.
@@ -89,9 +88,8 @@ public struct JobStatus: Sendable, Codable, Equatable {
 
     /// Whether the output of a job that is done is gone, or holds something else by now.
     public var isAltered: Bool {
-        guard state == .done, !OutputFormat.isSequence(output) else { return false }
-        guard FilePath.exists(output) else { return true }
-        return metrics?.outputSha256.map { (try? Digest.sha256(file: output)) != $0 } ?? false
+        guard state == .done, let digest = metrics?.outputSha256 else { return false }
+        return (try? Digest.sha256(file: output)) != digest
     }
 }
 
