@@ -1,7 +1,6 @@
 /// What is known of models that step caches decide by.
 ///
-/// - Source: ratios, `Zehong-Ma/MagCache`; coefficients, `ali-vilab/TeaCache`. Those of `wan-mini` are ours, made by
-///   `vdit calibrate` with prompts that no table of docs/caches.md has.
+/// - Source: ratios, `Zehong-Ma/MagCache`; coefficients, `ali-vilab/TeaCache`.
 extension CacheTables {
     public static let published = CacheTables([
         "wan2.1-t2v-1.3b": CacheTable(

@@ -37,7 +37,7 @@ public struct FirstBlockCache: StepCache {
     static let description = CacheDescription(
         name: name, summary: "runs the first block, and the rest where what it adds has changed", paper: nil,
         options: [thresholdOption, blocksOption, everyChannelOption, CacheOptions.mostSkips]
-            + CacheOptions.common(first: .count(1), last: 0), shareOptions: [thresholdOption]
+            + CacheOptions.common(first: .fraction(0.25), last: 0), shareOptions: [thresholdOption]
     ) { values, _ in
         FirstBlockCache(
             threshold: values[thresholdOption], blocks: values[blocksOption],
