@@ -161,7 +161,7 @@ public struct MassAttention: SparseMethod {
     private static let ramp = MethodOption(
         "ramp", .number(-0.9...0.9), default: 0,
         "the first steps keep this part more than the share, the last ones as much less")
-    private static let refreshes = Refresh.option(10)
+    private static let refreshes = Refresh.option(20)
     private static let budget = MethodOption<Budget>(
         "budget", .choice, default: .heads, "pairs of all heads compete for the share, or each query block has it")
     private static let neighbours = MethodOption(
@@ -174,7 +174,7 @@ public struct MassAttention: SparseMethod {
         name: name, summary: "keeps the boxes with the most mass, measured in full steps, the rest as means",
         paper: nil,
         options: [kept, ramp, refreshes, budget, neighbours, sink] + BlockOrder.options(.tiles)
-            + DenseSchedule.options(steps: .count(0), layers: 0) + [rest],
+            + DenseSchedule.options(steps: .fraction(0.15), layers: 0) + [rest],
         shareOptions: [kept]
     ) { values, density in
         MassAttention(
