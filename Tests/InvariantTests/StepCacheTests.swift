@@ -203,7 +203,10 @@ struct StepCacheTests {
             let after = generation.checkpoint(identity: [:])
             guard let call = context.state.statistics.calls.last, call.outcome != .computed else { continue }
             #expect(before.statistics == after.statistics)
-            #expect(before.learned.mapValues { $0.floats() } == after.learned.mapValues { $0.floats() })
+            func bytes(_ learned: [String: Tensor]) -> [String: [UInt8]] {
+                learned.mapValues { tensor in tensor.withBytes { Array($0) } }
+            }
+            #expect(bytes(before.learned) == bytes(after.learned))
         }
         #expect(context.state.statistics.count(.computed) == 2 * 7)
     }
