@@ -14,7 +14,6 @@ struct LTXFamilyTests {
     }
 
     private static let options: [String: [String: String]] = [
-        "radial": ["block": "16", "decay": "0.1", "skip-below": "4"],
         "svg2": ["query-clusters": "4", "key-clusters": "8", "top-p": "0.5"],
         "draft": ["pool-height": "2", "pool-width": "2", "sparsity": "0.6"],
         "rettention": ["kept": "0.3", "positions-per-block": "1"],
@@ -80,10 +79,18 @@ struct LTXFamilyTests {
     }
 
     @Test func whatItIsConditionedOnReachesIt() throws {
-        let plain = try Renderer(job()).run().latentsSha256
-        var faster = job()
+        let other = try TemporaryDirectory()
+        let golden = try LTXGolden("t2v-dynamic-shift-rescale")
+        try golden.write(to: other)
+        func job() throws -> RenderJob {
+            var job = try golden.job(in: other)
+            (job.request.guidanceScale, job.request.guidanceRescale) = (1, nil)
+            return job
+        }
+        let plain = try Renderer(try job()).run().latentsSha256
+        var faster = try job()
         faster.request.frameRate = try FrameRate(50)
-        var rescaled = job()
+        var rescaled = try job()
         rescaled.request.guidanceScale = 3
         let guided = try Renderer(rescaled).run().latentsSha256
         rescaled.request.guidanceRescale = 0.7
