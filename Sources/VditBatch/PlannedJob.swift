@@ -132,6 +132,7 @@ extension PlannedJob {
             if !OutputFormat.isSequence(output) {
                 guard let digest = record.output.sha256, (try? Digest.sha256(file: output)) == digest else { return nil }
             }
+            OutputLock.clear(output)
             return JobMetrics(record)
         case .comparison(let comparison):
             guard let found = try? FileComparison(path: output), let job = found.job,

@@ -12,8 +12,7 @@ package final class OutputLock {
     /// - Throws: `FileError.inaccessible` (75) where another process is at work on the output, here or, on file systems
     ///   that tell, on another machine.
     package init(_ output: String) throws(FileError) {
-        let (directory, name) = FilePath.split(output)
-        path = "\(directory)/.\(PartFile.stem(of: name)).lock"
+        path = Self.path(of: output)
         while true {
             let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o666)
             if descriptor < 0 {
@@ -32,6 +31,16 @@ package final class OutputLock {
             }
             close(descriptor)
         }
+    }
+
+    private static func path(of output: String) -> String {
+        let (directory, name) = FilePath.split(output)
+        return "\(directory)/.\(PartFile.stem(of: name)).lock"
+    }
+
+    /// Removes the file that a process which was killed left beside an output that is complete.
+    package static func clear(_ output: String) {
+        if FilePath.exists(path(of: output)) { _ = try? OutputLock(output) }
     }
 
     deinit {

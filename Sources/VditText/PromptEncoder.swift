@@ -62,7 +62,7 @@ public struct PromptEncoder: Sendable {
         tokenizer = try folder.openTokenizer(kind)
         let named = family.flatMap { name in PromptRules.all.first { $0.family == name && $0.encoder == kind } }
         guard let rules = family == nil ? PromptRules.find(pipeline: pipeline, encoder: kind) : named else {
-            let families = PromptRules.all.filter { $0.encoder == kind }.map(\.family)
+            let families = PromptRules.all.filter { $0.encoder == kind }.map(\.family).uniqued
             throw FileError.malformed(
                 path: folder.encoder, field: "model_type",
                 found: "\(kind.rawValue), for \(families.joined(separator: ", "))",

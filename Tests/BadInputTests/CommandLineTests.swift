@@ -170,7 +170,7 @@ struct CommandLineTests {
         Mistake(
             "decode", "--latents", prompt, "--model", Golden.sample("wan-mini"), "-o", "a.mp4", status: 65,
             says: "latents"),
-        Mistake("predict", "--model", "/nonexistent", "--inputs", prompt, "-o", "a.safetensors", status: 66, says: "config.json"),
+        Mistake("predict", "--model", "/nonexistent", "--inputs", prompt, "-o", "a.safetensors", status: 66, says: "no such file"),
         Mistake("inspect", "/nonexistent", status: 66, says: "no such file"),
         Mistake("inspect", "/dev/null", status: 66, says: "device"),
         Mistake("inspect", Golden.path("safetensors-bad/header-truncated.safetensors"), status: 65, says: "header"),

@@ -47,7 +47,7 @@ import VDiT
         #expect(
             message("svg2", ["top-p": "0.9"], density: 0.3)
                 == "sparse method svg2: density and option 'top-p' decide the same thing, give one")
-        #expect(message("dense", density: 0.3) == "density 0.3: the nearest that dense reaches at this size with these options is 1.0")
+        #expect(message("dense", density: 0.3) == "density 0.3: the nearest that dense reaches is 1.0")
         #expect(message("dense", density: 1) == nil)
     }
 

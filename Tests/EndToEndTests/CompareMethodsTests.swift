@@ -10,14 +10,13 @@ import VDiT
         var job = ComparisonJob(
             model: folder.path("model"),
             prompts: [.embedding(folder.path("a.safetensors")), .embedding(folder.path("b.safetensors"))],
-            methods: ["dense", "radial", "draft"], directory: folder.path("report"))
+            methods: ["dense", "radial@0.764", "draft@0.8"], directory: folder.path("report"))
         job.negativePrompt = .embedding(folder.path("empty.safetensors"))
         job.request.width = 128
         job.request.height = 128
         job.request.numFrames = 9
         job.request.steps = 3
         job.request.threads = 2
-        job.densities = [0.8]
         job.options = [
             try ComparisonOption(parsing: "dense-steps=1"), try ComparisonOption(parsing: "dense-layers=0"),
         ]
@@ -32,7 +31,7 @@ import VDiT
 
     @Test func aComparisonLeavesTheWholeReport() throws {
         let (folder, results) = try Self.finished.get()
-        #expect(results.clips.count == 2 && results.variants.map(\.label) == ["dense", "radial 0.8", "draft 0.8"])
+        #expect(results.clips.count == 2 && results.variants.map(\.label) == ["dense", "radial 0.764", "draft 0.8"])
         for row in results.variants.dropFirst() {
             let density = try #require(row.density)
             #expect(abs(density - 0.8) < 0.1)
@@ -64,7 +63,7 @@ import VDiT
             ComparisonResults.self, from: Data(contentsOf: URL(fileURLWithPath: folder.path("report/results.json"))))
         #expect(stored == results)
         #expect(results.markdown.hasPrefix("| method | density |"))
-        #expect(results.markdown.contains("| radial 0.8 |"))
+        #expect(results.markdown.contains("| radial 0.764 |"))
     }
 
     @Test func theMeasuredFramesAreTheStoredOnes() throws {
@@ -116,7 +115,7 @@ import VDiT
                 if case .render(.step(2, _, _)) = event, begun.count == 2 { stop.requestStop() }
             }
         }
-        #expect(begun == ["a, seed 1, dense", "a, seed 1, radial 0.8"])
+        #expect(begun == ["a, seed 1, dense", "a, seed 1, radial 0.764"])
         #expect(try Comparison(job).renders == (3, 1))
         var kept: [String] = []
         var resumedAt: [Int] = []
@@ -163,7 +162,7 @@ import VDiT
         let folder = try TemporaryDirectory()
         var job = try Self.job(folder)
         job.prompts.removeLast()
-        job.methods = ["radial"]
+        job.methods = ["radial@0.764"]
         let first = try Comparison(job).run()
         let clip = folder.path("report/\(first.clips[0].rows[1].clip)")
         try Data([1, 2, 3]).write(to: URL(fileURLWithPath: clip))
@@ -176,7 +175,7 @@ import VDiT
         let folder = try TemporaryDirectory()
         var job = try Self.job(folder)
         job.prompts.removeLast()
-        job.methods = ["radial"]
+        job.methods = ["radial@0.764"]
         let first = try Comparison(job).run()
         func begun() throws -> [String] {
             var begun: [String] = []
@@ -191,8 +190,8 @@ import VDiT
         try remove("comparison.sqlite")
         #expect(try begun() == [] && Comparison(job).run().clips == first.clips)
         // The latents it is made of are gone once it is done.
-        try remove("clips/a-seed1-radial-0.8-dense-layers0-dense-steps1.quality.json")
-        #expect(try begun() == ["a, seed 1, radial 0.8"])
+        try remove("clips/a-seed1-radial-0.764-dense-layers0-dense-steps1.quality.json")
+        #expect(try begun() == ["a, seed 1, radial 0.764"])
         // The variant is as far from the dense render as it was.
         try remove("clips/a-seed1-dense.steps")
         #expect(try begun() == ["a, seed 1, dense"])
@@ -203,10 +202,13 @@ import VDiT
         let folder = try TemporaryDirectory()
         var job = try Self.job(folder)
         job.methods = ["radial"]
-        job.densities = [0.8, 0.01]
+        job.densities = [1, 0.8, 0.01]
         let comparison = try Comparison(job)
-        #expect(comparison.notices.contains { $0.contains("radial cannot reach density 0.01 at this size") })
-        #expect(comparison.variants.count == 3 && (comparison.variants[2].method.density ?? 0) > 0.01)
+        for density in [0.8, 0.01] {
+            #expect(comparison.notices.contains { $0.contains("radial cannot reach density \(density) at this size") })
+        }
+        // Both are nearest to the same.
+        #expect(comparison.variants.map(\.label) == ["dense", "radial 1.0", "radial 0.764"])
     }
 
     @Test func theReportIsOneFileThatNeedsNoNetwork() throws {

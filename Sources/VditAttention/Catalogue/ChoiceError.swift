@@ -67,7 +67,7 @@ public struct ChoiceError: Failure, Equatable {
         case .noShare(let text, let name, let expected):
             "\(words.share) of \(name): found '\(text)', expected \(expected)"
         case .shareOfAll(let share, let name):
-            "\(words.share) \(share): \(name) reaches 1.0 to 1.0 at this size with these options"
+            "\(words.share) \(share): the nearest that \(name) reaches is 1.0"
         case .shareAndOption(let option, let name):
             "\(words.thing) \(name): \(words.share) and option '\(option)' decide the same thing, give one"
         }

@@ -1,3 +1,4 @@
+import VditFiles
 import VditAttention
 import VditPipeline
 

@@ -1,3 +1,5 @@
+import VditFiles
+
 /// What the comparisons of a batch found, per variant: means over the clips that were compared.
 public struct VariantTable: Sendable, Encodable, Equatable {
     /// One variant of one comparison; the reference comes first.
@@ -103,11 +105,4 @@ public struct VariantTable: Sendable, Encodable, Equatable {
 
     /// The file `table:` asks for: Markdown, or CSV by its ending.
     public func text(for path: String) -> String { path.hasSuffix(".csv") ? exact.csv : table.markdown }
-}
-
-extension Sequence where Element: Equatable {
-    /// Every element where it is first.
-    var uniqued: [Element] {
-        reduce(into: []) { if !$0.contains($1) { $0.append($1) } }
-    }
 }

@@ -48,10 +48,12 @@ struct RenderOutputs {
             let record = try? RunRecord(path: destination.recordPath)
             existingRecord = record?.identity == resumed.identity ? .replace : .refuse
         }
-        if destination.record == .write { try AtomicFile.check(destination.recordPath, existing: existingRecord) }
         (self.destination, self.existingRecord) = (destination, existingRecord)
-        // Its name is longer than the video's.
-        try AtomicFile.check(state, existing: .replace)
+        try blaming("output") {
+            if destination.record == .write { try AtomicFile.check(destination.recordPath, existing: existingRecord) }
+            // Its name is longer than the video's.
+            try AtomicFile.check(state, existing: .replace)
+        }
         let settings = plan.settings
         video = try blaming("output") {
             try destination.validate(

@@ -92,6 +92,7 @@ extension Renderer {
                 output, found: "another content", expected: "the file that \(path) describes", kind: .cannotCreate)
         }
         removeState(job, of: record.identity)
+        OutputLock.clear(output)
         return record
     }
 }
