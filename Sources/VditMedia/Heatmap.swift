@@ -15,11 +15,14 @@ public struct Heatmap: Sendable {
     public var rowOffsets: [Int32]
     public var columnOffsets: [Int32]
     public var colours: Colours
-    /// Token positions at which a line is drawn in both directions.
+    /// Token positions at which a line is drawn in both directions: where frames begin, and where the last one ends.
     public var borders: [Int]
+    /// A line above it.
+    public var title: String
 
     public init(
-        values: Tensor, rowOffsets: [Int32], columnOffsets: [Int32], colours: Colours, borders: [Int] = []
+        values: Tensor, rowOffsets: [Int32], columnOffsets: [Int32], colours: Colours, borders: [Int] = [],
+        title: String = ""
     ) {
         precondition(values.rank == 2 && values.dtype == .f32)
         precondition(values.shape == [rowOffsets.count - 1, columnOffsets.count - 1])
@@ -28,6 +31,7 @@ public struct Heatmap: Sendable {
         self.columnOffsets = columnOffsets
         self.colours = colours
         self.borders = borders
+        self.title = title
     }
 
     /// Pixels of a side: at least `least`, a whole number of pixels per token where tokens are few, and fewer
@@ -36,27 +40,8 @@ public struct Heatmap: Sendable {
         tokens >= 2 * least ? 2 * least : (least + tokens - 1) / tokens * tokens
     }
 
-    /// Draws heat maps in rows of a grid.
-    ///
-    /// - Parameter side: pixels of each.
-    /// - Returns: u8 `[height, width, 3]`.
-    public static func picture(_ grid: [[Heatmap]], side: Int, pool: WorkPool? = nil) -> Tensor {
-        let gap = 8
-        let columns = grid.map(\.count).max() ?? 0
-        precondition(columns > 0 && side > 0)
-        let result = Tensor(
-            .u8, [grid.count * (side + gap) + gap, columns * (side + gap) + gap, 3])
-        result.fill(byte: 255)
-        for (row, maps) in grid.enumerated() {
-            for (column, map) in maps.enumerated() {
-                map.draw(
-                    on: result, top: gap + row * (side + gap), left: gap + column * (side + gap), side, pool)
-            }
-        }
-        return result
-    }
-
-    private func draw(on picture: Tensor, top: Int, left: Int, _ side: Int, _ pool: WorkPool?) {
+    /// Draws the map into a square of a u8 picture `[height, width, 3]`.
+    func draw(on picture: Tensor, top: Int, left: Int, _ side: Int, _ pool: WorkPool?) {
         let rows = Self.cover(rowOffsets, side)
         let columns = Self.cover(columnOffsets, side)
         let table = colours.table
@@ -106,6 +91,17 @@ public struct Heatmap: Sendable {
         for place in places { lines[place] = true }
         return lines
     }
+
+    /// Numbers of frames and the pixel at which each begins, no two closer than so many pixels.
+    func frameTicks(side: Int, apart: Int) -> [(frame: Int, place: Int)] {
+        let tokens = Int(rowOffsets.last ?? 0)
+        var ticks: [(frame: Int, place: Int)] = []
+        for (frame, border) in borders.dropLast().enumerated() {
+            let place = border * side / tokens
+            if place >= (ticks.last?.place ?? -apart) + apart { ticks.append((frame, place)) }
+        }
+        return ticks
+    }
 }
 
 extension Heatmap.Colours {
@@ -121,7 +117,7 @@ extension Heatmap.Colours {
     }
 
     /// 256 colours from 0 to 1.
-    fileprivate var table: [SIMD3<Int32>] {
+    var table: [SIMD3<Int32>] {
         let stops = stops
         let last = Int32(stops.count - 1)
         return (0..<256).map { (index: Int32) in

@@ -15,7 +15,7 @@ final class StillSink: FrameSink {
         if case .contactSheet(let tiles) = plan.options.still {
             sheet = try ContactSheet(
                 width: plan.width, height: plan.height, frameCount: plan.frameCount, tiles: tiles,
-                depth: plan.frameDepth)
+                frameRate: plan.options.frameRate, depth: plan.frameDepth)
         }
     }
 

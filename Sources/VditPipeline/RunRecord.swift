@@ -5,6 +5,9 @@ import VditTensor
 /// The version in records, metadata and checkpoints.
 public let vditVersion = "0.1.0"
 
+/// The version for people: with the commit, as far as it is known.
+public let vditBuild = vditVersion + (buildCommit.map { " (\($0))" } ?? "")
+
 /// Everything that made a video, written beside it as JSON: enough to make it again.
 ///
 /// Keys are snake_case in the file. Numbers are finite; what does not apply is left out.

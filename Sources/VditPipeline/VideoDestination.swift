@@ -85,7 +85,7 @@ final class VideoOutput {
         if destination.contactSheet != nil {
             sheet = try ContactSheet(
                 width: width, height: height, frameCount: frameCount,
-                tiles: destination.contactSheetTiles, depth: plan.frameDepth)
+                tiles: destination.contactSheetTiles, frameRate: frameRate, depth: plan.frameDepth)
         }
     }
 

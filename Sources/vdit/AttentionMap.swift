@@ -66,9 +66,12 @@ struct AttentionMapCommand: ParsableCommand {
         let existing = overwrite ? ExistingFile.replace : .refuse
         try source.files(model, makes: ["attention map": output, "operands": saveQkv]).check()
         for path in [output, saveQkv].compactMap({ $0 }) { try AtomicFile.check(path, existing: existing) }
+        let choice = try method.choice()
         let probe = try source.probe(
-            model: model, method: method, choice: try method.choice(), site: site, size: grid, machine: machine)
-        let map = AttentionMap(of: try probe.run(report).observation)
+            model: model, method: method, choice: choice, site: site, size: grid, machine: machine)
+        let observation = try probe.run(report).observation
+        var map = AttentionMap(of: observation)
+        map.title = drawing.title(choice, observation.call)
         try map.write(to: output, head: drawing.head, order: drawing.order, scale: scale, existing: existing)
         if let saveQkv { try map.writeOperands(to: saveQkv, existing: existing) }
         if json {

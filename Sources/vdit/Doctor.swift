@@ -21,7 +21,7 @@ struct Doctor: ParsableCommand {
 
     private func text(_ machine: MachineReport) -> String {
         var rows = [
-            ["vdit", machine.vditVersion],
+            ["vdit", vditBuild],
             ["CPU", machine.cpu],
             ["features", machine.features.joined(separator: " ")],
             ["instruction set", "\(machine.instructionSet) (of \(machine.instructionSets.joined(separator: ", ")))"],

@@ -77,9 +77,11 @@ struct Mask: ParsableCommand {
             file = MaskFile(
                 plan: observation.plans.last ?? .dense(tokens: observation.call.tokens),
                 layout: observation.call.layout)
+            file.title = drawing.title(choice, observation.call)
         } else {
             let layout = try grid.layout()
             file = MaskFile(plan: try MaskFile.layoutPlan(choice, layout), layout: layout)
+            file.title = drawing.title(choice)
         }
         file.head = drawing.head
         file.order = drawing.order

@@ -122,12 +122,14 @@ struct Render: ParsableCommand {
         }
         if report.verbose { progress.show(RenderPlanDescription(renderer)) }
         let record = try renderer.run(stop: Signals.stop) { progress.handle($0) }
-        if let usual = renderer.undistilledCalls, usual > renderer.estimate.calls {
-            let seconds = record.timingS.denoise / Double(renderer.estimate.calls)
+        let calls = renderer.estimate.calls
+        if let usual = renderer.undistilled, usual.undistilledCalls > calls {
+            let seconds = record.timingS.denoise / Double(calls) * Double(usual.undistilledCalls)
             progress.handle(
                 .notice(
-                    "\(renderer.estimate.calls) calls of the transformer took \(Format.seconds(record.timingS.denoise)); "
-                        + "the \(usual) of its usual sampling would take about \(Format.seconds(seconds * Double(usual)))"))
+                    "\(calls) calls of the transformer took \(Format.seconds(record.timingS.denoise)); the "
+                        + "\(usual.undistilledCalls) of its usual \(usual.steps) steps would take about "
+                        + Format.about(seconds)))
         }
         if json { try Console.data(try Format.json(record)) }
     }

@@ -128,6 +128,14 @@ struct DrawingOptions: ParsableArguments {
             "Tokens of the picture in the method's order, or as the frames have them. Default: plan.",
             valueName: "plan|tokens"))
     var order = StudyOrder.plan
+
+    /// What a picture is of.
+    func title(_ method: MethodChoice, _ call: AttentionCall? = nil) -> String {
+        let density = method.density.map { ["density \($0)"] } ?? []
+        let options = method.options.isEmpty ? [] : [method.optionText]
+        let place = call.map { ["step \($0.step), layer \($0.site.layer), \($0.site.branch.rawValue)"] } ?? []
+        return ([method.name] + density + options + place).joined(separator: ", ")
+    }
 }
 
 extension AttentionSite.Branch: ExpressibleByArgument {}

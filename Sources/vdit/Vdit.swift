@@ -24,7 +24,7 @@ struct Vdit: ParsableCommand {
             74 disk full or unreadable, 77 no permission, 78 the checkpoint is of another
             run, 130 and 143 stopped by Ctrl-C and SIGTERM.
             """,
-        version: vditVersion,
+        version: vditBuild,
         subcommands: [
             Render.self, Embed.self, Decode.self, Predict.self, Inspect.self, Info.self, Methods.self, Caches.self, Doctor.self,
             Bench.self, Calibrate.self, Compare.self, Attend.self, Mask.self, AttentionMapCommand.self, BatchCommand.self,

@@ -22,24 +22,31 @@ import VDiT
         #expect(try stored.tensor("mask").withBytes { Array($0) } == mask.withBytes { Array($0) })
 
         let picture = try PNG.read(folder.path("mask.png")).samples
-        let side = picture.shape[0] - 16
-        #expect(side >= 512 && picture.shape == [side + 16, side + 16, 3])
+        let (top, left, side) = square(picture)
+        #expect(side >= 512 && top > 40)
         let bits = mask.withBytes { Array($0) }
         let pixels = picture.withBytes { Array($0) }
         func middle(_ offsets: [Int32], _ block: Int) -> Int {
             // A quarter into the block: its middle may be the border of a frame.
-            8 + (3 * Int(offsets[block]) + Int(offsets[block + 1])) * side / (4 * layout.tokens)
+            (3 * Int(offsets[block]) + Int(offsets[block + 1])) * side / (4 * layout.tokens)
         }
         var kinds = Set<UInt8>()
         for row in 0..<head.queryBlocks {
             for column in 0..<head.keyBlockCount {
-                let place = (middle(head.queryOffsets, row) * picture.shape[1] + middle(head.keyOffsets, column)) * 3
+                let (y, x) = (top + middle(head.queryOffsets, row), left + middle(head.keyOffsets, column))
+                let place = (y * picture.shape[1] + x) * 3
                 let isKept = bits[row * head.keyBlockCount + column]
                 kinds.insert(isKept)
                 #expect((pixels[place] < 128) == (isKept == 1) || isBorder(pixels, place), "\(row), \(column)")
             }
         }
         #expect(kinds == [0, 1])
+    }
+
+    /// Where the map of a picture of one head lies: below titles and frame numbers, above the colours' bar.
+    private func square(_ picture: Tensor) -> (top: Int, left: Int, side: Int) {
+        let side = picture.shape[1] - 40
+        return (picture.shape[0] - 39 - side, 32, side)
     }
 
     private func isBorder(_ pixels: [UInt8], _ place: Int) -> Bool { Int(pixels[place]) > Int(pixels[place + 2]) + 20 }
@@ -52,12 +59,13 @@ import VDiT
         try file.write(to: folder.path("mask.png"), existing: .refuse, pool: pool)
         let picture = try PNG.read(folder.path("mask.png")).samples
         let pixels = picture.withBytes { Array($0) }
-        let scale = (picture.shape[0] - 16) / layout.tokens
+        let (top, left, side) = square(picture)
+        let scale = side / layout.tokens
         // Every query sees its own position in every frame, and not the one half a frame away.
         let half = layout.tokensPerFrame / 2
         for frame in 0..<layout.frames {
             func pixel(_ query: Int, _ key: Int) -> UInt8 {
-                pixels[((8 + query * scale + scale / 2) * picture.shape[1] + 8 + key * scale + scale / 2) * 3]
+                pixels[((top + query * scale + scale / 2) * picture.shape[1] + left + key * scale + scale / 2) * 3]
             }
             let key = frame * layout.tokensPerFrame + 20
             #expect(pixel(20, key) < 128)

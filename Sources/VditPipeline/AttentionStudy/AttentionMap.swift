@@ -11,6 +11,10 @@ public struct AttentionMap: Sendable {
         case linear
         /// The four decades below the brightest.
         case log
+
+        var bar: HeatmapFigure.Bar {
+            .init(.viridis, low: self == .linear ? "0" : "1e-4 of it", high: "brightest")
+        }
     }
 
     public struct HeadRow: Sendable, Codable {
@@ -27,6 +31,8 @@ public struct AttentionMap: Sendable {
     public let heads: [HeadRow]
     /// Relative output error over all heads together.
     public let totalError: Double
+    /// The first line of a picture: the method, and where in the run this is.
+    public var title = ""
     private let call: AttentionCall
     private let plan: AttentionPlan
 
@@ -63,13 +69,10 @@ public struct AttentionMap: Sendable {
         let chosen = chosen.map { [$0] } ?? Array(0..<call.heads)
         if format == .png {
             let side = Heatmap.side(tokens: call.tokens, least: chosen.count == 1 ? 512 : 256)
-            let rows = try chosen.map { try pictures(of: $0, order, scale, side) }
-            // Two heads beside each other keep the picture of many heads near a square.
-            let joined = chosen.count < 4 ? rows : stride(from: 0, to: rows.count, by: 2).map {
-                Array(rows[$0..<min($0 + 2, rows.count)].joined())
-            }
-            try PNG.write(
-                Heatmap.picture(joined, side: side, pool: call.pool), to: path, existing: existing)
+            let figure = HeatmapFigure(
+                title: [title, order.axes], groups: try chosen.map { try pictures(of: $0, order, scale, side) },
+                bars: [scale.bar, .kept], side: side)
+            try PNG.write(figure.picture(pool: call.pool), to: path, existing: existing)
             return
         }
         var tensors = [
@@ -119,6 +122,11 @@ public struct AttentionMap: Sendable {
         let mask = map(kept.mask.asFloats, kept, .ink)
         var maps = [map(colours, grid, .viridis), mask]
         if order == .plan { maps.append(map(product(colours, kept.mask.asFloats), kept, .viridis)) }
+        let row = heads[head]
+        for (index, what) in zip(maps.indices, [
+            "head \(head): attention", "kept blocks, density \(thousandths(row.density))",
+            "attention kept, recall \(thousandths(row.recall))",
+        ]) { maps[index].title = what }
         return maps
     }
 

@@ -9,6 +9,14 @@ public enum StudyOrder: String, Sendable, CaseIterable, Codable {
     case plan
     /// As in the sequence, frame after frame; what a pixel shows is a mean where a method reorders tokens.
     case tokens
+
+    /// What the sides of a picture are, in words.
+    var axes: String {
+        switch self {
+        case .plan: "rows: queries, columns: keys, in the method's order; lines and numbers: latent frames, if it keeps them"
+        case .tokens: "rows: queries, columns: keys; lines and numbers: latent frames"
+        }
+    }
 }
 
 /// The kind of a study's output, by what its name says.
@@ -33,6 +41,8 @@ public struct MaskFile: Sendable {
     /// Nil is all heads.
     public var head: Int?
     public var order = StudyOrder.plan
+    /// The first line of a picture: the method, and where in the run its plan is from.
+    public var title = ""
 
     public init(plan: AttentionPlan, layout: TokenLayout) {
         self.plan = plan
@@ -75,8 +85,17 @@ public struct MaskFile: Sendable {
         switch try StudyFormat(path: path) {
         case .png:
             let side = Heatmap.side(tokens: layout.tokens, least: heads.count == 1 ? 512 : 256)
-            let maps = heads.map { picture($0, side) }
-            try PNG.write(Heatmap.picture(grid(maps), side: side, pool: pool), to: path, existing: existing)
+            let first = head ?? 0
+            let maps = heads.enumerated().map { index, head in
+                var map = picture(head, side)
+                let density = Double(head.pairs) / (Double(layout.tokens) * Double(layout.tokens))
+                let name = plan.heads.count == 1 ? "all heads" : "head \(first + index)"
+                map.title = "\(name), density \(thousandths(density))"
+                return [map]
+            }
+            let figure = HeatmapFigure(
+                title: [title, order.axes], groups: maps, bars: [.kept], side: side)
+            try PNG.write(figure.picture(pool: pool), to: path, existing: existing)
         case .npy: try Npy.write(array(heads), to: path, existing: existing)
         case .safetensors:
             var tensors: [String: Tensor] = [:]
@@ -172,12 +191,12 @@ public struct MaskFile: Sendable {
     }
 }
 
-/// Pictures in a grid about as wide as high.
-func grid(_ maps: [Heatmap]) -> [[Heatmap]] {
-    let columns = max(1, Int(Double(maps.count).squareRoot().rounded(.up)))
-    return stride(from: 0, to: maps.count, by: columns).map {
-        Array(maps[$0..<min($0 + columns, maps.count)])
-    }
+/// For people: three digits behind the point.
+func thousandths(_ value: Double) -> String { "\((value * 1000).rounded() / 1000)" }
+
+extension HeatmapFigure.Bar {
+    /// The share of a pixel's token pairs that a plan keeps.
+    static let kept = Self(.ink, low: "left out", high: "kept")
 }
 
 extension Tensor {

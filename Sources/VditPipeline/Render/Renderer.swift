@@ -27,9 +27,9 @@ public struct Renderer {
     public var prompts: PromptPair { inputs.prompts }
     public var estimate: Estimate { plan.estimate }
     public var video: VideoPlan { outputs.video }
-    /// Transformer calls that the model would need without being distilled; nil where this run does not rest on that.
-    public var undistilledCalls: Int? {
-        plan.isFewStep || model.adapters.isDistilled ? plan.model.defaults.undistilledCalls : nil
+    /// How the model would be sampled without being distilled; nil where this run does not rest on that.
+    public var undistilled: ModelDefaults? {
+        plan.isFewStep || model.adapters.isDistilled ? plan.model.defaults : nil
     }
 
     /// - Parameters:
