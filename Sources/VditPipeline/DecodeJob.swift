@@ -51,7 +51,7 @@ public struct DecodeJob: Sendable {
         let decoding = ContinuousClock.now
         try decode(values, conditions, with: decoder, to: output, frameCount: size.numFrames, stop, onEvent)
         timing.encode = output.seconds
-        timing.decode = decoding.secondsUntilNow - output.seconds
+        timing.decode = decoding.secondsUntilNow - output.waited
         let record = RunRecord(
             command: command,
             model: RunRecord.Model(

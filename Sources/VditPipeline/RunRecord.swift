@@ -91,7 +91,7 @@ public struct RunRecord: Sendable, Codable, Equatable {
     public struct Timing: Sendable, Codable, Equatable {
         public var load = 0.0
         public var denoise = 0.0
-        /// Decoding and encoding run together; these are their shares.
+        /// Frames are encoded while the next are decoded, so these two are more than what passed.
         public var decode = 0.0
         public var encode = 0.0
         /// Of every step, in order.

@@ -51,13 +51,14 @@ import VDiT
     @Test func captionsSayFrameAndSecondsInTheLongestFormThatFits() throws {
         /// Lit pixels in the strip below a lone frame.
         func caption(width: Int, rate: FrameRate) throws -> [[Int]] {
-            var sheet = try ContactSheet(width: width, height: 8, frameCount: 2, tiles: 2, frameRate: rate)
-            for _ in 0..<2 { try sheet.add(Clips.patch([0, 0, 0], width: width, height: 8)) }
+            // Square tiles stand side by side.
+            var sheet = try ContactSheet(width: width, height: width, frameCount: 2, tiles: 2, frameRate: rate)
+            for _ in 0..<2 { try sheet.add(Clips.patch([0, 0, 0], width: width, height: width)) }
             let bytes = sheet.picture.bytes
             return (0..<2).map { tile in
                 let left = 4 + tile * (width + 4)
                 return (0..<13 * width).filter {
-                    bytes[((12 + $0 / width) * sheet.picture.width + left + $0 % width) * 3] == 200
+                    bytes[((4 + width + $0 / width) * sheet.picture.width + left + $0 % width) * 3] == 200
                 }
             }
         }
@@ -73,8 +74,8 @@ import VDiT
                 == [lit("frame 0, 0.00 s", width: 120), lit("frame 1, 0.06 s", width: 120)])
         #expect(try caption(width: 70, rate: FrameRate(3, 2))[1] == lit("1, 0.67 s", width: 70))
         #expect(try caption(width: 20, rate: .sixteen)[1] == lit("1", width: 20))
-        let narrow = try ContactSheet(width: 6, height: 8, frameCount: 2, tiles: 2, frameRate: .sixteen)
-        #expect(narrow.picture.height == 8 + 2 * 4)
+        let narrow = try ContactSheet(width: 6, height: 6, frameCount: 2, tiles: 2, frameRate: .sixteen)
+        #expect(narrow.picture.height == 6 + 2 * 4)
     }
 
     @Test func aStillIsTheFirstFrame() throws {

@@ -55,7 +55,7 @@ extension Renderer {
             latents, decodeConditions, with: decoder, to: output, frameCount: settings.numFrames,
             checkpoint: Checkpoint.path(forOutput: job.destination.path), stop, onEvent)
         timing.encode = output.seconds
-        timing.decode = decoding.secondsUntilNow - output.seconds
+        timing.decode = decoding.secondsUntilNow - output.waited
 
         var record = self.record(
             output: output.record(of: settings.frameRate), attention: attention, caches: caches, timing: timing,
