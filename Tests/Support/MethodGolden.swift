@@ -176,6 +176,15 @@ public struct MethodExample: Sendable, CustomTestStringConvertible {
         .init("mass", ["refresh-every": "3", "ramp": "0.5"], density: 0.6),
         .init("mass", ["order": "positions", "block": "20", "budget": "rows", "neighbours": "on"]),
         .init("draft", ["rest": "pooled", "pool-height": "3", "pool-width": "4", "sparsity": "0.9"]),
+        .init("xattention", ["block": "16", "stride": "3", "mass": "0.4", "own": "off", "first-block": "off"]),
+        .init("xattention", ["order": "tiles", "stride": "4"], density: 0.6),
+        .init("sparge", ["block": "24", "key-block": "7", "mass": "0.3", "similarity": "0.05", "own": "off"]),
+        .init("sparge", ["order": "tiles", "key-block": "16", "rest": "pooled"], density: 0.6),
+        .init("jenga", ["block": "16", "neighbours": "off", "sparsity": "0.9"]),
+        .init("jenga", ["block": "12"], density: 0.95),
+        .init("asa", ["block": "16", "run": "4", "own": "off"]),
+        .init("asa", ["block": "20", "run": "6", "sample-every": "3"], density: 0.6),
+        .init("gna", ["window-frames": "0.4", "stride-frames": "1", "stride-height": "3", "rest": "pooled"]),
     ]
 
     /// Why a method may leave a query block without keys; nil where it may not.
@@ -203,6 +212,12 @@ public struct MethodExample: Sendable, CustomTestStringConvertible {
         .init("rettention", ["kept": "2"]), .init("rettention", density: 1),
         .init("adaspa", ["sparsity": "0", "block": "16"]), .init("adaspa", ["block": "16"], density: 1),
         .init("mass", ["kept": "1"]), .init("mass", ["order": "raster"], density: 1),
+        .init("xattention", ["mass": "1", "block": "16"]), .init("xattention", ["block": "16"], density: 1),
+        .init("sparge", ["mass": "1", "block": "16"]), .init("sparge", ["block": "16", "key-block": "5"], density: 1),
+        .init("jenga", ["sparsity": "0", "block": "16"]), .init("jenga", ["mass": "1", "block": "16"]),
+        .init("jenga", ["block": "16"], density: 1),
+        .init("asa", ["mass": "1", "most": "1", "block": "16"]), .init("asa", ["block": "16"], density: 1),
+        .init("gna", ["window-frames": "1", "window-height": "1", "window-width": "1"]), .init("gna", density: 1),
     ]
 }
 

@@ -10,6 +10,19 @@ public enum SpecificationGolden {
         return try #require(all[name] as? [String: Any])
     }
 
+    /// Key blocks that each query block of each head keeps of the operands of a grid, dense steps left out.
+    ///
+    /// - Parameter probe: the entry that has the grid.
+    public static func kept(
+        _ method: String, _ options: [String: String], probe: String = "probe"
+    ) throws -> [[[Int]]] {
+        let grid = try #require(try entry(probe)["grid"] as? [Int])
+        let call = call(grid)
+        var state = MethodState()
+        let plan = try MethodExample(method, options).configured().planner(for: call.layout).plan(call, &state)
+        return plan.heads.map { head in (0..<head.queryBlocks).map { head.kept($0).map(Int.init) } }
+    }
+
     /// A cosine over the grid and splitmix64's noise, heads of 16.
     public static func call(_ grid: [Int], heads: Int = 2, step: Int = 0) -> AttentionCall {
         let layout = TokenLayout(frames: grid[0], height: grid[1], width: grid[2])

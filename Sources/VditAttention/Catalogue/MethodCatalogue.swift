@@ -14,7 +14,8 @@ public enum MethodCatalogue {
         [
             Dense.description, Radial.description, SVG2.description, DraftAttention.description,
             Rettention.description, VideoSparseAttention.description, AdaSpa.description,
-            MassAttention.description,
+            MassAttention.description, XAttention.description, SpargeAttention.description, Jenga.description,
+            AdaptiveBlockSparse.description, NeighborhoodAttention.description,
         ])
 
     public static var methods: [MethodDescription] { all.entries }

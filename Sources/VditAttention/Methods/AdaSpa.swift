@@ -23,7 +23,7 @@ public struct AdaSpa: SparseMethod {
     }
 
     public func planner(for layout: TokenLayout) throws(AttentionError) -> any AttentionPlanner {
-        let blocks = try MassBlocks(order, layout, method: Self.name)
+        let blocks = try VideoBlocks(order, layout, method: Self.name)
         var selector = selector
         if let density {
             let video = Double(layout.videoTokens)
@@ -47,7 +47,7 @@ public struct AdaSpa: SparseMethod {
         /// Mass that heads must keep to give some of it up; nil treats all heads alike.
         let bar: Double?
 
-        func learn(_ masses: [[Float]], _ blocks: MassBlocks) -> Tensor {
+        func learn(_ masses: [[Float]], _ blocks: VideoBlocks) -> Tensor {
             let count = blocks.count
             let ranks = masses.map { masses in
                 (0..<count).map { row in ranked(masses[row * count..<(row + 1) * count]) }
@@ -71,9 +71,9 @@ public struct AdaSpa: SparseMethod {
         }
 
         /// Of each head: more where much mass is kept anyway, less for as many others.
-        private func sparsities(_ masses: [[Float]], _ ranks: [[[Int32]]], _ blocks: MassBlocks) -> [Double] {
+        private func sparsities(_ masses: [[Float]], _ ranks: [[[Int32]]], _ blocks: VideoBlocks) -> [Double] {
             guard let bar else { return masses.map { _ in sparsity } }
-            let (count, sizes) = (blocks.count, blocks.all.videoSizes)
+            let (count, sizes) = (blocks.count, blocks.queries.videoSizes)
             let recalls = zip(masses, ranks).map { masses, ranks in
                 let kept = (0..<count).reduce(0.0) { sum, row in
                     let mass = ranks[row].prefix(Self.kept(of: count, sparsity))
@@ -96,11 +96,11 @@ public struct AdaSpa: SparseMethod {
             return all
         }
 
-        func kept(_ learned: Tensor, _ call: AttentionCall, _ blocks: MassBlocks) -> [[Bool]] {
+        func kept(_ learned: Tensor, _ call: AttentionCall, _ blocks: VideoBlocks) -> [[Bool]] {
             (0..<call.heads).map { learned[$0].withBytes { bytes in bytes.map { $0 != 0 } } }
         }
 
-        func density(_ blocks: MassBlocks) -> Double {
+        func density(_ blocks: VideoBlocks) -> Double {
             let video = Double(blocks.layout.videoTokens)
             return blocks.layout.density(videoPairs: (1 - sparsity) * video * video)
         }

@@ -37,9 +37,9 @@ public struct DraftAttention: SparseMethod {
         let (order, offsets) = layout.regions(
             rows: cut.bounds(layout.height, size: poolHeight),
             columns: cut.bounds(layout.width, size: poolWidth))
-        let blocks = try TokenBlocks(layout, videoOffsets: offsets)
+        let blocks = try VideoBlocks(layout, order: order, offsets: offsets)
         if case .density(let density) = budget {
-            let sizes = blocks.videoSizes.map(Double.init)
+            let sizes = blocks.keys.videoSizes.map(Double.init)
             let least = sizes.reduce(0) { $0 + $1 * $1 }
             if layout.videoPairs(density: density) < least {
                 throw .unreachableDensity(
@@ -47,8 +47,7 @@ public struct DraftAttention: SparseMethod {
             }
         }
         return Planner(
-            order: layout.order(ofVideo: order), blocks: blocks, budget: budget,
-            work: work(layout, blocks.videoSizes.map(Double.init)))
+            blocks: blocks, budget: budget, work: work(layout, blocks.keys.videoSizes.map(Double.init)))
     }
 
     /// Share of all pairs that is expected to be kept: with the text, and with the own block of the rows that would
@@ -65,8 +64,7 @@ public struct DraftAttention: SparseMethod {
     }
 
     private struct Planner: AttentionPlanner {
-        let order: [Int32]
-        let blocks: TokenBlocks
+        let blocks: VideoBlocks
         let budget: Budget
         let work: Double
 
@@ -74,32 +72,14 @@ public struct DraftAttention: SparseMethod {
 
         func plan(_ call: AttentionCall, _ state: inout MethodState) throws(AttentionError) -> AttentionPlan {
             let kernels = PlanningKernels(call.instructionSet)
-            let heads = try call.pool.map(call.heads) { (head, scratch) throws(AttentionError) in
-                let map = try draftMap(call, head, order, blocks, kernels, scratch)
-                let keeps = map.withFloats { selected(Array($0), blocks, budget, call.layout) }
-                let count = blocks.video.count
-                return AttentionPlan.Head(
-                    queries: blocks, keys: blocks, queryOrder: order, keyOrder: order,
-                    kept: { row in (0..<count).filter { keeps[row * count + $0] }.map(Int32.init) })
-            }
-            return AttentionPlan(heads: heads)
+            return blocks.plan(
+                heads: try call.pool.map(call.heads) { (head, scratch) throws(AttentionError) in
+                    // Attention between the means of the regions.
+                    let map = try blocks.meanScores(call, head: head, kernels, scratch)
+                    kernels.softmax(map, scale: call.scale)
+                    return map.withFloats { selected(Array($0), blocks.keys, budget, call.layout) }
+                })
         }
-    }
-
-    /// `[regions, regions]` f32: attention between the means of the regions.
-    private static func draftMap(
-        _ call: AttentionCall, _ head: Int, _ order: [Int32], _ blocks: TokenBlocks,
-        _ kernels: PlanningKernels, _ scratch: Scratch
-    ) throws(AttentionError) -> Tensor {
-        let offsets = Array(blocks.offsets[blocks.video.lowerBound...blocks.video.upperBound])
-        func means(_ x: Tensor) -> Tensor {
-            let means = scratch.tensor(.f32, [blocks.video.count, call.headDim])
-            kernels.blockMeans(x[head], order: order, offsets: offsets, into: means)
-            return means
-        }
-        let map = try pairwiseScores(means(call.q), means(call.k), on: call.instructionSet, scratch)
-        kernels.softmax(map, scale: call.scale)
-        return map
     }
 
     /// Which pairs of regions are kept.

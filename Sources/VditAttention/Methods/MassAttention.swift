@@ -25,7 +25,7 @@ public struct MassAttention: SparseMethod {
     }
 
     public func planner(for layout: TokenLayout) throws(AttentionError) -> any AttentionPlanner {
-        let blocks = try MassBlocks(order, layout, method: Self.name)
+        let blocks = try VideoBlocks(order, layout, method: Self.name)
         let selector = selector.prepared(blocks)
         let least = selector.least(blocks)
         if mustReach, selector.share < least {
@@ -45,37 +45,26 @@ public struct MassAttention: SparseMethod {
         /// How much more the first step computes, and the last one less, as a part of the share.
         let ramp: Double
         let isByRow: Bool
-        let keepsNeighbours: Bool
-        let keepsSink: Bool
         /// Keys that stand for a block that is not kept.
         let means: Int
+        fileprivate let forcing: ForcedBlocks
         /// Pairs of video blocks kept whatever their mass.
         private(set) var forced: [Bool] = []
 
-        fileprivate init(
-            share: Double, ramp: Double, isByRow: Bool, keepsNeighbours: Bool, keepsSink: Bool, means: Int
-        ) {
-            (self.share, self.ramp, self.isByRow) = (share, ramp, isByRow)
-            (self.keepsNeighbours, self.keepsSink, self.means) = (keepsNeighbours, keepsSink, means)
+        fileprivate init(share: Double, ramp: Double, isByRow: Bool, means: Int, forcing: ForcedBlocks) {
+            (self.share, self.ramp, self.isByRow, self.means) = (share, ramp, isByRow, means)
+            self.forcing = forcing
         }
 
-        func prepared(_ blocks: MassBlocks) -> Selector {
-            let count = blocks.count
+        func prepared(_ blocks: VideoBlocks) -> Selector {
             var prepared = self
-            prepared.forced =
-                keepsNeighbours
-                ? blocks.layout.neighbours(blocks.order, blocks.all) : [Bool](repeating: false, count: count * count)
-            let sink = keepsSink ? blocks.holding(frame: 0) : []
-            for row in 0..<count {
-                prepared.forced[row * count + row] = true
-                for block in sink { prepared.forced[row * count + block] = true }
-            }
+            prepared.forced = forcing.pairs(blocks)
             return prepared
         }
 
         /// Mass per key as 8.5 levels to the octave: as fine as half a tenth, in a byte.
-        func learn(_ masses: [[Float]], _ blocks: MassBlocks) -> Tensor {
-            let (count, sizes) = (blocks.count, blocks.all.videoSizes)
+        func learn(_ masses: [[Float]], _ blocks: VideoBlocks) -> Tensor {
+            let (count, sizes) = (blocks.count, blocks.queries.videoSizes)
             let levels = Tensor(.u8, [masses.count, count, count])
             let bytes = levels.pointer(as: UInt8.self)
             for (head, masses) in masses.enumerated() {
@@ -88,9 +77,9 @@ public struct MassAttention: SparseMethod {
         }
 
         func kept(
-            _ learned: Tensor, _ call: AttentionCall, _ blocks: MassBlocks
+            _ learned: Tensor, _ call: AttentionCall, _ blocks: VideoBlocks
         ) throws(AttentionError) -> [[Bool]] {
-            let (count, sizes) = (blocks.count, blocks.all.videoSizes)
+            let (count, sizes) = (blocks.count, blocks.queries.videoSizes)
             // What a pair costs beyond the means that stand for it, and what there is to spend.
             let gains = sizes.map { Double($0 - min(means, $0)) }
             let base = sizes.reduce(0) { $0 + min(means, $1) }
@@ -141,11 +130,11 @@ public struct MassAttention: SparseMethod {
             }
         }
 
-        func density(_ blocks: MassBlocks) -> Double { min(1, max(share, least(blocks))) }
+        func density(_ blocks: VideoBlocks) -> Double { min(1, max(share, least(blocks))) }
 
         /// What the forced pairs and the means of all others come to.
-        func least(_ blocks: MassBlocks) -> Double {
-            let (count, sizes) = (blocks.count, blocks.all.videoSizes)
+        func least(_ blocks: VideoBlocks) -> Double {
+            let (count, sizes) = (blocks.count, blocks.queries.videoSizes)
             var pairs = 0
             for row in 0..<count {
                 for block in 0..<count {
@@ -164,25 +153,20 @@ public struct MassAttention: SparseMethod {
     private static let refreshes = Refresh.option(20)
     private static let budget = MethodOption<Budget>(
         "budget", .choice, default: .heads, "pairs of all heads compete for the share, or each query block has it")
-    private static let neighbours = MethodOption(
-        "neighbours", .onOff, default: false, "blocks that touch a query block are kept whatever their mass")
-    private static let sink = MethodOption(
-        "sink", .onOff, default: false, "every query keeps the first latent frame")
     private static let rest = RestChoice.option.standing(at: .pooled)
 
     static let description = MethodDescription(
         name: name, summary: "keeps the boxes with the most mass, measured in full steps, the rest as means",
         paper: nil,
-        options: [kept, ramp, refreshes, budget, neighbours, sink] + BlockOrder.options(.tiles)
-            + DenseSchedule.options(steps: .fraction(0.15), layers: 0) + [rest],
+        options: [kept, ramp, refreshes, budget, ForcedBlocks.neighbours, ForcedBlocks.sink]
+            + BlockOrder.options(.tiles) + DenseSchedule.options(steps: .fraction(0.15), layers: 0) + [rest],
         shareOptions: [kept]
     ) { values, density in
         MassAttention(
             order: BlockOrder(values), refreshEvery: values[refreshes],
             selector: Selector(
                 share: density ?? values[kept], ramp: values[ramp], isByRow: values[budget] == .rows,
-                keepsNeighbours: values[neighbours], keepsSink: values[sink],
-                means: values[rest] == .dropped ? 0 : 1),
+                means: values[rest] == .dropped ? 0 : 1, forcing: ForcedBlocks(values)),
             mustReach: density != nil)
     }
 }

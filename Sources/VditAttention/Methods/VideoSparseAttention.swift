@@ -40,7 +40,8 @@ public struct VideoSparseAttention: SparseMethod {
             frames: Cut.ragged.bounds(layout.frames, size: Self.side),
             rows: Cut.ragged.bounds(layout.height, size: Self.side),
             columns: Cut.ragged.bounds(layout.width, size: Self.side))
-        let blocks = try TokenBlocks(layout, videoOffsets: offsets)
+        let all = try VideoBlocks(layout, order: order, offsets: offsets)
+        let blocks = all.keys
         let share: Share
         let density: Double
         switch budget {
@@ -57,14 +58,15 @@ public struct VideoSparseAttention: SparseMethod {
             share = .tokens(layout.videoPairs(density: wanted) / Double(layout.videoTokens))
             density = wanted
         }
-        return Planner(order: layout.order(ofVideo: order), blocks: blocks, share: share, density: density)
+        return Planner(all: all, share: share, density: density)
     }
 
     private struct Planner: AttentionPlanner {
-        let order: [Int32]
-        let blocks: TokenBlocks
+        let all: VideoBlocks
         let share: Share
         let density: Double
+
+        private var blocks: TokenBlocks { all.keys }
 
         var finishes: Bool { true }
 
@@ -90,8 +92,7 @@ public struct VideoSparseAttention: SparseMethod {
                 coarse.assign(
                     rows: 0..<blocks.video.count, columns: head * call.headDim..<(head + 1) * call.headDim,
                     try pairwiseScores(scores, values, on: call.instructionSet, scratch))
-                return AttentionPlan.Head(
-                    queries: blocks, keys: blocks, queryOrder: order, keyOrder: order, kept: { best[$0] })
+                return all.head { best[$0] }
             }
             state[VideoSparseAttention.coarse] = coarse
             return AttentionPlan(heads: heads)
@@ -101,13 +102,8 @@ public struct VideoSparseAttention: SparseMethod {
         private func means(
             _ call: AttentionCall, _ head: Int, _ kernels: PlanningKernels, _ scratch: Scratch
         ) throws(AttentionError) -> (scores: Tensor, values: Tensor) {
-            let offsets = Array(blocks.offsets[blocks.video.lowerBound...blocks.video.upperBound])
-            func means(_ x: Tensor) -> Tensor {
-                let means = scratch.tensor(.f32, [blocks.video.count, call.headDim])
-                kernels.blockMeans(x[head], order: order, offsets: offsets, into: means)
-                return means
-            }
-            let (rows, values) = (means(call.v), scratch.tensor(.f32, [call.headDim, blocks.video.count]))
+            let rows = all.means(of: call.v[head], blocks, kernels, scratch)
+            let values = scratch.tensor(.f32, [call.headDim, blocks.video.count])
             rows.withFloats { rows in
                 values.withMutableFloats { values in
                     for tile in 0..<blocks.video.count {
@@ -117,7 +113,7 @@ public struct VideoSparseAttention: SparseMethod {
                     }
                 }
             }
-            return (try pairwiseScores(means(call.q), means(call.k), on: call.instructionSet, scratch), values)
+            return (try all.meanScores(call, head: head, kernels, scratch), values)
         }
 
         /// Indices of the largest scores of a row, ascending.
@@ -150,7 +146,7 @@ public struct VideoSparseAttention: SparseMethod {
             let (values, gates) = (output.values.reshaped([call.tokens, width]), gate.reshaped([call.tokens, width]))
             call.pool.run(blocks.video.count) { tile, scratch in
                 let block = blocks.video.lowerBound + tile
-                var tokens = order[Int(blocks.offsets[block])..<Int(blocks.offsets[block + 1])]
+                var tokens = all.tokens(blocks.offsets[block]..<blocks.offsets[block + 1])[...]
                 while let first = tokens.first {
                     // Tokens of a row of the tile lie side by side.
                     let count = zip(tokens, first...).prefix { $0 == $1 }.count

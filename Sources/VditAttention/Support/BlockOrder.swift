@@ -9,12 +9,15 @@ struct BlockOrder: Sendable, Equatable {
         case positions
         /// By boxes of some frames, rows and columns.
         case tiles
+        /// Along a curve that keeps near what is near in frames, rows and columns.
+        case gilbert
     }
 
     private static let kind = MethodOption<Kind>(
-        "order", .choice, default: .tiles, "blocks of the sequence, of positions through all frames, or boxes")
+        "order", .choice, default: .tiles,
+        "blocks of the sequence, of positions through all frames, boxes, or parts of a curve")
     private static let block = MethodOption(
-        "block", .integer(1...AttentionKernel.rows), default: 64, "tokens of a block in raster and position order")
+        "block", .integer(1...AttentionKernel.rows), default: 64, "tokens of a block, where they are no boxes")
     private static let tile = [
         MethodOption("tile-frames", .integer(1...32), default: 2, "frames of a tile"),
         MethodOption("tile-height", .integer(1...32), default: 4, "token rows of a tile"),
@@ -22,7 +25,9 @@ struct BlockOrder: Sendable, Equatable {
     ]
 
     /// The options that say it, in the order a method prefers.
-    static func options(_ standard: Kind) -> [any AnyMethodOption] { [kind.standing(at: standard), block] + tile }
+    static func options(_ standard: Kind, block size: Int = 64) -> [any AnyMethodOption] {
+        [kind.standing(at: standard), block.standing(at: size)] + tile
+    }
 
     private let kind: Kind
     private let block: Int
@@ -54,43 +59,16 @@ struct BlockOrder: Sendable, Equatable {
     func count(_ layout: TokenLayout) -> Int { cut(layout).offsets.count - 1 }
 
     private func cut(_ layout: TokenLayout) -> (order: [Int32]?, offsets: [Int32]) {
+        let offsets = AttentionPlan.offsets(tokens: layout.videoTokens, block: block)
         switch kind {
-        case .raster: return (nil, AttentionPlan.offsets(tokens: layout.videoTokens, block: block))
-        case .positions:
-            return (layout.positionMajor(), AttentionPlan.offsets(tokens: layout.videoTokens, block: block))
+        case .raster: return (nil, offsets)
+        case .positions: return (layout.positionMajor(), offsets)
+        case .gilbert: return (layout.gilbert(), offsets)
         case .tiles:
             let extents = [layout.frames, layout.height, layout.width]
             let bounds = zip(extents, tile).map { Cut.even.bounds($0, size: $1) }
             let (order, offsets) = layout.regions(frames: bounds[0], rows: bounds[1], columns: bounds[2])
             return (order, offsets)
         }
-    }
-}
-
-extension TokenLayout {
-    /// Which pairs of video blocks hold tokens at most one step apart in frames, rows and columns each:
-    /// `[block · blocks + block]`.
-    func neighbours(_ order: [Int32]?, _ blocks: TokenBlocks) -> [Bool] {
-        let count = blocks.video.count
-        var blockOf = [Int](repeating: 0, count: videoTokens)
-        for block in blocks.video {
-            for position in blocks.offsets[block]..<blocks.offsets[block + 1] {
-                let token = Int(order?[Int(position)] ?? position) - textBefore
-                blockOf[token] = block - blocks.video.lowerBound
-            }
-        }
-        var near = [Bool](repeating: false, count: count * count)
-        for token in 0..<videoTokens {
-            let (frame, row, column) = (token / tokensPerFrame, token / width % height, token % width)
-            for otherFrame in max(0, frame - 1)...min(frames - 1, frame + 1) {
-                for otherRow in max(0, row - 1)...min(height - 1, row + 1) {
-                    for otherColumn in max(0, column - 1)...min(width - 1, column + 1) {
-                        let other = (otherFrame * height + otherRow) * width + otherColumn
-                        near[blockOf[token] * count + blockOf[other]] = true
-                    }
-                }
-            }
-        }
-        return near
     }
 }

@@ -7,65 +7,31 @@ protocol MassSelector: Sendable {
 
     /// - Parameter masses: of each head, `[video blocks · video blocks]`: mean mass of a block's queries on a block.
     /// - Returns: `[heads, video blocks, video blocks]` u8.
-    func learn(_ masses: [[Float]], _ blocks: MassBlocks) -> Tensor
+    func learn(_ masses: [[Float]], _ blocks: VideoBlocks) -> Tensor
 
     /// Of each head, which pairs of video blocks are kept.
-    func kept(_ learned: Tensor, _ call: AttentionCall, _ blocks: MassBlocks) throws(AttentionError) -> [[Bool]]
+    func kept(_ learned: Tensor, _ call: AttentionCall, _ blocks: VideoBlocks) throws(AttentionError) -> [[Bool]]
 
     /// Share of all pairs that a call between full ones computes.
-    func density(_ blocks: MassBlocks) -> Double
+    func density(_ blocks: VideoBlocks) -> Double
 }
 
-/// The blocks of a method that measures, in one layout.
-struct MassBlocks: Sendable {
-    let layout: TokenLayout
-    /// The token at each position; nil is the identity.
-    let order: [Int32]?
-    let all: TokenBlocks
-
-    init(_ order: BlockOrder, _ layout: TokenLayout, method: String) throws(AttentionError) {
-        self.layout = layout
-        (self.order, all) = try order.blocks(of: layout, method: method)
-    }
-
-    /// Video blocks.
-    var count: Int { all.video.count }
-
-    /// Video blocks with tokens of a frame.
-    func holding(frame: Int) -> [Int] {
-        let start = layout.textBefore + frame * layout.tokensPerFrame
-        let tokens = start..<start + layout.tokensPerFrame
-        return (0..<count).filter { block in
-            let positions = all.offsets[all.video.lowerBound + block]..<all.offsets[all.video.lowerBound + block + 1]
-            return positions.contains { tokens.contains(Int(order?[Int($0)] ?? $0)) }
-        }
-    }
+extension VideoBlocks {
+    /// Video blocks, where those of queries and keys are the same.
+    var count: Int { queries.video.count }
 
     /// The plan that keeps everything, and measures.
     var full: AttentionPlan {
         let every = (0..<Int32(count)).map { $0 }
-        var plan = plan { _ in every }
-        plan.measuresMass = true
-        return plan
-    }
-
-    func plan(heads: [[Bool]]) -> AttentionPlan {
-        AttentionPlan(
-            heads: heads.flatMap { keeps in
-                plan { row in (0..<count).filter { keeps[row * count + $0] }.map(Int32.init) }.heads
-            })
-    }
-
-    private func plan(kept: (Int) -> [Int32]) -> AttentionPlan {
-        AttentionPlan(heads: [.init(queries: all, keys: all, queryOrder: order, keyOrder: order, kept: kept)])
+        return AttentionPlan(heads: [head { _ in every }], measuresMass: true)
     }
 
     /// Masses of video queries on video keys, of a full call.
-    fileprivate func masses(_ output: AttentionOutput) -> [[Float]] {
+    func masses(_ output: AttentionOutput) -> [[Float]] {
         output.masses.map { masses in
             masses.withFloats { masses in
-                all.video.flatMap { row in
-                    masses[row * all.count + all.video.lowerBound..<row * all.count + all.video.upperBound]
+                queries.video.flatMap { row in
+                    masses[row * keys.count + keys.video.lowerBound..<row * keys.count + keys.video.upperBound]
                 }
             }
         }
@@ -76,11 +42,11 @@ struct MassBlocks: Sendable {
 /// that.
 struct MassPlanner<Selector: MassSelector>: AttentionPlanner {
     let selector: Selector
-    let blocks: MassBlocks
+    let blocks: VideoBlocks
     let full: AttentionPlan
     let refreshEvery: Int
 
-    init(_ selector: Selector, _ blocks: MassBlocks, refreshEvery: Int) {
+    init(_ selector: Selector, _ blocks: VideoBlocks, refreshEvery: Int) {
         self.selector = selector
         self.blocks = blocks
         self.refreshEvery = refreshEvery

@@ -25,6 +25,8 @@ package enum SelectionRule: Sendable, Equatable {
     case upToPlusOne(Double)
     /// Up to and including the first entry at which the mass is reached.
     case reach(Double)
+    /// One fewer than that, but no fewer and no more than these parts of all, rounded down to one at least.
+    case reachMinusOne(Double, least: Double, most: Double)
 
     /// - Parameter scores: descending, summing to 1.
     package func count(_ scores: some Collection<Float>) -> Int {
@@ -34,6 +36,9 @@ package enum SelectionRule: Sendable, Equatable {
             return min(total, max(1, Int((fraction * Double(total)).rounded(.down))))
         case .complement(let fraction):
             return total - Int((fraction * Double(total)).rounded(.down))
+        case .reachMinusOne(let mass, let least, let most):
+            let reached = mass >= 1 ? total : Self.reach(mass).count(scores) - 1
+            return min(max(reached, Self.top(least).count(scores)), Self.top(most).count(scores))
         case .before(let mass), .upTo(let mass), .upToPlusOne(let mass), .reach(let mass):
             if mass >= 1 { return total }
             var inclusive = 0.0

@@ -188,7 +188,7 @@ import VditAttention
             let target = try #require(row["target"] as? Double)
             let found: [String: SelectionRule] = [
                 "before": .before(target), "upto": .upTo(target), "uptoPlus1": .upToPlusOne(target),
-                "reach": .reach(target),
+                "reach": .reach(target), "reachMinus1": .reachMinusOne(target, least: 0.2, most: 1),
             ]
             for (name, rule) in found { #expect(rule.count(scores) == row[name] as? Int, "\(name) \(target)") }
         }

@@ -1,0 +1,129 @@
+import VditTensor
+
+/// The blocks of queries and of keys that a method chooses among, in one layout.
+struct VideoBlocks: Sendable {
+    let layout: TokenLayout
+    /// The token at each position; nil is the identity.
+    let order: [Int32]?
+    let queries: TokenBlocks
+    let keys: TokenBlocks
+
+    /// Blocks of an order of the video's tokens, the same for queries and keys.
+    init(_ layout: TokenLayout, order: [Int32], offsets: [Int32]) throws(AttentionError) {
+        self.layout = layout
+        self.order = layout.order(ofVideo: order)
+        queries = try TokenBlocks(layout, videoOffsets: offsets)
+        keys = queries
+    }
+
+    /// - Parameter keySize: key blocks are the query blocks, cut into parts of at most so many tokens.
+    /// - Throws: what `BlockOrder.blocks` throws.
+    init(
+        _ order: BlockOrder, _ layout: TokenLayout, method: String, keySize: Int = .max
+    ) throws(AttentionError) {
+        self.layout = layout
+        (self.order, queries) = try order.blocks(of: layout, method: method)
+        let start = Int32(layout.textBefore)
+        let cut = queries.video.flatMap { [queries] block in
+            stride(
+                from: Int(queries.offsets[block]), to: Int(queries.offsets[block + 1]),
+                by: min(keySize, queries.size(block))
+            ).map { Int32($0) - start }
+        }
+        keys = try TokenBlocks(layout, videoOffsets: cut + [Int32(layout.videoTokens)])
+    }
+
+    /// Pairs of a block of queries and a block of keys, all of the video: query block by query block.
+    var pairCount: Int { queries.video.count * keys.video.count }
+
+    /// Tokens of a block, as positions give them.
+    func tokens(_ positions: Range<Int32>) -> [Int32] { positions.map { order?[Int($0)] ?? $0 } }
+
+    /// Of every token, the block it lies in, counted from the first video block; −1 for text.
+    func blockOfTokens(_ blocks: TokenBlocks) -> [Int] {
+        var found = [Int](repeating: -1, count: layout.tokens)
+        for block in blocks.video {
+            for token in tokens(blocks.offsets[block]..<blocks.offsets[block + 1]) {
+                found[Int(token)] = block - blocks.video.lowerBound
+            }
+        }
+        return found
+    }
+
+    /// The plan that keeps some pairs of each head; `[heads][pairCount]`.
+    func plan(heads: [[Bool]]) -> AttentionPlan {
+        let count = keys.video.count
+        return AttentionPlan(
+            heads: heads.map { keeps in
+                head { row in (0..<count).filter { keeps[row * count + $0] }.map(Int32.init) }
+            })
+    }
+
+    /// One head's plan: video queries keep the video key blocks that `kept` lists.
+    func head(kept: (Int) -> [Int32]) -> AttentionPlan.Head {
+        .init(queries: queries, keys: keys, queryOrder: order, keyOrder: order, kept: kept)
+    }
+}
+
+/// Pairs of blocks kept whatever a method finds out about them.
+struct ForcedBlocks: Sendable, Equatable {
+    static let own = MethodOption("own", .onOff, default: true, "a query block keeps its own keys")
+    static let neighbours = MethodOption(
+        "neighbours", .onOff, default: false, "blocks that touch a query block are kept whatever their mass")
+    static let sink = MethodOption("sink", .onOff, default: false, "every query keeps the first latent frame")
+    static let firstFrame = MethodOption(
+        "first-frame", .onOff, default: false, "queries of the first latent frame keep its keys")
+    static let firstBlock = MethodOption("first-block", .onOff, default: false, "every query keeps the first key block")
+
+    private let keepsOwn: Bool
+    private let keepsNeighbours: Bool
+    private let keepsSink: Bool
+    private let keepsFirstFrame: Bool
+    private let keepsFirstBlock: Bool
+
+    /// As the options say; what a method does not offer is at its default.
+    init(_ values: OptionSettings) {
+        keepsOwn = values[Self.own]
+        keepsNeighbours = values[Self.neighbours]
+        keepsSink = values[Self.sink]
+        keepsFirstFrame = values[Self.firstFrame]
+        keepsFirstBlock = values[Self.firstBlock]
+    }
+
+    /// Query block by query block, which key blocks.
+    func pairs(_ blocks: VideoBlocks) -> [Bool] {
+        let count = blocks.keys.video.count
+        let (queryOf, keyOf) = (blocks.blockOfTokens(blocks.queries), blocks.blockOfTokens(blocks.keys))
+        var forced = [Bool](repeating: false, count: blocks.pairCount)
+        func force(_ query: Int, _ key: Int) { forced[queryOf[query] * count + keyOf[key]] = true }
+        for token in blocks.layout.video {
+            if keepsOwn { force(token, token) }
+            if keepsNeighbours { for near in blocks.layout.around(token) { force(token, near) } }
+        }
+        let first = blocks.layout.video.prefix(blocks.layout.tokensPerFrame)
+        let firstKeys = Set(first.map { keyOf[$0] })
+        let firstQueries = Set(first.map { queryOf[$0] })
+        for row in 0..<blocks.queries.video.count {
+            if keepsFirstBlock { forced[row * count] = true }
+            guard keepsSink || (keepsFirstFrame && firstQueries.contains(row)) else { continue }
+            for block in firstKeys { forced[row * count + block] = true }
+        }
+        return forced
+    }
+}
+
+extension TokenLayout {
+    /// Video tokens at most one step away in frames, rows and columns each, the token among them.
+    fileprivate func around(_ token: Int) -> [Int] {
+        let place = token - textBefore
+        let (frame, row, column) = (place / tokensPerFrame, place / width % height, place % width)
+        var found: [Int] = []
+        for otherFrame in max(0, frame - 1)...min(frames - 1, frame + 1) {
+            for otherRow in max(0, row - 1)...min(height - 1, row + 1) {
+                let start = textBefore + (otherFrame * height + otherRow) * width
+                found += start + max(0, column - 1)...start + min(width - 1, column + 1)
+            }
+        }
+        return found
+    }
+}
