@@ -32,7 +32,7 @@ import VDiT
         ("draft", ["pool-height": "0"], "sparse option 'pool-height' of draft: found '0', expected an integer from 1 to 256"),
         ("rettention", ["dense-steps": "120%"], "sparse option 'dense-steps' of rettention: found '120%', expected a number of steps, or a part of them such as 25% or 0.25"),
         ("rettention", ["dense-layers": "-1"], "sparse option 'dense-layers' of rettention: found '-1', expected an integer from 0 to 1000"),
-        ("rettention", ["preset": "wam"], "sparse option 'preset' of rettention: found 'wam', expected wan or cogvideox or reference"),
+        ("rettention", ["preset": "wam"], "sparse option 'preset' of rettention: found 'wam', expected wan or ltx or cogvideox or reference"),
         ("dense", ["preset": "wan"], "sparse option 'preset' of dense: found 'wan', expected none: it has no presets"),
         ("dense", ["decay": "1"], "sparse option 'decay': belongs to radial, not to dense"),
     ] as [(String, [String: String], String)])

@@ -64,6 +64,14 @@ public struct CataloguePreset: Sendable, Equatable {
     package static let wan14B = "wan2.1-t2v-14b"
     /// Two transformers of the size of the 14B.
     package static let wanA14B = "wan2.2-t2v-a14b"
+    /// Those of the same sizes that make videos from pictures.
+    package static let wan14BFromPictures = ["wan2.1-i2v-14b", "wan2.1-flf2v-14b"]
+    package static let wanA14BFromPictures = "wan2.2-i2v-a14b"
+    /// All of the 14B's size, from text and from pictures.
+    package static let allWan14B = [wan14B, wanA14B] + wan14BFromPictures + [wanA14BFromPictures]
+    /// LTX-Video in all its releases.
+    package static let ltx = ["ltx-video"]
+        + ["2b-0.9.0", "2b-0.9.1", "2b-0.9.5", "2b-0.9.8", "13b"].map { "ltx-video-\($0)" }
 }
 
 /// Everything of one kind that can be chosen, and what a person calls the kind.

@@ -162,9 +162,13 @@ public struct DraftAttention: SparseMethod {
                 source: "ours: finer regions than the paper's for small videos",
                 settings: [sparsity(0.7), width(8)]),
             .init(
-                name: "wan-14b", models: [MethodDescription.Preset.wan14B, MethodDescription.Preset.wanA14B],
+                name: "wan-14b", models: MethodDescription.Preset.allWan14B,
                 source: "reference code, 81 frames at 768x1280, 50 steps",
                 settings: [sparsity(0.75), DenseSchedule.stepsOption(.fraction(0.3))]),
+            .init(
+                name: "ltx", models: MethodDescription.Preset.ltx,
+                source: "ours: regions that divide 512x704, of 88 tokens",
+                settings: [sparsity(0.7), width(11)]),
             .init(
                 name: "hunyuan-video", models: ["hunyuan-video"],
                 source: "reference code, 129 frames at 768x1280, 50 steps",

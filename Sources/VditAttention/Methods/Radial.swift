@@ -143,17 +143,22 @@ public struct Radial: SparseMethod {
                 name: "wan-1.3b", models: MethodDescription.Preset.smallWan,
                 source: "ours: the authors did not tune it", settings: [decay(0.5)]),
             .init(
-                name: "wan-14b", models: [MethodDescription.Preset.wan14B],
+                name: "wan-14b",
+                models: [MethodDescription.Preset.wan14B] + MethodDescription.Preset.wan14BFromPictures,
                 source: "reference code, 69 frames at 768x1280, 50 steps",
                 settings: [
                     decay(0.2), blockOption(128), edgesOption(.repaired), DenseSchedule.stepsOption(.count(12)),
                 ]),
             .init(
-                name: "wan2.2-a14b", models: [MethodDescription.Preset.wanA14B],
+                name: "wan2.2-a14b",
+                models: [MethodDescription.Preset.wanA14B, MethodDescription.Preset.wanA14BFromPictures],
                 source: "reference code, 77 frames at 768x1280, 40 steps",
                 settings: [
                     decay(0.8), blockOption(64), edgesOption(.repaired), DenseSchedule.stepsOption(.count(11)),
                 ]),
+            .init(
+                name: "ltx", models: MethodDescription.Preset.ltx, source: "ours, as for the small Wan models",
+                settings: [decay(0.5)]),
             .init(
                 name: "hunyuan-video", models: ["hunyuan-video"],
                 source: "reference code, 117 frames at 768x1280, 50 steps",

@@ -269,9 +269,11 @@ public struct Rettention: SparseMethod {
         presets: [
             .init(
                 name: "wan",
-                models: MethodDescription.Preset.smallWan
-                    + [MethodDescription.Preset.wan14B, MethodDescription.Preset.wanA14B],
+                models: MethodDescription.Preset.smallWan + MethodDescription.Preset.allWan14B,
                 source: "ours, to be validated: the authors ran none", settings: [kept(0.125)]),
+            .init(
+                name: "ltx", models: MethodDescription.Preset.ltx, source: "ours, to be validated",
+                settings: [kept(0.125)]),
             .init(
                 name: "cogvideox", models: ["cogvideox"], source: "reference code, 50 steps",
                 settings: [kept(0.03125), DenseSchedule.stepsOption(.count(15))]),

@@ -277,6 +277,17 @@ extension SVG2 {
                     clusterInDenseSteps(false), DenseSchedule.stepsOption(.fraction(0.2)),
                 ]),
             .init(
+                name: "wan-14b-i2v",
+                models: MethodDescription.Preset.wan14BFromPictures + [MethodDescription.Preset.wanA14BFromPictures],
+                source: "reference code, image to video at 480p, 40 steps",
+                settings: [
+                    queryClusterCount(200), keyClusterCount(1000), firstIterationCount(50),
+                    DenseSchedule.stepsOption(.fraction(0.2)),
+                ]),
+            .init(
+                name: "ltx", models: MethodDescription.Preset.ltx, source: "ours: clusters by the number of tokens",
+                settings: []),
+            .init(
                 name: "hunyuan-video", models: ["hunyuan-video"],
                 source: "reference code, 129 frames at 720p, 50 steps",
                 settings: [

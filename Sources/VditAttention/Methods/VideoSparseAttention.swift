@@ -173,7 +173,7 @@ public struct VideoSparseAttention: SparseMethod {
                 name: "fastwan-1.3b", models: MethodDescription.Preset.smallWan, source: "as it was trained",
                 settings: [sparsity(0.8)]),
             .init(
-                name: "fastwan-14b", models: [MethodDescription.Preset.wan14B, MethodDescription.Preset.wanA14B],
+                name: "fastwan-14b", models: MethodDescription.Preset.allWan14B,
                 source: "as it was trained", settings: [sparsity(0.9)]),
         ],
         shareOptions: [sparsity]
