@@ -191,10 +191,9 @@ final class Planner {
         lines.append(
             "vae=" + model.files.map { "\($0.name) \($0.bytes) \($0.headerSha256)" }.joined(separator: ","))
         if let adapters = model.adapters.identity { lines.append("lora=\(adapters)") }
-        for (name, path) in [
-            ("prompt", render.prompt.embedding), ("negative", render.negativePrompt?.embedding),
-            ("image", render.image), ("latents", render.latents),
-        ] {
+        let embeddings = [("prompt", render.prompt.embedding), ("negative", render.negativePrompt?.embedding)]
+        let pictures = render.pictureFiles.map { ($0.setting, Optional($0.path)) }
+        for (name, path) in embeddings + pictures + [("latents", render.latents)] {
             guard let path else { continue }
             let digest = FilePath.exists(path) && name != "latents" ? try digest(path) : FilePath.canonical(path)
             lines.append("\(name)=\(digest)")

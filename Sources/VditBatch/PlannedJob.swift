@@ -48,7 +48,7 @@ public struct PlannedJob: Sendable {
     /// Of the sampler; for a comparison its candidates.
     public var steps: Int {
         switch work {
-        case .render(_, let plan): plan.settings.steps
+        case .render(_, let plan): plan.steps.count
         case .comparison(let comparison): comparison.candidates.count
         }
     }
@@ -57,7 +57,8 @@ public struct PlannedJob: Sendable {
     var inputs: [String] {
         switch work {
         case .render(let job, _):
-            [job.prompt.path, job.negativePrompt?.path, job.image].compactMap { $0 } + job.adapters.map(\.path)
+            [job.prompt.path, job.negativePrompt?.path].compactMap { $0 } + job.pictureFiles.map(\.path)
+                + job.adapters.map(\.path)
         case .comparison(let comparison): comparison.clips.map(\.path)
         }
     }
@@ -146,7 +147,7 @@ extension PlannedJob {
     /// The latents after every step, where a render keeps them.
     var trajectory: StepLatents? {
         guard case .render(let job, let plan) = work else { return nil }
-        return job.saveTrajectory.map { StepLatents(folder: $0, steps: plan.settings.steps) }
+        return job.saveTrajectory.map { StepLatents(folder: $0, steps: plan.steps.count) }
     }
 
     /// Whether they are there, as far as they are still needed.

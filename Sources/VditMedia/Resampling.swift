@@ -9,6 +9,32 @@ public enum ImageFit: String, Sendable, CaseIterable {
     case stretch
 }
 
+/// What a sample of a resized picture is made of. Filters widen where a picture shrinks.
+public enum ResizeFilter: Sendable {
+    /// Three lobes.
+    case lanczos
+    /// Of a = −0.5.
+    case bicubic
+
+    /// Samples on either side, where nothing shrinks.
+    fileprivate var reach: Double { self == .lanczos ? 3 : 2 }
+
+    fileprivate func weight(_ x: Double) -> Double {
+        let distance = abs(x)
+        if distance == 0 { return 1 }
+        if distance >= reach { return 0 }
+        switch self {
+        case .lanczos:
+            let angle = x * Double.pi
+            return sin(angle) / angle * sin(angle / 3) / (angle / 3)
+        case .bicubic:
+            return distance < 1
+                ? (1.5 * distance - 2.5) * distance * distance + 1
+                : ((distance - 5) * distance + 8) * distance * -0.5 + 2
+        }
+    }
+}
+
 extension VideoFrame {
     /// How a picture of this size covers another: the size to scale it to before it is cropped.
     public func covering(width: Int, height: Int) -> (width: Int, height: Int) {
@@ -23,29 +49,33 @@ extension VideoFrame {
     public func fitted(width: Int, height: Int, _ fit: ImageFit) -> VideoFrame {
         if fit == .stretch { return resized(width: width, height: height) }
         let cover = covering(width: width, height: height)
-        let whole = resized(width: cover.width, height: cover.height)
-        let (left, top) = ((cover.width - width) / 2, (cover.height - height) / 2)
+        return resized(width: cover.width, height: cover.height).cropped(width: width, height: height)
+    }
+
+    /// The middle of an 8-bit picture.
+    public func cropped(width: Int, height: Int) -> VideoFrame {
+        precondition(depth == .eight && width <= self.width && height <= self.height)
+        let (left, top) = ((self.width - width) / 2, (self.height - height) / 2)
         let result = VideoFrame(height: height, width: width)
-        for row in 0..<height { result.pixels[row].assign(whole.pixels[top + row].slice(left..<left + width)) }
+        for row in 0..<height { result.pixels[row].assign(pixels[top + row].slice(left..<left + width)) }
         return result
     }
 
-    /// An 8-bit picture at another size, by Lanczos filters of three lobes that widen where it shrinks; to the bit what
-    /// Pillow 13 makes of it, which rounds between the axes.
+    /// An 8-bit picture at another size; to the bit what Pillow 13 makes of it, which rounds between the axes.
     ///
-    /// - Source: Pillow's `resize` with LANCZOS, which diffusers uses.
-    public func resized(width: Int, height: Int) -> VideoFrame {
+    /// - Source: Pillow's `resize` with LANCZOS, which diffusers uses, and with BICUBIC, as CLIP's processor does.
+    public func resized(width: Int, height: Int, by filter: ResizeFilter = .lanczos) -> VideoFrame {
         precondition(depth == .eight)
         let shrinksHeightMore = self.height - height > 2 * max(0, self.width - width)
-        let first = shrinksHeightMore ? resampledRows(to: height) : resampledColumns(to: width)
-        return shrinksHeightMore ? first.resampledColumns(to: width) : first.resampledRows(to: height)
+        let first = shrinksHeightMore ? resampledRows(to: height, filter) : resampledColumns(to: width, filter)
+        return shrinksHeightMore ? first.resampledColumns(to: width, filter) : first.resampledRows(to: height, filter)
     }
 
-    private func resampledColumns(to count: Int) -> VideoFrame {
+    private func resampledColumns(to count: Int, _ filter: ResizeFilter) -> VideoFrame {
         if count == width { return self }
         let result = VideoFrame(height: height, width: count)
         let (source, target) = (pixels.pointer(of: UInt8.self), result.pixels.pointer(of: UInt8.self))
-        for (column, taps) in lanczosTaps(of: width, to: count).enumerated() {
+        for (column, taps) in resizeTaps(filter, of: width, to: count).enumerated() {
             for row in 0..<height {
                 for colour in 0..<3 {
                     let from = (row * width + taps.first) * 3 + colour
@@ -56,12 +86,12 @@ extension VideoFrame {
         return result
     }
 
-    private func resampledRows(to count: Int) -> VideoFrame {
+    private func resampledRows(to count: Int, _ filter: ResizeFilter) -> VideoFrame {
         if count == height { return self }
         let result = VideoFrame(height: count, width: width)
         let (source, target) = (pixels.pointer(of: UInt8.self), result.pixels.pointer(of: UInt8.self))
         let stride = width * 3
-        for (row, taps) in lanczosTaps(of: height, to: count).enumerated() {
+        for (row, taps) in resizeTaps(filter, of: height, to: count).enumerated() {
             for place in 0..<stride {
                 let from = taps.first * stride + place
                 target[row * stride + place] = taps.sum { source[from + $0 * stride] }
@@ -72,7 +102,7 @@ extension VideoFrame {
 }
 
 /// The samples that make one sample of a resampled axis.
-private struct LanczosTaps {
+private struct ResizeTaps {
     let first: Int
     /// In units of 2⁻²².
     let weights: [Int]
@@ -84,23 +114,16 @@ private struct LanczosTaps {
     }
 }
 
-private func lanczosTaps(of extent: Int, to count: Int) -> [LanczosTaps] {
+private func resizeTaps(_ filter: ResizeFilter, of extent: Int, to count: Int) -> [ResizeTaps] {
     let scale = Double(extent) / Double(count)
     let stretch = max(scale, 1)
     return (0..<count).map { index in
         let centre = (Double(index) + 0.5) * scale
-        let first = max(0, Int(centre - 3 * stretch + 0.5))
-        let end = min(extent, Int(centre + 3 * stretch + 0.5))
-        let raw = (first..<end).map { lanczos((Double($0) - centre + 0.5) / stretch) }
+        let first = max(0, Int(centre - filter.reach * stretch + 0.5))
+        let end = min(extent, Int(centre + filter.reach * stretch + 0.5))
+        let raw = (first..<end).map { filter.weight((Double($0) - centre + 0.5) / stretch) }
         let sum = raw.reduce(0, +)
-        return LanczosTaps(
+        return ResizeTaps(
             first: first, weights: raw.map { Int(($0 / sum * 4_194_304).rounded(.toNearestOrAwayFromZero)) })
     }
-}
-
-private func lanczos(_ x: Double) -> Double {
-    if x == 0 { return 1 }
-    if abs(x) >= 3 { return 0 }
-    let angle = x * Double.pi
-    return sin(angle) / angle * sin(angle / 3) / (angle / 3)
 }

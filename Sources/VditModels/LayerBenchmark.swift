@@ -51,7 +51,7 @@ public struct LayerBenchmark: Sendable {
         let layout = try two.tokenLayout(latents, textTokens: textTokens)
         let prepared = try model.prepare(conditioning())
         var random = TorchRandom(seed: seed)
-        let noise = random.normal(latents.extents, .f32)
+        let noise = random.normal([specification.inputChannels] + latents.extents.dropFirst(), .f32)
         var layerSeconds: [Double] = []
         var attentionSeconds: [Double] = []
         for pass in 0...max(1, repeats) {
@@ -90,6 +90,7 @@ public struct LayerBenchmark: Sendable {
             prompt: try random("text", [textTokens, needs.promptWidth]),
             mask: needs.takesMask ? Array(repeating: true, count: textTokens) : nil,
             pooled: try needs.pooledWidth.map { try random("pooled", [$0]).converted(to: .f32) },
+            image: try needs.imageWidth.map { try random("image", [needs.expectedImageTokens, $0]) },
             frameRate: needs.takesFrameRate ? 24 : nil)
     }
 }

@@ -66,6 +66,7 @@ public struct Generation: ~Copyable {
     private let unconditional: Conditioning
     private let acceptsNonFinite: Bool
     private var picture: HeldPicture?
+    private let channels: Tensor?
     /// The projected prompts of the expert at work; another expert's are dropped.
     private var prepared: [AttentionSite.Branch: any PreparedConditioning] = [:]
     private var preparedExpert = -1
@@ -77,9 +78,12 @@ public struct Generation: ~Copyable {
     ///   - experts: in the order they serve the loop, at least one.
     ///   - noise: `[channels, frames, height, width]` f32, standard normal; what the scheduler makes its start of.
     ///   - picture: what the video begins with.
+    ///   - channels: what every call of the model takes behind the latents' channels, see `PictureChannels`.
+    ///   - video: latents to begin from, in the noise's shape: they are mixed with as much of it as the first step has.
     /// - Throws: `PipelineError.notFinite` for noise that is not finite.
     public init(
         experts: [Expert], scheduler: any Scheduler, noise: Tensor, picture: HeldPicture? = nil,
+        channels: Tensor? = nil, video: Tensor? = nil,
         conditional: Conditioning, unconditional: Conditioning, nonFinite: NonFinite = .refuse
     ) throws(PipelineError) {
         precondition(!experts.isEmpty && noise.rank == 4 && noise.dtype == .f32)
@@ -88,8 +92,10 @@ public struct Generation: ~Copyable {
         self.conditional = conditional
         self.unconditional = unconditional
         self.picture = picture
+        self.channels = channels
         acceptsNonFinite = nonFinite == .accept
-        latents = scheduler.start(noise)
+        let level = scheduler.steps.first?.sigma ?? 1
+        latents = video.map { combination([(1 - level, $0), (level, noise)]) } ?? scheduler.start(noise)
         if !acceptsNonFinite, !noise.isFinite {
             throw .notFinite(
                 tensor: "the initial latents", step: 0, steps: scheduler.steps.count, layer: nil)
@@ -160,11 +166,11 @@ public struct Generation: ~Copyable {
             attend: { try expert.attention.attend($0) })
         pass.takesGates = expert.attention.takesGates
         if let beforeLayer { pass.onLayer = { _ in try beforeLayer() } }
-        let (latents, model) = (latents, expert.model)
+        let (input, model) = (channels.map { latents.followed(by: $0) } ?? latents, expert.model)
         func run(_ decide: ((BlockState) throws -> BlockDecision)?) throws -> Tensor {
             pass.decideBlocks = decide
             defer { pass.decideBlocks = nil }
-            return try model.predict(latents, conditioning: conditioning, pass)
+            return try model.predict(input, conditioning: conditioning, pass)
         }
         let call = CacheCall(step: step.index, branch: branch)
         let output = try expert.cache?.predict(call, conditional: other, run: run) ?? run(nil)
@@ -172,7 +178,7 @@ public struct Generation: ~Copyable {
             // Once more, looking at every layer: the run is lost anyway, and the layer is worth knowing.
             pass.checksLayers = true
             do {
-                _ = try expert.model.predict(latents, conditioning: conditioning, pass)
+                _ = try expert.model.predict(input, conditioning: conditioning, pass)
             } catch ModelError.nonFinite(let layer) {
                 throw PipelineError.notFinite(
                     tensor: "the model's \(branch.rawValue) pass", step: step.index,

@@ -66,8 +66,10 @@ public struct RunRecord: Sendable, Codable, Equatable {
         /// Latents the run started from, or, for a decode, was made of.
         public var latents: String?
         public var latentsSha256: String?
-        /// The picture the video begins with.
+        /// The picture the video begins with, that it ends with, and the video it was made from.
         public var image: String?
+        public var lastImage: String?
+        public var video: String?
     }
 
     public struct Output: Sendable, Codable, Equatable {

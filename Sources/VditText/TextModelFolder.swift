@@ -60,10 +60,11 @@ public struct TextModelFolder: Sendable {
         return (try T5Encoder(config: sizes, weights: WeightStore(weights)), sizes.hasBiasPerLayer ? .umt5 : .t5)
     }
 
+    private var weights: String { Self.weights(in: encoder) }
+
     /// The weights under transformers' name where they have it: a folder may hold other files too.
-    private var weights: String {
-        ["model.safetensors.index.json", "model.safetensors"].map { "\(encoder)/\($0)" }.first(where: Self.exists)
-            ?? encoder
+    static func weights(in folder: String) -> String {
+        ["model.safetensors.index.json", "model.safetensors"].map { "\(folder)/\($0)" }.first(where: exists) ?? folder
     }
 
     /// - Throws: `FileError`: a tokenizer's file that is missing or not one.

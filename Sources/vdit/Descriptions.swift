@@ -7,6 +7,7 @@ struct ModelDescription: Description {
     let transformers: [String]
     let parameters, decoderParameters: Int
     let flowShift: Double
+    let pictures: String
     let width, height, numFrames, steps: Int
     let guidanceScale: Double
     let latentShape: [Int]
@@ -26,6 +27,7 @@ struct ModelDescription: Description {
         decoderParameters = specification.decoder.parameterCount
         scheduler = settings.scheduler.kind.rawValue
         flowShift = settings.scheduler.flowShift
+        pictures = Self.pictures(specification.defaults.pictureStart)
         (width, height, numFrames) = (settings.width, settings.height, settings.numFrames)
         (steps, guidanceScale) = (settings.steps, settings.guidanceScale)
         latentShape = plan.latents.extents
@@ -36,6 +38,19 @@ struct ModelDescription: Description {
         peakMemoryBytes = estimate.peakBytes
     }
 
+    private static func pictures(_ start: PictureStart?) -> String {
+        func words(_ need: PictureStart.Need, _ flag: String) -> String? {
+            switch need {
+            case .none: nil
+            case .optional: "\(flag) if wanted"
+            case .required: "\(flag) needed"
+            }
+        }
+        guard let start else { return "none: videos of text alone" }
+        return [words(start.first, "--image"), words(start.last, "--last-image")].compactMap { $0 }
+            .joined(separator: ", ")
+    }
+
     var text: String {
         var rows = [["model", "\(path) (\(name)), weights stored as \(storedType)"]]
         for (index, shape) in transformers.enumerated() {
@@ -44,6 +59,7 @@ struct ModelDescription: Description {
         rows += [
             ["parameters", "\(Format.count(Double(parameters))), VAE \(Format.count(Double(decoderParameters)))"],
             ["scheduler", "\(scheduler), flow shift \(flowShift)"],
+            ["pictures", pictures],
             ["video", "\(width)×\(height), \(numFrames) frames, \(steps) steps, guidance \(guidanceScale)"],
             ["latents", "\(latentShape)"],
             ["tokens", "\(tokens)"],

@@ -57,6 +57,8 @@ struct Replay {
         settings["text_encoder"] = inputs.textEncoder?.path
         settings["latents"] = record.inputs.latents
         settings["image"] = record.inputs.image
+        settings["last_image"] = record.inputs.lastImage
+        settings["video"] = record.inputs.video
         settings["cache_calibration"] = record.caching?.calibration
         if record.attention?.fallbackCalls ?? 0 > 0 {
             settings["sparse_fallback"] = AttentionContext.Fallback.dense.rawValue
@@ -76,7 +78,8 @@ struct Replay {
         let files = [
             ("model", renderer.model.path), ("prompt_embedding", renderer.job.prompt.embedding),
             ("negative_prompt_embedding", renderer.job.negativePrompt?.embedding), ("latents", renderer.job.latents),
-            ("image", renderer.job.image),
+            ("image", renderer.job.image), ("last_image", renderer.job.lastImage),
+            ("video", renderer.settings.video),
             ("cache_calibration", renderer.job.cacheCalibration),
         ]
         if Self.adapters.allSatisfy({ !given.contains($0.0) }) {

@@ -33,6 +33,21 @@ public enum Golden {
         return ((squares / max(reference, 1e-300)).squareRoot(), maximum)
     }
 
+    /// Mean squared difference of a video's frames from expected ones of 8 bits.
+    ///
+    /// - Parameters:
+    ///   - video: `[3, frames, height, width]` f32 in -1...1.
+    ///   - expected: `[frames, height, width, 3]` u8.
+    public static func meanSquare(_ video: Tensor, _ expected: Tensor) throws -> Double {
+        let pixels = try (0..<video.shape[1]).flatMap { number in
+            try VideoFrame(rounding: video.channelsLastFrame(number)).pixels.withBytes { Array($0) }
+        }
+        let frames = expected.withBytes { Array($0) }
+        precondition(pixels.count == frames.count)
+        let squares = zip(pixels, frames).reduce(0) { $0 + (Int($1.0) - Int($1.1)) * (Int($1.0) - Int($1.1)) }
+        return Double(squares) / Double(pixels.count)
+    }
+
     /// The values of a float or int64 tensor.
     public static func numbers(_ tensor: Tensor) -> [Float] {
         guard tensor.dtype == .i64 else { return tensor.floats() }

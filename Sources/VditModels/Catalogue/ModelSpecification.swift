@@ -51,10 +51,13 @@ public struct ModelSpecification: Sendable {
         self.prediction = prediction
         for transformer in transformers {
             let own = transformer.specification
-            guard own.inputChannels == decoder.latentChannels, own.outputChannels == decoder.latentChannels else {
+            let pictures = decoder.temporalCompression + decoder.latentChannels
+            guard own.outputChannels == decoder.latentChannels, [0, pictures].contains(own.conditionChannels) else {
                 throw .unsupported(
                     "a transformer of \(own.inputChannels) input channels with a VAE of \(decoder.latentChannels)",
-                    found: "this pairing (image-to-video?)", expected: "a text-to-video model")
+                    found: "this pairing",
+                    expected: "\(decoder.latentChannels) channels, or \(decoder.latentChannels + pictures) in a model "
+                        + "that makes videos from pictures")
             }
             guard own.conditioning == self.transformer.conditioning,
                 own.patchExtents == self.transformer.patchExtents

@@ -36,6 +36,8 @@ public struct ConditioningNeeds: Sendable, Equatable {
     public var pooledWidth: Int?
     /// Width of an image encoder's tokens, where the model takes them.
     public var imageWidth: Int?
+    /// How many of them, of all its pictures together, where it has a place for each.
+    public var imageTokens: Int?
     /// Whether the time may differ from token to token.
     public var takesTimePerToken: Bool
     /// Whether the model is told the frame rate.
@@ -43,15 +45,19 @@ public struct ConditioningNeeds: Sendable, Equatable {
 
     public init(
         promptWidth: Int, takesMask: Bool = false, pooledWidth: Int? = nil, imageWidth: Int? = nil,
-        takesTimePerToken: Bool = false, takesFrameRate: Bool = false
+        imageTokens: Int? = nil, takesTimePerToken: Bool = false, takesFrameRate: Bool = false
     ) {
         self.promptWidth = promptWidth
         self.takesMask = takesMask
         self.pooledWidth = pooledWidth
         self.imageWidth = imageWidth
+        self.imageTokens = imageTokens
         self.takesTimePerToken = takesTimePerToken
         self.takesFrameRate = takesFrameRate
     }
+
+    /// Tokens of an image encoder to reckon with: else those of one picture by CLIP's ViT-H/14.
+    public var expectedImageTokens: Int { imageWidth == nil ? 0 : imageTokens ?? 257 }
 }
 
 /// Operations of a transformer, a multiply-add being two, self-attention dense.
@@ -80,7 +86,7 @@ public protocol TransformerSpecification: Sendable {
     /// Self-attention heads and the size of each.
     var heads: Int { get }
     var headDim: Int { get }
-    /// Channels of the latents it takes and of those it predicts.
+    /// Channels of what it takes, `conditionChannels` behind those of the latents, and of the latents it predicts.
     var inputChannels: Int { get }
     var outputChannels: Int { get }
     var conditioning: ConditioningNeeds { get }
@@ -135,6 +141,9 @@ extension TransformerSpecification {
 
     /// Parameters in all.
     public var parameterCount: Int { tensors.reduce(0) { $0 + $1.shape.reduce(1, *) } }
+
+    /// Channels of every call beside the latents: those of its pictures.
+    public var conditionChannels: Int { inputChannels - outputChannels }
 
     public var hasGates: Bool { false }
     public func matching(_ weights: any WeightSource) -> Self { self }

@@ -63,6 +63,25 @@ public struct WanTransformerConfig: Sendable, Equatable {
     public static let wan22TI2V5B = WanTransformerConfig(
         layers: 30, heads: 24, headDim: 128, inChannels: 48, outChannels: 48, ffnDim: 14336)
 
+    /// Wan2.1 image-to-video, 14B parameters: the picture as channels and as an image encoder's tokens.
+    public static let wan21I2V14B = {
+        var config = wan21T2V14B
+        (config.inChannels, config.imageDim, config.addedKVProjDim) = (36, 1280, 5120)
+        return config
+    }()
+    /// Wan2.1 first-last-frame-to-video, 14B parameters: positions for the tokens of two pictures.
+    public static let wan21FLF2V14B = {
+        var config = wan21I2V14B
+        config.posEmbedSeqLen = 514
+        return config
+    }()
+    /// Each expert of Wan2.2 image-to-video A14B: channels alone.
+    public static let wan22I2VA14B = {
+        var config = wan21T2V14B
+        config.inChannels = 36
+        return config
+    }()
+
     /// - Throws: `FileError.malformed` naming the key that is missing, out of range or not supported.
     public init(_ file: ConfigFile) throws(FileError) {
         if try file.stringIfPresent("_class_name") != nil {

@@ -47,7 +47,7 @@ public struct AttentionProbe: Sendable {
             .configured(forModel: model.specification.defaults.name)
         let (plan, inputs) = try Renderer.plan(job, model)
         let settings = plan.settings
-        try check("step", step, below: settings.steps)
+        try check("step", step, below: plan.steps.count)
         try check("layer", layer, below: model.specification.transformer.layers)
         if branch == .unconditional, !plan.guidance[0].applies(to: plan.steps[step]) {
             throw PipelineError.invalid(
@@ -64,7 +64,7 @@ public struct AttentionProbe: Sendable {
         let contexts = try model.specification.transformers.map { _ in
             try observed(configured, plan.layouts, seen, enough)
         }
-        var generation = try plan.generation(loaded, inputs.prompts, contexts, noise: inputs.noise)
+        var generation = try plan.generation(loaded, inputs, contexts)
         while seen.observation == nil, !generation.isFinished {
             do {
                 _ = try generation.advance { try enough.throwIfStopping() }
@@ -79,7 +79,7 @@ public struct AttentionProbe: Sendable {
         }
         var notices = inputs.notices(job, plan)
         let schedule = configured.schedule
-        if schedule.isDense(step: step, of: settings.steps) || schedule.isDense(layer: layer) {
+        if schedule.isDense(step: step, of: plan.steps.count) || schedule.isDense(layer: layer) {
             notices.append(
                 "step \(step), layer \(layer) is one that \(configured.name) leaves dense: "
                     + "dense-steps 0 and dense-layers 0 let it run")

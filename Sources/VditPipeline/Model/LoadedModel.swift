@@ -1,3 +1,4 @@
+import VditMedia
 import VditModels
 import VditTensor
 
@@ -48,7 +49,16 @@ public final class LoadedModel {
         return loaded
     }
 
-    /// Latents of a picture, by an encoder that is not kept.
+    /// What the model's image encoder makes of pictures as they came; see `ImageEncoder`.
+    func imageTokens(_ pictures: [VideoFrame]) throws -> Tensor {
+        guard let encoder = model.imageEncoder else {
+            throw PipelineError.unsupported(
+                model.path, found: "a model without its image encoder", expected: "image_encoder/ in its folder")
+        }
+        return try encoder.tokens(pictures, compute)
+    }
+
+    /// Latents of a picture or a video, by an encoder that is not kept.
     func encoded(_ picture: Tensor, noise: Tensor?) throws -> Tensor {
         let specification = model.specification.decoder
         guard let encoder = try specification.loadEncoder(model.decoderWeights, compute) else {

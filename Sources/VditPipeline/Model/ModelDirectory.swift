@@ -15,6 +15,8 @@ public struct ModelDirectory: Sendable {
     /// Of the transformers, in the specification's order.
     public let transformerWeights: [WeightStore]
     public let decoderWeights: WeightStore
+    /// Of models that read a picture's tokens beside the prompt.
+    public let imageEncoder: ImageEncoder?
     /// What is merged into the transformers when they are loaded.
     public private(set) var adapters = AdapterSet.none
     private let identity = Identity()
@@ -28,6 +30,8 @@ public struct ModelDirectory: Sendable {
         public var decoder: String
         /// The configuration file.
         public var scheduler: String
+        /// The image encoder's folder and the configuration file of its pictures, where the model takes one.
+        public var imageEncoder: (folder: String, processor: String)?
         /// The `_class_name` of the whole, where there is one.
         var pipeline: String?
 
@@ -40,7 +44,8 @@ public struct ModelDirectory: Sendable {
     }
 
     /// Opens a pipeline folder: `model_index.json`, `transformer/`, `vae/`, `scheduler/`, for models of two
-    /// transformers also `transformer_2/`.
+    /// transformers also `transformer_2/`, for those that read a picture's tokens `image_encoder/` and
+    /// `image_processor/`.
     ///
     /// - Throws: `FileError` naming the file that is missing or malformed, `TensorError` with all tensors that do not
     ///   fit, `ModelError` (69) for pipelines of other families or other tasks.
@@ -65,6 +70,7 @@ public struct ModelDirectory: Sendable {
         var components = Components(
             transformers: ["\(path)/transformer"] + (hasSecond ? ["\(path)/transformer_2"] : []),
             boundary: boundary ?? 0, decoder: "\(path)/vae", scheduler: "\(path)/scheduler/scheduler_config.json")
+        components.imageEncoder = ("\(path)/image_encoder", "\(path)/image_processor/preprocessor_config.json")
         components.pipeline = try file.stringIfPresent("_class_name")
         try self.init(path: path, family: family, components)
     }
@@ -92,6 +98,12 @@ public struct ModelDirectory: Sendable {
         transformerWeights = weights
         decoderWeights = try WeightStore(components.decoder)
         try decoderWeights.check(specification.decoder.tensors)
+        let needs = specification.transformer.conditioning
+        imageEncoder = needs.imageWidth == nil
+            ? nil
+            : try components.imageEncoder.map {
+                try ImageEncoder(folder: $0.folder, processor: $0.processor, for: needs)
+            }
     }
 
     /// What a person should know of the checkpoint, and of the sampler with it.
@@ -138,11 +150,20 @@ public struct ModelDirectory: Sendable {
     /// What identifies the files, for run records.
     public var files: [RunRecord.ModelFile] {
         (transformerWeights + [decoderWeights]).flatMap(RunRecord.ModelFile.of)
+            + (imageEncoder.map { RunRecord.ModelFile.of($0.files, in: $0.path) } ?? [])
+    }
+
+    /// A digest of what encodes pictures, by the headers of the files.
+    var encoderFingerprint: String {
+        let files = RunRecord.ModelFile.of(decoderWeights)
+            + (imageEncoder.map { RunRecord.ModelFile.of($0.files, in: $0.path) } ?? [])
+        return Digest.sha256(Array(files.map { "\($0.bytes) \($0.headerSha256)\n" }.joined().utf8))
     }
 
     /// - Throws: `FileError` when a file is not the one that was opened.
     public func verifyUnchanged() throws(FileError) {
         for store in transformerWeights + [decoderWeights] { try store.verifyUnchanged() }
+        try imageEncoder?.verifyUnchanged()
         try adapters.verifyUnchanged()
     }
 
@@ -186,10 +207,12 @@ public struct ModelDirectory: Sendable {
 }
 
 extension RunRecord.ModelFile {
-    static func of(_ store: WeightStore) -> [RunRecord.ModelFile] {
-        store.files.map {
+    static func of(_ store: WeightStore) -> [RunRecord.ModelFile] { of(store.files, in: store.path) }
+
+    static func of(_ files: [WeightStore.FileIdentity], in folder: String) -> [RunRecord.ModelFile] {
+        files.map {
             RunRecord.ModelFile(
-                name: "\(FilePath.name(of: store.path))/\($0.name)",
+                name: "\(FilePath.name(of: folder))/\($0.name)",
                 bytes: $0.byteCount, headerSha256: Digest.sha256($0.header))
         }
     }

@@ -22,7 +22,8 @@ public struct RandomCheckpoint: Sendable {
         self.seed = seed
     }
 
-    /// Writes `model_index.json`, `transformer/`, `vae/`, `scheduler/` and `prompt.safetensors` into a new folder.
+    /// Writes `model_index.json`, `transformer/`, `vae/`, `scheduler/` and `prompt.safetensors` into a new folder, and
+    /// the image encoder of a model that takes one.
     ///
     /// - Throws: `FileError` when something cannot be written, or the folder already exists.
     public func write(to folder: String) throws {
@@ -50,6 +51,7 @@ public struct RandomCheckpoint: Sendable {
             try weights(tensors, "\(folder)/\(component)")
         }
         let needs = specification.transformer.conditioning
+        if needs.imageWidth != nil { try imageEncoder(folder) }
         var prompt = [
             "prompt_embeds": try RandomWeights([("prompt", [promptTokens, needs.promptWidth])], seed: seed)
                 .tensor("prompt")
@@ -66,6 +68,20 @@ public struct RandomCheckpoint: Sendable {
         let config = "\(folder)/config.json"
         try AtomicFile.write(Array(UMT5XXL.configuration.utf8), to: config, existing: .refuse)
         try weights(UMT5XXL.tensors(ConfigFile(path: config)), folder)
+    }
+
+    /// The one that Wan 2.1 is published with, and how it wants its pictures.
+    private func imageEncoder(_ folder: String) throws {
+        let (encoder, processor) = ("\(folder)/image_encoder", "\(folder)/image_processor")
+        for folder in [encoder, processor] { try FilePath.makeFolder(folder) }
+        let config = "\(encoder)/config.json"
+        try AtomicFile.write(Array(CLIPVisionConfig.viTH.utf8), to: config, existing: .refuse)
+        try weights(CLIPVisionConfig(ConfigFile(path: config)).tensors, encoder)
+        try json(
+            [
+                "image_mean": .numbers([0.48145466, 0.4578275, 0.40821073]),
+                "image_std": .numbers([0.26862954, 0.26130258, 0.27577711]), "resample": .integer(3),
+            ], "\(processor)/preprocessor_config.json")
     }
 
     private func json(_ object: [String: ConfigurationValue], _ path: String) throws {

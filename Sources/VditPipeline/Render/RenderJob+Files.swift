@@ -8,7 +8,7 @@ extension RenderJob {
             reads: [
                 "model": model, prompt.embedding == nil ? "prompt file" : "prompt embedding": prompt.path,
                 "negative prompt embedding": negativePrompt?.path, "text encoder": textEncoder,
-                "initial noise": latents, "image": image,
+                "initial noise": latents, "image": image, "last image": lastImage, "video": request.video,
             ],
             makes: [
                 "checkpoint": Checkpoint.path(forOutput: destination.path),
@@ -16,6 +16,12 @@ extension RenderJob {
             ])
         destination.add(to: &files)
         return files
+    }
+
+    /// Pictures and the video that it is made from, by setting.
+    package var pictureFiles: [(setting: String, path: String)] {
+        [("image", image), ("last_image", lastImage), ("video", request.video)]
+            .compactMap { name, path in path.map { (name, $0) } }
     }
 
     /// Where the final latents lie while the video is made, and stay if that was asked for.

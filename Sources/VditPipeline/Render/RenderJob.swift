@@ -17,6 +17,8 @@ public struct RenderJob: Sendable {
     public var destination: VideoDestination
     /// A picture that the video begins with.
     public var image: String?
+    /// A picture that it ends with.
+    public var lastImage: String?
     /// Noise to start from instead of the seed's.
     public var latents: String?
     /// Tables of the model for step caches, over the published ones.

@@ -77,9 +77,11 @@ public struct RenderPlan: Sendable {
         ]
         self.layouts = layouts
         let layout = layouts[.conditional]!
-        scheduler = try settings.scheduler.scheduler(
+        var scheduler = try settings.scheduler.scheduler(
             steps: settings.steps, tokens: layout.videoTokens, start: model.defaults.spacing,
             noise: .seed(UInt64(settings.seed)))
+        if let strength = settings.strength { scheduler.skip(settings.steps - strength.share(of: settings.steps)) }
+        self.scheduler = scheduler
         let guidance = settings.guidance
         self.guidance = guidance
         let calls = scheduler.steps.map { guidance[0].applies(to: $0) ? 2 : 1 }
@@ -107,34 +109,8 @@ public struct RenderPlan: Sendable {
                     layout: layout, heads: transformer.heads, headDim: transformer.headDim,
                     layers: transformer.layers, branches: calls.max() ?? 1),
             takesGates: method.method.takesGates)
-        notices = Self.notices(settings, method, estimate.attention, layers: transformer.layers)
-    }
-
-    /// What a decoder goes by that takes part in the sampling: its noise is drawn after all that the sampler drew.
-    ///
-    /// - Parameter startWasGiven: and not drawn.
-    func decodeConditions(startWasGiven: Bool, hasPicture: Bool) -> DecodeConditions? {
-        guard model.decoder.takesConditions else { return nil }
-        var conditions = DecodeConditions()
-        conditions.timestep = settings.decodeTimestep ?? conditions.timestep
-        conditions.noiseScale = settings.decodeNoiseScale ?? conditions.noiseScale
-        var drawn = startWasGiven ? [] : [latents.count]
-        if hasPicture { drawn += pictureDraws }
-        drawn += Array(repeating: latents.count, count: settings.scheduler.kind.drawsNoise ? steps.count - 1 : 0)
-        conditions.noise = .seed(UInt64(settings.seed), drawn: drawn)
-        return conditions
-    }
-
-    /// Whether the seed matters even where the noise to start from is given.
-    func drawsNoise(hasPicture: Bool) -> Bool {
-        settings.scheduler.kind.drawsNoise || model.decoder.takesConditions || hasPicture && !pictureDraws.isEmpty
-    }
-
-    /// Numbers that a picture takes of the seed's: its latents' noise, and that of every call of the model.
-    private var pictureDraws: [Int] {
-        guard let rule = model.defaults.pictureStart else { return [] }
-        return (rule.draw == .none ? [] : [latents.count / latents.frames])
-            + Array(repeating: latents.count, count: rule.noiseScale > 0 ? steps.count : 0)
+        notices = Self.notices(
+            settings, method, estimate.attention, steps: scheduler.steps.count, layers: transformer.layers)
     }
 
     /// Whether any step runs the unconditional branch.
@@ -162,7 +138,8 @@ public struct RenderPlan: Sendable {
     private static let worthwhileShare = 0.95
 
     private static func notices(
-        _ settings: RenderSettings, _ method: ConfiguredMethod, _ work: PredictedWork, layers: Int
+        _ settings: RenderSettings, _ method: ConfiguredMethod, _ work: PredictedWork, steps: Int,
+        layers: Int
     ) -> [String] {
         var notices: [String] = []
         if let asked = settings.unroundedFrames {
@@ -174,11 +151,11 @@ public struct RenderPlan: Sendable {
                     + "of every step")
         }
         if method.name != Dense.name {
-            let dense = method.schedule.denseSteps(of: settings.steps)
-            if dense >= settings.steps || method.schedule.layers >= layers {
+            let dense = method.schedule.denseSteps(of: steps)
+            if dense >= steps || method.schedule.layers >= layers {
                 notices.append(
                     "every call of this run is dense: \(method.name) leaves the first \(dense) of "
-                        + "\(settings.steps) steps and the first \(method.schedule.layers) layers dense "
+                        + "\(steps) steps and the first \(method.schedule.layers) layers dense "
                         + "(dense-steps, dense-layers)")
             } else if work.share > worthwhileShare, !work.isUpperBound {
                 notices.append(
@@ -244,16 +221,13 @@ public struct RenderPlan: Sendable {
     /// - Parameters:
     ///   - loaded: the model this is a plan for.
     ///   - contexts: one for every transformer; likewise `caches`, where there is a step cache.
-    ///   - noise: `[channels, frames, height, width]` f32; nil draws the seed's.
-    ///   - picture: what the video begins with, `[3, 1, height, width]` f32 in -1...1.
-    ///   - onLoad: called before a transformer is loaded, with its component's name.
+    ///   - inputs: prompts, the noise to start from where it is given, pictures.
+    ///   - onLoad: called before an encoder or a transformer is loaded, with its component's name.
     func generation(
-        _ loaded: LoadedModel, _ prompts: PromptPair, _ contexts: [AttentionContext],
-        caches: [CacheContext] = [], noise: Tensor?, picture: Tensor? = nil,
+        _ loaded: LoadedModel, _ inputs: RenderInputs, _ contexts: [AttentionContext], caches: [CacheContext] = [],
         nonFinite: Generation.NonFinite = .refuse, onLoad: (String) throws -> Void = { _ in }
     ) throws -> Generation {
-        if picture != nil { try onLoad("vae") }
-        let start = try start(noise, picture, loaded)
+        let start = try start(inputs, loaded, onLoad: onLoad)
         var experts: [Expert] = []
         for (index, part) in model.transformers.enumerated() {
             try onLoad(part.component)
@@ -264,30 +238,15 @@ public struct RenderPlan: Sendable {
                     attention: contexts[index], cache: caches.isEmpty ? nil : caches[index]))
         }
         let rate = model.transformer.conditioning.takesFrameRate ? settings.frameRate.framesPerSecond : nil
-        return try Generation(
-            experts: experts, scheduler: scheduler, noise: start.noise, picture: start.held,
-            conditional: prompts.conditioning(.conditional, frameRate: rate),
-            unconditional: prompts.conditioning(.unconditional, frameRate: rate), nonFinite: nonFinite)
-    }
-
-    /// The noise to start from, drawn unless it is given, and the picture that is held in it.
-    private func start(
-        _ noise: Tensor?, _ picture: Tensor?, _ loaded: LoadedModel
-    ) throws -> (noise: Tensor, held: HeldPicture?) {
-        var random = TorchRandom(seed: UInt64(settings.seed))
-        func draw(_ shape: LatentShape) -> Tensor { random.normal([1] + shape.extents).reshaped(shape.extents) }
-        guard let picture, let rule = model.defaults.pictureStart, let layout = layouts[.conditional] else {
-            return (noise ?? draw(latents), nil)
+        func conditioning(_ branch: AttentionSite.Branch) -> Conditioning {
+            var conditioning = inputs.prompts.conditioning(branch, frameRate: rate)
+            conditioning.image = start.imageTokens
+            return conditioning
         }
-        var frame = latents
-        frame.frames = 1
-        var drawn = rule.draw == .beforeStart ? draw(frame) : nil
-        let noise = noise ?? draw(latents)
-        if rule.draw == .afterStart { drawn = draw(frame) }
-        let encoded = try loaded.encoded(picture, noise: drawn)
-        return (
-            noise, HeldPicture(latents: encoded, layout: layout, noiseScale: rule.noiseScale, random: random)
-        )
+        return try Generation(
+            experts: experts, scheduler: scheduler, noise: start.noise, picture: start.held, channels: start.channels,
+            video: start.video, conditional: conditioning(.conditional), unconditional: conditioning(.unconditional),
+            nonFinite: nonFinite)
     }
 }
 

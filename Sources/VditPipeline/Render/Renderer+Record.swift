@@ -42,7 +42,8 @@ extension Renderer {
                 negativePromptEmbedding: embedding(prompts.negative), prompt: prompts.prompt.prompt,
                 negativePrompt: prompts.negative.encoder == nil ? nil : prompts.negative.prompt,
                 textEncoder: prompts.encoder,
-                latents: job.latents, latentsSha256: inputs.noiseDigest, image: job.image),
+                latents: job.latents, latentsSha256: inputs.noiseDigest, image: job.image,
+                lastImage: job.lastImage, video: settings.video),
             sampling: RunRecord.Sampling(settings),
             attention: RunRecord.Attention(
                 method: plan.method, contexts: attention, headDim: plan.model.transformer.headDim,

@@ -36,7 +36,7 @@ extension Renderer {
         if !keepsAll { loaded.dropTransformers() }
         let latentsPath = job.keptLatents
         let decodeConditions = plan.decodeConditions(
-            startWasGiven: inputs.noise != nil, hasPicture: inputs.picture != nil)
+            startWasGiven: inputs.noise != nil, hasPicture: inputs.pictures.hasPicture)
         try LatentsFile.write(
             latents,
             metadata: fileMetadata.merging(["fps": "\(settings.frameRate)", "model": model.path]) { $1 }
@@ -86,9 +86,7 @@ extension Renderer {
             return (resumed.latents, contexts, caches)
         }
         var generation = try plan.generation(
-            loaded, prompts, contexts, caches: caches, noise: inputs.noise, picture: inputs.picture?.pixels,
-            nonFinite: job.nonFinite,
-            onLoad: { try onEvent(.loading($0)) })
+            loaded, inputs, contexts, caches: caches, nonFinite: job.nonFinite, onLoad: { try onEvent(.loading($0)) })
         let previewDecoder = job.preview == nil ? nil : try loaded.decoder()
         if let resumed {
             try generation.restore(resumed)
@@ -176,7 +174,7 @@ extension Renderer {
     ) throws -> Bool {
         struct Enough: Error {}
         let conditions = plan.decodeConditions(
-            startWasGiven: inputs.noise != nil, hasPicture: inputs.picture != nil)
+            startWasGiven: inputs.noise != nil, hasPicture: inputs.pictures.hasPicture)
         var before = settings.numFrames / 2
         do {
             try decoder.decode(estimate, conditions ?? DecodeConditions()) { frames in

@@ -131,7 +131,8 @@ public struct Renderer {
         identity["negative_prompt_embedding"] = inputs.prompts.negative.digest
         identity["text_tokens"] = "\(inputs.prompts.conditional.shape[0])"
         identity["latents"] = inputs.noiseDigest
-        identity["image"] = inputs.picture?.digest
+        for (name, digest) in inputs.pictures.digests { identity[name] = digest }
+        if !inputs.pictures.digests.isEmpty { identity["encoders"] = model.encoderFingerprint }
         identity["cache_calibration"] = inputs.cacheTablesDigest
         identity["instruction_set"] = "\(try InstructionSet.chosen())"
         identity["vdit_version"] = vditVersion

@@ -8,7 +8,7 @@ import VditTensor
 public struct DPMSolverMultistep: Scheduler {
     public static let name = "dpmpp-2m"
 
-    public let steps: [Step]
+    public private(set) var steps: [Step]
     private let solverOrder: Int
     private let isHeun: Bool
     private let lowersFinalOrder: Bool
@@ -28,6 +28,8 @@ public struct DPMSolverMultistep: Scheduler {
         isHeun = configuration.solverType == .heun
         lowersFinalOrder = configuration.lowerOrderFinal
     }
+
+    public mutating func skip(_ count: Int) { steps = steps.numbered(from: count) }
 
     public mutating func advance(_ latents: Tensor, prediction: Tensor, at step: Step) -> Tensor {
         outputs.append(estimate(latents, prediction: prediction, at: step))

@@ -9,7 +9,7 @@ import VditTensor
 public struct FlowMatchEuler: Scheduler {
     public static let name = "euler"
 
-    public let steps: [Step]
+    public private(set) var steps: [Step]
 
     /// - Parameters:
     ///   - steps: length of the loop, at least 1.
@@ -81,6 +81,8 @@ public struct FlowMatchEuler: Scheduler {
                 : 1 - (square * place * place + slope * place + constant)
         }
     }
+
+    public mutating func skip(_ count: Int) { steps = steps.numbered(from: count) }
 
     public mutating func advance(_ latents: Tensor, prediction: Tensor, at step: Step) -> Tensor {
         let distance = Float(step.nextSigma) - Float(step.sigma)

@@ -18,7 +18,7 @@ public struct Renoise: Scheduler {
         case given([Tensor])
     }
 
-    public let steps: [Step]
+    public private(set) var steps: [Step]
     private let noise: Noise
     /// Of the seed, behind the start.
     private var drawn: NumberedNoise?
@@ -33,6 +33,8 @@ public struct Renoise: Scheduler {
         let level = steps.first?.sigma ?? 1
         return level < 1 ? combination([(level, noise)]) : noise
     }
+
+    public mutating func skip(_ count: Int) { steps = steps.numbered(from: count) }
 
     public mutating func advance(_ latents: Tensor, prediction: Tensor, at step: Step) -> Tensor {
         let kept = 1 - step.nextSigma

@@ -39,6 +39,9 @@ public protocol Scheduler: Sendable {
     /// The loop, in order.
     var steps: [Step] { get }
 
+    /// Leaves out so many of the first steps: the rest is a loop of its own. Before the first `advance` only.
+    mutating func skip(_ count: Int)
+
     /// The latents to start from.
     ///
     /// - Parameter noise: standard normal, fp32.
@@ -69,6 +72,17 @@ extension Scheduler {
     /// Flow prediction: x0 = x − sigma · v.
     public func estimate(_ latents: Tensor, prediction: Tensor, at step: Step) -> Tensor {
         combination([(1, latents), (-step.sigma, prediction)])
+    }
+}
+
+extension [Step] {
+    /// The steps from one on, numbered anew.
+    func numbered(from first: Int) -> [Step] {
+        dropFirst(first).enumerated().map { index, step in
+            Step(
+                index: index, count: count - first, timestep: step.timestep, sigma: step.sigma,
+                nextSigma: step.nextSigma)
+        }
     }
 }
 

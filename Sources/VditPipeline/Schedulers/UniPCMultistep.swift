@@ -18,7 +18,7 @@ public struct UniPCMultistep: Scheduler {
         case original
     }
 
-    public let steps: [Step]
+    public private(set) var steps: [Step]
     private let solverOrder: Int
     private let usesExponential: Bool
     private let lowersFinalOrder: Bool
@@ -51,6 +51,8 @@ public struct UniPCMultistep: Scheduler {
         lowersFinalOrder = configuration.lowerOrderFinal
         uncorrected = Set(configuration.disableCorrector)
     }
+
+    public mutating func skip(_ count: Int) { steps = steps.numbered(from: count) }
 
     public mutating func advance(_ latents: Tensor, prediction: Tensor, at step: Step) -> Tensor {
         let clean = estimate(latents, prediction: prediction, at: step)

@@ -96,6 +96,23 @@ extension Decision {
     }
 }
 
+extension Rule<FewStep?> {
+    static let fewStep = Rule(standard: { decision in
+        // Another sampler that was asked for is no few-step sampling.
+        if let asked = decision.request.scheduler, !asked.takesList { return (nil, .model, nil) }
+        return (try decision.model.defaults.fewStep.map { try FewStep(named: $0) }, .model, nil)
+    }).shown { $0 != nil }
+}
+
+extension Rule<Double?> {
+    /// Of the second transformer.
+    static let secondGuidance = Rule.model { decision in
+        guard decision.model.transformers.count > 1 else { return nil }
+        let recommended = decision.values.fewStep == nil ? decision.model.defaults.secondGuidanceScale : nil
+        return decision.request.guidanceScale ?? recommended ?? decision.values.guidanceScale
+    }.refused { $0.model.transformers.count > 1 ? nil : "none: this model has one transformer" }
+}
+
 extension Rule<NumberList?> {
     /// One column of the explicit loop, whatever it was made of.
     static func column(_ column: @escaping @Sendable (StepList) -> [Double]) -> Rule {

@@ -142,11 +142,11 @@ public struct Setting<Value: WrittenValue>: SettingRow {
     /// A setting of the run: `RenderRequest` keeps what was asked, `rule` decides.
     init(
         _ name: String, _ group: SettingGroup, _ summary: String, kind: SettingKind = Value.kind, flag: SettingFlag,
-        isKey: Bool = true, effect: SettingEffect = .latents, isRecorded: Bool = true, belongsTo: String? = nil,
+        isVariable: Bool = true, isKey: Bool = true, effect: SettingEffect = .latents, isRecorded: Bool = true, belongsTo: String? = nil,
         at place: Place<Value> = .request, rule: Rule<Value>
     ) {
         (self.name, self.group, self.kind, self.summary, self.flag) = (name, group, kind, summary, flag)
-        (isVariable, self.isKey, self.effect, self.isRecorded) = (true, isKey, effect, isRecorded)
+        (self.isVariable, self.isKey, self.effect, self.isRecorded) = (isVariable, isKey, effect, isRecorded)
         (self.belongsTo, subject, self.rule, self.place) = (belongsTo, nil, rule, place)
     }
 

@@ -68,10 +68,14 @@ public struct SettingTable: Sendable {
             "folder", "A text encoder with its tokenizer beside it, or another checkpoint. Default: the model's."),
         effect: .latents, at: .at(\.textEncoder))
 
-    let image = Setting<String?>(
-        "image", .inputs, "picture that the video begins with, for models that take one", kind: .input,
-        flag: SettingFlag("file", "A picture to begin with: PNG, JPEG or what else FFmpeg reads."),
-        isVariable: false, effect: .latents, at: .at(\.image))
+    let image = Setting<String?>.picture(
+        "image", "picture that the video begins with, for models that take one",
+        "A picture to begin with: PNG, JPEG or what else FFmpeg reads.", at: \.image)
+    let lastImage = Setting<String?>.picture(
+        "last_image", "picture that the video ends with, for models that take one",
+        "A picture to end with, where the model takes one.", at: \.lastImage)
+    public let video = Setting<String?>.video
+    public let strength = Setting<Double?>.strength
     public let imageFit = Setting<ImageFit?>(
         "image_fit", .inputs, "how a picture of another shape is fitted",
         flag: SettingFlag("crop|stretch", "How a picture of another shape is fitted. Default: crop."),
@@ -126,11 +130,7 @@ public struct SettingTable: Sendable {
         flag: SettingFlag(
             "name", "Sampling of a distilled model: scheduler, steps, no guidance. Default: what the model was made for."),
         effect: .none,
-        rule: Rule<FewStep?>(standard: { decision in
-            // Another sampler that was asked for is no few-step sampling.
-            if let asked = decision.request.scheduler, !asked.takesList { return (nil, .model, nil) }
-            return (try decision.model.defaults.fewStep.map { try FewStep(named: $0) }, .model, nil)
-        }).shown { $0 != nil })
+        rule: .fewStep)
     public let steps: Setting<Int> = Setting(
         "steps", .sampling, "steps of the sampler", kind: .integer(1...100_000),
         flag: SettingFlag("n", "Denoising steps. Default: the model's.", names: ["steps", "num-inference-steps"]),
@@ -149,11 +149,7 @@ public struct SettingTable: Sendable {
     public let secondGuidanceScale: Setting<Double?> = Setting(
         "guidance_scale_2", .sampling, "of the second transformer, where there are two",
         flag: SettingFlag("x", "The same for the second transformer of a Wan2.2 model."),
-        rule: Rule<Double?>.model { decision in
-            guard decision.model.transformers.count > 1 else { return nil }
-            let recommended = decision.values.fewStep == nil ? decision.model.defaults.secondGuidanceScale : nil
-            return decision.request.guidanceScale ?? recommended ?? decision.values.guidanceScale
-        }.refused { $0.model.transformers.count > 1 ? nil : "none: this model has one transformer" })
+        rule: .secondGuidance)
     public let guidanceInterval = Setting<GuidanceInterval>(
         "guidance_interval", .sampling, "where in the loop guidance is on",
         flag: SettingFlag("start:end", "Part of the loop with guidance. Default: 0:1."),

@@ -41,7 +41,7 @@ public struct CalibrationJob: Sendable {
             return context
         }
         var generation = try plan.generation(
-            loaded, inputs.prompts, plan.attentionContexts(), caches: caches, noise: inputs.noise)
+            loaded, inputs, plan.attentionContexts(), caches: caches)
         var outputs = OutputChanges()
         while !generation.isFinished {
             let result = try generation.advance { try stop.throwIfStopping() }

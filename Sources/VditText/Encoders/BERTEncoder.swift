@@ -7,9 +7,8 @@ import VditTensor
 /// - Source: transformers, `BertModel`.
 public struct BERTEncoder: TextEncoder {
     private let config: BERTEncoderConfig
-    private let weights: WeightStore
-    /// "bert." in files of models with a head.
-    private let prefix: String
+    private let store: WeightStore
+    private let weights: EncoderWeights
 
     public var width: Int { config.width }
     public var vocabularySize: Int { config.vocabularySize }
@@ -18,17 +17,18 @@ public struct BERTEncoder: TextEncoder {
     public var name: String { "bert" }
 
     /// - Throws: `TensorError.weights` when the weights are not those the configuration describes.
-    init(config: BERTEncoderConfig, weights: WeightStore) throws(TensorError) {
+    init(config: BERTEncoderConfig, weights store: WeightStore) throws(TensorError) {
         self.config = config
-        self.weights = weights
-        let prefix = weights.contains("bert.embeddings.LayerNorm.weight") ? "bert." : ""
-        self.prefix = prefix
-        try weights.check(config.tensors.map { (name: prefix + $0.name, shape: $0.shape) }) { name in
+        self.store = store
+        // Files of models with a head have it in front.
+        let prefix = store.contains("bert.embeddings.LayerNorm.weight") ? "bert." : ""
+        weights = EncoderWeights(store, prefix: prefix)
+        try store.check(config.tensors.map { (name: prefix + $0.name, shape: $0.shape) }) { name in
             name == "\(prefix)embeddings.position_ids" || name.hasPrefix("\(prefix)pooler.") || name.hasPrefix("cls.")
         }
     }
 
-    public func verifyUnchanged() throws(FileError) { try weights.verifyUnchanged() }
+    public func verifyUnchanged() throws(FileError) { try store.verifyUnchanged() }
 
     public func encode(
         _ sequences: [[Int32]], compute: ComputeContext, progress: (_ done: Int, _ layers: Int) -> Void
@@ -44,15 +44,19 @@ public struct BERTEncoder: TextEncoder {
     private func encode(_ sequences: [[Int32]], _ compute: ComputeContext) throws(TensorError) -> [Tensor] {
         let run = try EncoderRun(sequences.map(\.count), heads: config.heads, headDim: config.headDim, compute)
         let x = run.tensor(.f32, config.width)
-        let position = try table("position"), type = try table("token_type")
-        let words = try weights.tensor("\(prefix)embeddings.word_embeddings.weight")
+        func table(_ name: String) -> String { "embeddings.\(name)_embeddings.weight" }
+        let position = try weights.vector(table("position")), type = try weights.vector(table("token_type"))
+        let words = try weights.tensor(table("word"))
         for (ids, rows) in zip(sequences, run.stack.ranges) {
             embed(ids, words, into: x.slice(rows))
             run.rows.gatedAdd(x.slice(rows), position.slice(0..<rows.count), gate: nil)
             for row in rows { run.rows.gatedAdd(x.slice(row..<row + 1), type.slice(0..<1), gate: nil) }
         }
         let normed = run.tensor(.f32, config.width)
-        try norm(x, "embeddings.LayerNorm", run, into: normed)
+        func norm(_ name: String) throws(TensorError) {
+            try weights.norm(x, "\(name).LayerNorm", epsilon: config.epsilon, run, into: normed)
+        }
+        try norm("embeddings")
         let operand = compute.operandType
         let input = run.tensor(operand, config.width)
         let qkv = run.tensor(.f32, 3 * config.width)
@@ -61,49 +65,19 @@ public struct BERTEncoder: TextEncoder {
             let block = "encoder.layer.\(layer)"
             input.convert(from: normed)
             let projections = ["query", "key", "value"].map { "\(block).attention.self.\($0)" }
-            try run.apply(linear(projections, compute), to: input, into: qkv)
+            try run.apply(weights.linear(projections, compute), to: input, into: qkv)
             try run.attend(qkv, scale: 1 / Float(config.headDim).squareRoot(), bias: nil, into: input)
-            try run.apply(linear(["\(block).attention.output.dense"], compute), to: input, into: x)
+            try run.apply(weights.linear(["\(block).attention.output.dense"], compute), to: input, into: x)
             run.forEachBlock { rows, _ in run.rows.gatedAdd(x.slice(rows), normed.slice(rows), gate: nil) }
-            try norm(x, "\(block).attention.output.LayerNorm", run, into: normed)
+            try norm("\(block).attention.output")
             input.convert(from: normed)
-            let up = try linear(["\(block).intermediate.dense"], compute, result: operand, activation: .geluErf)
+            let up = try weights.linear(["\(block).intermediate.dense"], compute, result: operand, activation: .geluErf)
             try run.apply(up, to: input, into: hidden)
-            try run.apply(linear(["\(block).output.dense"], compute), to: hidden, into: x)
+            try run.apply(weights.linear(["\(block).output.dense"], compute), to: hidden, into: x)
             run.forEachBlock { rows, _ in run.rows.gatedAdd(x.slice(rows), normed.slice(rows), gate: nil) }
-            try norm(x, "\(block).output.LayerNorm", run, into: normed)
+            try norm("\(block).output")
         }
         return run.results(normed)
-    }
-
-    private func table(_ name: String) throws(TensorError) -> Tensor {
-        try vector("embeddings.\(name)_embeddings.weight")
-    }
-
-    private func vector(_ name: String) throws(TensorError) -> Tensor {
-        try weights.tensor(prefix + name).converted(to: .f32)
-    }
-
-    /// Layers side by side.
-    private func linear(
-        _ names: [String], _ compute: ComputeContext, result: DType = .f32, activation: Linear.Activation = .none
-    ) throws(TensorError) -> Linear {
-        var (matrices, biases): ([Tensor], [Tensor]) = ([], [])
-        for name in names {
-            matrices.append(try weights.tensor("\(prefix)\(name).weight"))
-            biases.append(try weights.tensor("\(prefix)\(name).bias"))
-        }
-        return try Linear(
-            weights: matrices, biases: biases, operand: compute.operandType, result: result, activation: activation,
-            rounding: compute.precision, on: compute.instructionSet)
-    }
-
-    private func norm(_ x: Tensor, _ name: String, _ run: EncoderRun, into out: Tensor) throws(TensorError) {
-        let (scale, shift) = (try vector("\(name).weight"), try vector("\(name).bias"))
-        run.forEachBlock { rows, _ in
-            run.rows.layerNorm(
-                x.slice(rows), epsilon: config.epsilon, scale: scale, shift: shift, into: out.slice(rows))
-        }
     }
 }
 

@@ -62,7 +62,8 @@ extension CrossTransformerConfig {
     public var patchExtents: (frames: Int, height: Int, width: Int) { (patch[0], patch[1], patch[2]) }
 
     public func work(_ layout: TokenLayout, textTokens: Int) -> TransformerWork {
-        let (s, d, t, layers) = (Double(layout.tokens), Double(inner), Double(textTokens), Double(layers))
+        let (s, d, layers) = (Double(layout.tokens), Double(inner), Double(layers))
+        let t = Double(textTokens + conditioning.expectedImageTokens)
         // Four products of self-attention, two of cross-attention; cross-attention; feed-forward.
         return TransformerWork(
             selfAttention: layers * 4 * s * s * d,
@@ -76,7 +77,7 @@ extension CrossTransformerConfig {
     }
 
     public func promptBytes(textTokens: Int, operand: DType) -> Int {
-        layers * textTokens * inner * 2 * operand.byteCount
+        layers * (textTokens + conditioning.expectedImageTokens) * inner * 2 * operand.byteCount
     }
 
     public func withLayers(_ count: Int) -> Self {
