@@ -65,7 +65,7 @@ final class Planner {
     private let processors = Surroundings.processors()
     private let encoders = KnownEncoders()
     private struct ModelKey: Hashable {
-        let path: String
+        let model: ModelReference
         let adapters: [AdapterChoice]
     }
     private var models: [ModelKey: Result<ModelDirectory, any Error>] = [:]
@@ -105,7 +105,7 @@ final class Planner {
     private func render(_ job: BatchJob, position: Int) throws -> PlannedJob? {
         var isComplete = true
         let prompts = SettingTable.all.filter { $0.subject == SettingTable.promptSubject }.map(\.name)
-        for names in [["model"], prompts] where !names.contains(where: { job.settings[$0] != nil }) {
+        for names in [["model", "transformer"], prompts] where !names.contains(where: { job.settings[$0] != nil }) {
             let others = names.count > 1 ? " (or \(names.dropFirst().joined(separator: " or ")))" : ""
             report(job.mark, "\(job.name).\(names[0]): missing; give it\(others) here or in defaults")
             isComplete = false
@@ -114,15 +114,14 @@ final class Planner {
             report(job.mark, "\(job.name).output: missing; give it here or for the whole file")
             return nil
         }
-        guard isComplete, let modelPath = job.settings["model"] else { return nil }
+        guard isComplete else { return nil }
         do {
             var render = RenderJob(
-                model: modelPath.text, promptEmbedding: "",
-                destination: VideoDestination(path: template.text))
+                model: "", promptEmbedding: "", destination: VideoDestination(path: template.text))
             for (name, value) in job.settings.sorted(by: { $0.key < $1.key }) {
                 try SettingTable.key(name)?.put(value.given, from: .file, into: &render)
             }
-            let model = try blaming("model") { try open(modelPath.text, render.adapters) }
+            let model = try blaming("model") { try open(render.model, render.adapters) }
             render.request.unseeded = .fixed(0)
             render.request.threads = render.request.threads ?? processors
             render.memoryLimit = [render.memoryLimit, file.limits.memory].compactMap { $0 }.min()
@@ -156,10 +155,10 @@ final class Planner {
         return nil
     }
 
-    private func open(_ path: String, _ adapters: [AdapterChoice] = []) throws -> ModelDirectory {
-        let key = ModelKey(path: path, adapters: adapters)
+    private func open(_ model: ModelReference, _ adapters: [AdapterChoice] = []) throws -> ModelDirectory {
+        let key = ModelKey(model: model, adapters: adapters)
         let opened = models[key] ?? Result {
-            try adapters.isEmpty ? ModelDirectory(path: path) : open(path).adapted(by: adapters)
+            try adapters.isEmpty ? ModelDirectory(model) : open(model).adapted(by: adapters)
         }
         models[key] = opened
         return try opened.get()

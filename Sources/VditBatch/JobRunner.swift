@@ -15,7 +15,7 @@ public protocol JobRunner: AnyObject {
 
 /// Renders and compares; keeps the model from one job to the next that uses it.
 public final class LocalRunner: JobRunner {
-    private var opened: (path: String, model: ModelDirectory)?
+    private var opened: (reference: ModelReference, model: ModelDirectory)?
     private var loaded: LoadedModel?
 
     private let book: PromptBook
@@ -24,7 +24,7 @@ public final class LocalRunner: JobRunner {
     ///   - model: one that is open already.
     ///   - book: the jobs' prompts in words.
     public init(_ model: ModelDirectory? = nil, _ book: PromptBook = PromptBook()) {
-        opened = model.map { ($0.path, $0) }
+        opened = model.map { ($0.reference, $0) }
         self.book = book
     }
 
@@ -95,15 +95,15 @@ public final class LocalRunner: JobRunner {
     }
 
     /// The model with its adapters, opened again when its files are not those that were opened.
-    private func open(_ path: String, _ adapters: [AdapterChoice]) throws -> ModelDirectory {
-        if let opened, opened.path == path, opened.model.adapters.choices == adapters,
+    private func open(_ reference: ModelReference, _ adapters: [AdapterChoice]) throws -> ModelDirectory {
+        if let opened, opened.reference == reference, opened.model.adapters.choices == adapters,
             Self.isUnchanged(opened.model)
         {
             return opened.model
         }
         (opened, loaded) = (nil, nil)
-        let model = try ModelDirectory(path: path).adapted(by: adapters)
-        opened = (path, model)
+        let model = try ModelDirectory(reference).adapted(by: adapters)
+        opened = (reference, model)
         return model
     }
 

@@ -41,7 +41,8 @@ public struct PlannedJob: Sendable {
     /// for what needs none.
     public var model: String {
         guard let job = renderJob else { return "" }
-        return ([job.model] + job.adapters.map { "\($0.path)=\($0.strength) \($0.target.rawValue)" })
+        let parts = job.model.parts.compactMap { part in part.path.map { "\(part.setting) \($0)" } }
+        return ([job.model.path] + parts + job.adapters.map { "\($0.path)=\($0.strength) \($0.target.rawValue)" })
             .joined(separator: " + ")
     }
 

@@ -26,8 +26,12 @@ public struct ConfigFile: Sendable {
 
     /// - Throws: `FileError.missing`, `.inaccessible`, or `.malformed` when the file is not a JSON object.
     public init(path: String) throws(FileError) {
+        try self.init(InputFile.contents(of: path, limit: 4 << 20), name: path)
+    }
+
+    /// Reads an object from memory; `name` stands for the path in errors.
+    package init(_ bytes: [UInt8], name path: String) throws(FileError) {
         self.path = path
-        let bytes = try InputFile.contents(of: path, limit: 4 << 20)
         var scanner = try JSONScanner(bytes, path: path, part: "content", nonFinite: .passOver)
         var values: [String: Value] = [:]
         try scanner.beginObject()

@@ -8,6 +8,8 @@ public enum FileError: Failure, Equatable {
     case malformed(path: String, field: String, found: String, expected: String)
     /// A format that is recognised and refused, with what to do instead.
     case refused(path: String, found: String, advice: String)
+    /// A sound file of a kind this version does not read.
+    case unsupported(path: String, found: String, expected: String)
 
     /// An empty name, which would stand for the root folder once a slash follows.
     ///
@@ -21,6 +23,7 @@ public enum FileError: Failure, Equatable {
         case .missing: .missingInput
         case .inaccessible(_, _, let kind): kind
         case .malformed, .refused: .badData
+        case .unsupported: .unsupported
         }
     }
 
@@ -36,6 +39,8 @@ public enum FileError: Failure, Equatable {
             "\(path): \(field): found \(found), expected \(expected)"
         case .refused(let path, let found, let advice):
             "\(path): \(found); \(advice)"
+        case .unsupported(let path, let found, let expected):
+            "\(path): \(found) is not supported; expected \(expected)"
         }
     }
 }

@@ -28,7 +28,8 @@ package struct ForeignFormat {
         if begins("GGUF") || begins("GGML") {
             return ForeignFormat(
                 found: "a \(begins("GGUF") ? "GGUF" : "GGML") file",
-                advice: "use the model's safetensors release; quantised GGUF is not supported")
+                advice: begins("GGUF")
+                    ? "only a model's weights may be one" : "use the model's GGUF or safetensors release")
         }
         if start.starts(with: [0x93]) && start.dropFirst().starts(with: "NUMPY".utf8) {
             return ForeignFormat(

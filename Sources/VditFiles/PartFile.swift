@@ -36,10 +36,10 @@ public enum PartFile {
         }
     }
 
-    /// Removes a file, or a folder with the files in it.
+    /// Removes a file, or a folder with the files in it and in its folders.
     public static func remove(_ path: String) {
         if unlink(path) == 0 || errno == ENOENT { return }
-        for name in FilePath.names(in: path) ?? [] { unlink("\(path)/\(name)") }
+        for name in FilePath.names(in: path) ?? [] { remove("\(path)/\(name)") }
         rmdir(path)
     }
 

@@ -1,5 +1,6 @@
 import Foundation
 import VditFiles
+import VditModels
 import VditTensor
 
 /// Decodes a JSON text of our own. Unknown keys are ignored.
@@ -51,3 +52,23 @@ private func words(for type: Any.Type) -> String {
 ///
 /// - Throws: `FileError`, also for one of more than 16 MiB.
 func readSmallFile(_ path: String) throws(FileError) -> Data { Data(try InputFile.contents(of: path, limit: 16 << 20)) }
+
+/// A configuration file's bytes; keys are sorted.
+func configurationJSON(_ object: [String: ConfigurationValue]) throws -> [UInt8] {
+    let data = try JSONSerialization.data(
+        withJSONObject: object.mapValues(\.any), options: [.prettyPrinted, .sortedKeys])
+    return [UInt8](data)
+}
+
+extension ConfigurationValue {
+    /// As `JSONSerialization` takes it.
+    fileprivate var any: Any {
+        switch self {
+        case .text(let value): value
+        case .integer(let value): value
+        case .number(let value): value
+        case .flag(let value): value
+        case .list(let values): values.map(\.any)
+        }
+    }
+}

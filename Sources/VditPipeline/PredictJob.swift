@@ -5,7 +5,7 @@ import VditTensor
 
 /// One forward pass of a transformer on tensors from a file: what a `predict` command says.
 public struct PredictJob: Sendable {
-    /// A pipeline folder, or that of a transformer.
+    /// A pipeline folder, or the folder or file of a transformer.
     public var model: String
     /// `latents` `[1, channels, frames, height, width]`, `timestep` `[1]` or `[1, tokens]`, `prompt_embeds`
     /// `[1, tokens, width]`; where the model takes them `prompt_attention_mask` `[1, tokens]`, `pooled_prompt_embeds`
@@ -40,11 +40,8 @@ public struct PredictJob: Sendable {
         let index = "\(model)/model_index.json"
         let whole = pipeline && FilePath.exists(index)
             ? try ConfigFile(path: index).stringIfPresent("_class_name") : nil
-        let weights = try WeightStore(folder)
-        let specification = try ModelCatalogue.transformer(
-            ConfigFile(path: "\(folder)/config.json"), pipeline: whole
-        ).matching(weights)
-        try specification.check(weights)
+        let opened = try ModelCatalogue.openTransformer(folder, pipeline: whole)
+        let (weights, specification) = (opened.weights, opened.specification)
 
         let file = try SafetensorsReader(inputs)
         let latents = try input(file, "latents", rank: 4, "channels, frames, height, width")

@@ -24,6 +24,8 @@ public struct RunRecord: Sendable, Codable, Equatable {
         public var files: [ModelFile]
         /// Element type of the stored weights.
         public var dtype: String
+        /// Parts that took the place of the model's own.
+        public var parts: ModelReference?
     }
 
     public struct Adapter: Sendable, Codable, Equatable {

@@ -5,7 +5,7 @@ import VditTensor
 public struct TextModelFolder: Sendable {
     public enum Kind: String, Sendable { case umt5, t5, bert }
 
-    /// A folder with `config.json` and weights, or one safetensors file with the names of Wan's original release.
+    /// A folder with `config.json` and weights, or one file: safetensors or GGUF.
     public let encoder: String
     /// A folder with `spiece.model`, `tokenizer.json` or `vocab.txt`.
     public let tokenizer: String
@@ -46,18 +46,39 @@ public struct TextModelFolder: Sendable {
     ///   version does not know.
     public func openEncoder() throws -> (any TextEncoder, Kind) {
         let config = "\(encoder)/config.json"
-        if !Self.exists(config) {
-            let weights = try WeightStore(encoder)
-            guard let sizes = T5EncoderConfig(originalNames: weights) else { throw FileError.missing(path: config) }
-            return (try T5Encoder(config: sizes, weights: weights), .umt5)
-        }
+        if !Self.exists(config) { return try openFile() }
         let file = try ConfigFile(path: config)
         let type = try file.string("model_type", oneOf: ["umt5", "t5", "bert"])
         if type == "bert" {
             return (try BERTEncoder(config: BERTEncoderConfig(file), weights: WeightStore(weights)), .bert)
         }
         let sizes = try T5EncoderConfig(file)
-        return (try T5Encoder(config: sizes, weights: WeightStore(weights)), sizes.hasBiasPerLayer ? .umt5 : .t5)
+        return (try T5Encoder(config: sizes, weights: WeightStore(weights)), sizes.kind)
+    }
+
+    /// An encoder without a configuration of its own; one beside its file is believed where the tensors are those it
+    /// describes.
+    private func openFile() throws -> (any TextEncoder, Kind) {
+        let store = try WeightStore(encoder)
+        for table in NameTable.t5 {
+            let weights = try store.part("", named: table)
+            guard let read = T5EncoderConfig(weights.shapes) else { continue }
+            var encoder = try T5Encoder(config: read, weights: weights)
+            var kind = read.kind
+            if !FilePath.isFolder(self.encoder) {
+                let config = FilePath.joined(FilePath.folder(of: self.encoder), "config.json")
+                if Self.exists(config), let stated = try? T5EncoderConfig(ConfigFile(path: config)),
+                    let fitting = try? T5Encoder(config: stated, weights: weights)
+                {
+                    (encoder, kind) = (fitting, stated.kind)
+                }
+            }
+            return (encoder, kind)
+        }
+        if FilePath.isFolder(encoder) { throw FileError.missing(path: "\(encoder)/config.json") }
+        throw FileError.unsupported(
+            path: encoder, found: "a file of tensors such as \(store.names.prefix(3).map(\.shortened).joined(separator: ", "))",
+            expected: "an encoder of T5 or UMT5")
     }
 
     private var weights: String { Self.weights(in: encoder) }

@@ -21,7 +21,7 @@ struct AttentionMapCommand: ParsableCommand {
 
     @Option(
         name: [.short, .long], parsing: .unconditional,
-        help: ArgumentHelp("A model, as for 'vdit render'.", valueName: "folder"))
+        help: ArgumentHelp("A model, as for 'vdit render'.", valueName: "path"))
     var model: String
 
     @OptionGroup(title: "Method") var method: MethodOptions

@@ -30,7 +30,7 @@ struct Calibrate: ParsableCommand {
     @OptionGroup(title: "Messages") var report: ReportOptions
 
     func validate() throws {
-        if !inputs.has("model") { throw ValidationError("Missing expected argument '--model <folder>'") }
+        try inputs.checkModel()
         if !inputs.says(SettingTable.promptSubject) {
             throw ValidationError("Missing expected argument '--prompt-embedding <file>'")
         }
@@ -45,9 +45,9 @@ struct Calibrate: ParsableCommand {
         var job = RenderJob(model: "", prompt: .text(""), destination: VideoDestination(path: ""))
         try given.apply(
             InputSection.rows + SamplingSection.rows + SeedSection.rows + MachineSection.rows, to: &job)
-        try FileRoles(
-            reads: ["model": job.model, "prompt embedding": job.prompt.path], makes: ["calibration": output]
-        ).check()
+        var files = FileRoles(reads: ["prompt embedding": job.prompt.path], makes: ["calibration": output])
+        files.read(job.model)
+        try files.check()
         let existing = overwrite ? ExistingFile.replace : .refuse
         try AtomicFile.check(output, existing: existing)
         let progress = Progress(report)

@@ -5,7 +5,7 @@ import VDiT
 struct CompareMethods: ParsableArguments {
     @Option(
         name: [.short, .long], parsing: .unconditional,
-        help: ArgumentHelp("A folder in diffusers' layout; compares methods instead of files.", valueName: "folder"))
+        help: ArgumentHelp("A model, as for 'vdit render'; compares methods instead of files.", valueName: "path"))
     var model: String?
 
     @Option(
@@ -83,12 +83,13 @@ struct CompareMethods: ParsableArguments {
 
     /// What a comparison of methods reads and makes; its tables are not among them.
     func files() throws -> FileRoles {
-        let inputs = try inputs()
+        var inputs = try inputs()
+        inputs.model.path = model ?? ""
         var files = FileRoles(
             reads: [
-                "model": model, "negative prompt embedding": inputs.negativePrompt?.path,
-                "text encoder": inputs.textEncoder,
+                "negative prompt embedding": inputs.negativePrompt?.path, "text encoder": inputs.textEncoder,
             ], makes: ["report": output])
+        if model != nil { files.read(inputs.model) }
         for path in promptFile { files.read(path, as: "prompt file") }
         for path in promptEmbedding { files.read(path, as: "prompt embedding") }
         return files
@@ -113,8 +114,10 @@ struct CompareMethods: ParsableArguments {
 
     func job(_ model: String, _ request: RenderRequest) throws -> ComparisonJob {
         var job = ComparisonJob(
-            model: model, prompts: prompts, methods: methods?.values ?? [], directory: output ?? "")
+            model: "", prompts: prompts, methods: methods?.values ?? [], directory: output ?? "")
         let inputs = try inputs()
+        job.model = inputs.model
+        job.model.path = model
         (job.negativePrompt, job.textEncoder, job.adapters) = (
             inputs.negativePrompt, inputs.textEncoder, inputs.adapters
         )

@@ -21,8 +21,8 @@ struct Decode: ParsableCommand {
     @Option(
         name: [.short, .long], parsing: .unconditional,
         help: ArgumentHelp(
-            "The model's folder, or that of its VAE. Default: the model named in the latents file.",
-            valueName: "folder"))
+            "A model's folder, or its VAE's folder or file. Default: the one named in the latents file.",
+            valueName: "path"))
     var model: String?
 
     @OptionGroup(title: "Output") var output: OutputOptions

@@ -75,10 +75,13 @@ struct ModelDescription: Description {
     }
 }
 
-/// The weights of one component: a transformer, a VAE, or anything else in safetensors files.
+/// The weights of one component: a transformer, a VAE, or anything else in files of weights.
 struct ComponentDescription: Description {
     let path: String
     let kind, shape: String?
+    /// Of a file without a configuration: the published models it may be, and what a render needs beside it.
+    var mayBe: [String]?
+    var lacks: [String]?
     let files: [String]
     let bytes: Int
     let parameters: Int
@@ -106,10 +109,30 @@ struct ComponentDescription: Description {
         tensors = listsTensors ? infos.map(TensorFileDescription.Entry.init) : nil
     }
 
+    /// A file whose tensors tell what it is.
+    ///
+    /// - Throws: what opening it throws, where they are of nothing that is known.
+    init(file path: String, listsTensors: Bool) throws {
+        let file = try ModelFile(path)
+        self.path = path
+        kind = file.parts.map(\.kind).joined(separator: ", ")
+        shape = file.parts.map(\.summary).joined(separator: "; ")
+        (mayBe, lacks) = (file.published, file.lacks)
+        let infos = file.weights.names.compactMap { file.weights.info($0) }
+        files = file.weights.files.map(\.name)
+        bytes = file.weights.files.reduce(0) { $0 + $1.byteCount }
+        parameters = infos.reduce(0) { $0 + $1.shape.reduce(1, *) }
+        tensorCount = infos.count
+        types = infos.reduce(into: [:]) { $0[$1.dtypeName, default: 0] += 1 }
+        tensors = listsTensors ? infos.map(TensorFileDescription.Entry.init) : nil
+    }
+
     var text: String {
-        var rows = [["folder", path]]
-        if let kind { rows.append(["class", kind]) }
+        var rows = [[mayBe == nil ? "folder" : "file", path]]
+        if let kind { rows.append([mayBe == nil ? "class" : "content", kind]) }
         if let shape { rows.append(["shape", shape]) }
+        if let mayBe, !mayBe.isEmpty { rows.append(["model", mayBe.joined(separator: ", or one of ")]) }
+        if let lacks, !lacks.isEmpty { rows.append(["lacks", lacks.joined(separator: ", ")]) }
         rows += [
             ["parameters", "\(Format.count(Double(parameters))) in \(tensorCount) tensors"],
             ["types", types.sorted { $0.key < $1.key }.map { "\($0.value) \($0.key)" }.joined(separator: ", ")],

@@ -10,11 +10,13 @@ struct Inspect: ParsableCommand {
 
               vdit inspect samples/wan-mini --num-frames 33
               vdit inspect samples/prompts/01-red-ball-right.safetensors
+              vdit inspect wan2.1_t2v_14B-Q4_K_M.gguf
 
-            For a model it estimates the memory and the work of a video of the given size.
+            For a model it estimates the memory and the work of a video of the given size. Of a
+            single file of weights it says what it is and what a render needs beside it.
             """)
 
-    @Argument(help: ArgumentHelp("A folder, .safetensors, .npy, .json or video file.", valueName: "path"))
+    @Argument(help: ArgumentHelp("A folder, .safetensors, .gguf, .npy, .json or video file.", valueName: "path"))
     var path: String
 
     @OptionGroup(title: "A video of this size") var size: SettingFlags<SizeSection>
@@ -41,9 +43,12 @@ struct Inspect: ParsableCommand {
         case "safetensors":
             if !tensors, let adapter = try AdapterDescription(path) {
                 try show(adapter)
+            } else if let component = try? ComponentDescription(file: path, listsTensors: tensors) {
+                try show(component)
             } else {
                 try show(TensorFileDescription(path, listsTensors: tensors))
             }
+        case "gguf": try show(ComponentDescription(file: path, listsTensors: tensors))
         case "npy": try show(TensorFileDescription(npy: path))
         case "json" where path.hasSuffix(".safetensors.index.json"):
             try show(ComponentDescription(folder: path, listsTensors: tensors))

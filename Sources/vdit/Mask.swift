@@ -32,7 +32,7 @@ struct Mask: ParsableCommand {
 
     @Option(
         name: [.short, .long], parsing: .unconditional,
-        help: ArgumentHelp("A model to run, as for 'vdit render'.", valueName: "folder"))
+        help: ArgumentHelp("A model to run, as for 'vdit render'.", valueName: "path"))
     var model: String?
 
     @OptionGroup(title: "Run of a model") var source: ProbeOptions

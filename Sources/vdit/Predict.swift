@@ -18,7 +18,7 @@ struct Predict: ParsableCommand {
 
     @Option(
         name: [.short, .long], parsing: .unconditional,
-        help: ArgumentHelp("A model's folder, or that of its transformer.", valueName: "folder"))
+        help: ArgumentHelp("A model's folder, or its transformer's folder or file.", valueName: "path"))
     var model: String
 
     @Option(

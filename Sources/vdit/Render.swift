@@ -78,7 +78,7 @@ struct Render: ParsableCommand {
 
     func validate() throws {
         if from == nil {
-            if !inputs.has("model") { throw ValidationError("Missing expected argument '--model <folder>'") }
+            try inputs.checkModel()
             if !inputs.says(SettingTable.promptSubject) {
                 throw ValidationError(
                     "Missing expected argument '--prompt <text>', '--prompt-file <file>' or '--prompt-embedding <file>'")

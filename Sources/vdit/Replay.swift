@@ -46,7 +46,8 @@ struct Replay {
         if settings["dynamic_shift"] != nil { settings["flow_shift"] = nil }
         settings["fps"] = record.output.fps
         // The identity has digests of these.
-        settings["model"] = record.model.path
+        settings["model"] = record.model.parts?.path ?? record.model.path
+        for (setting, path) in record.model.parts?.parts ?? [] { settings[setting] = path }
         let (inputs, negative) = (record.inputs, record.inputs.negativePromptEmbedding?.path)
         settings["prompt_embedding"] = inputs.promptEmbedding?.path
         if inputs.promptEmbedding?.path == nil { settings["prompt"] = inputs.prompt }
@@ -86,6 +87,8 @@ struct Replay {
             let names = renderer.job.adapters.map(\.path).joined(separator: ", ")
             try record.verify(renderer.identity, ["lora"], path: path, of: names.isEmpty ? nil : "lora \(names)")
         }
+        var given = given
+        if !given.isDisjoint(with: renderer.model.reference.parts.map(\.setting)) { given.insert("model") }
         if !given.contains("model") { try record.verify(files: renderer.model.files, path: path) }
         if !given.contains("text_encoder") { try record.verify(encoder: renderer.prompts.encoder, path: path) }
         for (name, file) in files where !given.contains(name) {

@@ -13,6 +13,14 @@ enum TextSection: FlagSection {
         ["prompt", "prompt_file", "negative_prompt", "text_encoder"].compactMap { SettingTable.byName[$0] }
     }
 }
+/// Parts of a model, and what is merged into it.
+enum PartSection: FlagSection {
+    static var rows: [any SettingRow] {
+        [
+            "transformer", "transformer_2", "vae", "scheduler_config", "lora", "lora_high_noise", "lora_low_noise",
+        ].compactMap { SettingTable.byName[$0] }
+    }
+}
 /// Inputs that all renders of a comparison share.
 enum SharedInputSection: FlagSection {
     static var rows: [any SettingRow] {
@@ -106,6 +114,14 @@ struct SettingFlags<Section: FlagSection>: ParsableArguments, CustomReflectable 
     func has(_ name: String) -> Bool { texts[name] != nil }
 
     func text(_ name: String) -> String? { texts[name]?.last }
+}
+
+extension SettingFlags where Section == InputSection {
+    /// - Throws: where neither a model nor a transformer of one was given.
+    func checkModel() throws(ValidationError) {
+        if has("model") || has("transformer") { return }
+        throw ValidationError("Missing expected argument '--model <path>'")
+    }
 }
 
 private struct SettingKey: CodingKey {

@@ -36,11 +36,13 @@ struct ProbeOptions: ParsableArguments {
     /// What a command that looks into a run reads, and what it makes.
     func files(_ model: String?, makes: KeyValuePairs<String, String?>) throws -> FileRoles {
         let job = try job(model ?? "", nil)
-        return FileRoles(
+        var files = FileRoles(
             reads: [
-                "model": model, "prompt": inputs.says("prompt") ? job.prompt.path : nil, "negative prompt": job.negativePrompt?.path,
+                "prompt": inputs.says("prompt") ? job.prompt.path : nil, "negative prompt": job.negativePrompt?.path,
                 "text encoder": job.textEncoder, "initial noise": job.latents,
             ], makes: makes)
+        if model != nil { files.read(job.model) }
+        return files
     }
 
     /// The first flag given, for commands that only sometimes run a model.

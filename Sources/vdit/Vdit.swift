@@ -26,7 +26,7 @@ struct Vdit: ParsableCommand {
             """,
         version: vditBuild,
         subcommands: [
-            Render.self, Embed.self, Decode.self, Predict.self, Inspect.self, Info.self, Methods.self, Caches.self, Doctor.self,
+            Render.self, Embed.self, Decode.self, Predict.self, Convert.self, Inspect.self, Info.self, Methods.self, Caches.self, Doctor.self,
             Bench.self, Calibrate.self, Compare.self, Attend.self, Mask.self, AttentionMapCommand.self, BatchCommand.self,
         ])
 

@@ -105,9 +105,9 @@ struct RenderBadInput {
     }
 
     @Test func jobsThatCannotWorkAreRefusedBeforeAnythingIsComputed() throws {
-        try Self.expectRefusal("no such file", .missingInput) { job, _ in job.model = "/nowhere" }
+        try Self.expectRefusal("no such file", .missingInput) { job, _ in job.model = ModelReference("/nowhere") }
         try Self.expectRefusal("model_index.json", .badData) { job, _ in
-            job.model = Golden.sample("wan-mini/transformer")
+            job.model = ModelReference(Golden.sample("wan-mini/transformer"))
         }
         try Self.expectRefusal("memory", .osError) { job, _ in job.memoryLimit = 1 << 20 }
         try Self.expectRefusal("exists", .cannotCreate) { job, folder in

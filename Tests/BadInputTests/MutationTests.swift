@@ -11,7 +11,7 @@ struct MutationTests {
     private static let count = SeededGenerator.mutatedFiles(orFew: 1500)
 
     enum Reader: String, CaseIterable, Sendable {
-        case safetensors, npy, checkpoint, record, config, pipeline, prompt
+        case safetensors, gguf, scaled, npy, checkpoint, record, config, pipeline, prompt
 
         /// A good file of its kind.
         func write(to path: String) throws {
@@ -21,6 +21,9 @@ struct MutationTests {
                 try SafetensorsWriter.write(
                     ["a": random.normal([3, 5]), "b.c": random.normal([7]).converted(to: .bf16)],
                     metadata: ["format": "pt"], to: path, existing: .replace)
+            case .gguf, .scaled:
+                let name = self == .gguf ? "gguf/bad/ok-every-value-type.gguf" : "fp8/bad/ok-scaled.safetensors"
+                try Data(contentsOf: URL(fileURLWithPath: Golden.path(name))).write(to: URL(fileURLWithPath: path))
             case .npy: try Npy.write(random.normal([4, 6]), to: path, existing: .replace)
             case .checkpoint: try CheckpointExample.make().write(to: path)
             case .record: try Data(Self.recordText.utf8).write(to: URL(fileURLWithPath: path))
@@ -39,6 +42,9 @@ struct MutationTests {
             case .safetensors:
                 let file = try SafetensorsReader(path)
                 for name in file.names { _ = try file.tensor(name).isFinite }
+            case .gguf, .scaled:
+                let store = try WeightStore(path)
+                for name in store.names where store.info(name)?.isWeight == true { _ = try store.tensor(name) }
             case .npy: _ = try Npy.read(path)
             case .checkpoint: _ = try Checkpoint(path: path)
             case .record: _ = try RunRecord(path: path)

@@ -125,7 +125,7 @@ import VDiT
             ("HTML", Array("\n<!DOCTYPE html><html><body>404</body></html>".utf8)),
             ("JSON", Array("{\"error\":\"Repository not found\"}".utf8)), ("zip", torch),
             ("pickle", [0x80, 2, 0x7d] + [UInt8](repeating: 0x71, count: 50)),
-            ("GGUF", Array("GGUF".utf8) + [3, 0, 0, 0] + [UInt8](repeating: 0, count: 40)),
+            ("version", Array("GGUF".utf8) + [9, 0, 0, 0] + [UInt8](repeating: 0, count: 40)),
         ]
         for (name, bytes) in starts {
             try directory.write(bytes, "model.safetensors")

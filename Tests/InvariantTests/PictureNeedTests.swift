@@ -143,8 +143,11 @@ struct PictureNeedTests {
                 continue
             }
             let read = try family.specification(
-                transformers: own.transformers.map { ($0.component, try ConfigFile(path: transformer), $0.boundary) },
-                decoder: ConfigFile(path: decoder), pipeline: pipeline)
+                transformers: own.transformers.map {
+                    .init(
+                        component: $0.component, specification: try WanTransformerConfig(ConfigFile(path: transformer)),
+                        boundary: $0.boundary)
+                }, decoder: WanVAEConfig(ConfigFile(path: decoder)), pipeline: pipeline)
             #expect(read.defaults == own.defaults)
             let known = own.transformer.tensors.filter { !$0.name.contains("to_gate_compress") }
             #expect(read.transformer.tensors.map(\.name) == known.map(\.name))

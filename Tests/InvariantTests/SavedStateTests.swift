@@ -166,7 +166,7 @@ struct SavedStateTests {
     @Test func aDecoderThatChangedDuringTheRunIsNotUsed() throws {
         try TinyModel.write(to: folder)
         var job = job
-        job.model = folder.path("model")
+        job.model.path = folder.path("model")
         job.prompt = .embedding(folder.path("a.safetensors"))
         job.negativePrompt = nil
         let weights = folder.path("model/vae/diffusion_pytorch_model.safetensors")

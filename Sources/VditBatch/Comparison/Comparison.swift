@@ -31,7 +31,7 @@ public struct Comparison {
         self.book = book
         try Self.check(job)
         let asked = try job.variants()
-        let model = try ModelDirectory(path: job.model).adapted(by: job.adapters)
+        let model = try ModelDirectory(job.model).adapted(by: job.adapters)
         folder = try ReportFolder(job.directory)
         do {
             (variants, notices) = try Self.reachable(asked, job, model)
@@ -149,8 +149,8 @@ public struct Comparison {
         options.existing = .replace
         options.threads = job.request.threads ?? 1
         var render = RenderJob(
-            model: job.model, prompt: prompt,
-            destination: VideoDestination(path: base + ".mkv", options: options))
+            model: "", prompt: prompt, destination: VideoDestination(path: base + ".mkv", options: options))
+        render.model = job.model
         render.negativePrompt = job.negativePrompt
         render.textEncoder = job.textEncoder
         render.adapters = job.adapters

@@ -3,8 +3,7 @@ import VditPipeline
 
 /// What `vdit compare --model` is asked: which methods, at which densities, on which prompts and seeds.
 public struct ComparisonJob: Sendable {
-    /// A pipeline folder in diffusers' layout.
-    public var model: String
+    public var model: ModelReference
     public var prompts: [PromptSource]
     /// As a render has them.
     public var negativePrompt: PromptSource?
@@ -28,7 +27,7 @@ public struct ComparisonJob: Sendable {
     public var command: [String] = []
 
     public init(model: String, prompts: [PromptSource], methods: [String], directory: String) {
-        self.model = model
+        self.model = ModelReference(model)
         self.prompts = prompts
         self.methods = methods
         self.directory = directory

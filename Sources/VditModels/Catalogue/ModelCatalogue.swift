@@ -39,6 +39,8 @@ public struct ModelFamily: Sendable {
     let transformer: @Sendable (ConfigFile, String?) throws(FileError) -> any TransformerSpecification
     let decoder: @Sendable (ConfigFile) throws(FileError) -> any DecoderSpecification
     let defaults: @Sendable ([any TransformerSpecification], any DecoderSpecification, String?) -> ModelDefaults
+    /// How its files are told that come without a configuration; nil where none are known.
+    let reading: FamilyReading?
 
     /// - Parameters:
     ///   - transformer: reads a transformer's `config.json`, given the `_class_name` of the pipeline where there is
@@ -52,6 +54,7 @@ public struct ModelFamily: Sendable {
         decoder: @escaping @Sendable (ConfigFile) throws(FileError) -> any DecoderSpecification,
         defaults: @escaping @Sendable ([any TransformerSpecification], any DecoderSpecification, String?) ->
             ModelDefaults,
+        reading: FamilyReading? = nil,
         published: @escaping @Sendable () throws(ModelError) -> [PublishedModel] = { () throws(ModelError) in [] }
     ) {
         self.name = name
@@ -63,6 +66,7 @@ public struct ModelFamily: Sendable {
         self.transformer = transformer
         self.decoder = decoder
         self.defaults = defaults
+        self.reading = reading
         self.published = published
     }
 }
@@ -104,24 +108,6 @@ public enum ModelCatalogue {
     /// The family of this name.
     public static func family(named name: String) -> ModelFamily? { families.first { $0.name == name } }
 
-    /// Reads a transformer's `config.json`, of whichever family it is.
-    ///
-    /// - Parameter pipeline: the `_class_name` of the model it is a part of, where that is known.
-    /// - Throws: `ModelError.unknownClass`, or `FileError` naming the key that cannot be served.
-    public static func transformer(
-        _ file: ConfigFile, pipeline: String? = nil
-    ) throws -> any TransformerSpecification {
-        try family(file) { [$0.transformerClass] }.transformer(file, pipeline)
-    }
-
-    /// Reads a VAE's `config.json`, of whichever family it is.
-    ///
-    /// - Throws: `ModelError.unknownClass`, or `FileError` naming the key that cannot be served.
-    public static func decoder(_ file: ConfigFile) throws -> (specification: any DecoderSpecification, family: ModelFamily) {
-        let family = try family(file) { [$0.decoderClass] }
-        return (try family.decoder(file), family)
-    }
-
     /// A component in words, once its weights are found to be those its `config.json` describes; nil for a class no
     /// family has.
     ///
@@ -155,22 +141,25 @@ extension ModelFamily {
     /// Puts components together.
     ///
     /// - Parameters:
-    ///   - transformers: the folder of each within the model, its configuration, and where it begins to serve.
+    ///   - transformers: each with the name of its folder within the model, and where it begins to serve.
     ///   - pipeline: the `_class_name` of the whole, where there is one.
-    /// - Throws: `TensorError` or `ModelError` naming what cannot be served.
+    /// - Throws: `ModelError` naming what cannot be served.
     public func specification(
-        transformers: [(component: String, file: ConfigFile, boundary: Double)], decoder file: ConfigFile,
-        pipeline: String? = nil
+        transformers: [ModelSpecification.Transformer], decoder: any DecoderSpecification, pipeline: String? = nil
     ) throws -> ModelSpecification {
-        var read: [ModelSpecification.Transformer] = []
-        for (component, file, boundary) in transformers {
-            read.append(
-                ModelSpecification.Transformer(
-                    component: component, specification: try transformer(file, pipeline), boundary: boundary))
-        }
-        let decoder = try decoder(file)
-        var defaults = defaults(read.map(\.specification), decoder, pipeline)
+        var defaults = defaults(transformers.map(\.specification), decoder, pipeline)
         defaults.fewStep = pipeline.flatMap { distilled[$0] }
-        return try ModelSpecification(family: name, transformers: read, decoder: decoder, defaults: defaults)
+        return try ModelSpecification(
+            family: name, transformers: transformers, decoder: decoder, defaults: defaults, pipeline: pipeline)
+    }
+
+    /// What GGUF files of its transformers are called, and their tensors; nil where none are known.
+    public var ggufNames: (architecture: String, names: NameTable)? { reading?.gguf }
+
+    /// What is taken for granted of a model whose files say no more than their weights; nil where nothing is known.
+    public func assumed(
+        _ transformers: [any TransformerSpecification], _ decoder: any DecoderSpecification
+    ) -> AssumedParts? {
+        reading?.assumed(transformers, decoder)
     }
 }

@@ -26,11 +26,13 @@ public struct ModelSpecification: Sendable {
     /// Name of the row of `ModelCatalogue`.
     public let family: String
     /// In the order they serve the sampler's loop, at least one.
-    public private(set) var transformers: [Transformer]
+    public let transformers: [Transformer]
     public let decoder: any DecoderSpecification
     public let defaults: ModelDefaults
     /// What the transformers predict, which decides the samplers that fit.
     public let prediction: Prediction
+    /// The `_class_name` of the whole, where that is known.
+    public let pipeline: String?
 
     /// What a transformer's output means.
     public enum Prediction: String, Sendable {
@@ -41,7 +43,7 @@ public struct ModelSpecification: Sendable {
     /// - Throws: `ModelError.unsupported` for components that do not fit each other.
     public init(
         family: String, transformers: [Transformer], decoder: any DecoderSpecification, defaults: ModelDefaults,
-        prediction: Prediction = .flow
+        prediction: Prediction = .flow, pipeline: String? = nil
     ) throws(ModelError) {
         precondition(!transformers.isEmpty)
         self.family = family
@@ -49,6 +51,7 @@ public struct ModelSpecification: Sendable {
         self.decoder = decoder
         self.defaults = defaults
         self.prediction = prediction
+        self.pipeline = pipeline
         for transformer in transformers {
             let own = transformer.specification
             let pictures = decoder.temporalCompression + decoder.latentChannels
@@ -67,17 +70,6 @@ public struct ModelSpecification: Sendable {
                     expected: "two alike")
             }
         }
-    }
-
-    /// The same with what the transformers' weights tell beside their configurations.
-    public func matching(_ weights: [any WeightSource]) -> ModelSpecification {
-        var other = self
-        other.transformers = zip(transformers, weights).map { part, weights in
-            Transformer(
-                component: part.component, specification: part.specification.matching(weights),
-                boundary: part.boundary)
-        }
-        return other
     }
 
     /// The first transformer, which the others are like in all that planning asks.

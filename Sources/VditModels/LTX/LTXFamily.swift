@@ -14,6 +14,7 @@ extension ModelCatalogue {
         },
         decoder: { (file) throws(FileError) in try LTXVAEConfig(file) },
         defaults: { LTXModels.defaults($0[0] as? LTXTransformerConfig, $1 as? LTXVAEConfig, pipeline: $2) },
+        reading: .ltx,
         published: { () throws(ModelError) in
             [
                 try LTXModels.published(.ltx2B, .plain, pipeline: "LTXPipeline"),
@@ -60,11 +61,8 @@ enum LTXModels {
         return defaults
     }
 
-    static func published(
-        _ transformer: LTXTransformerConfig, _ decoder: LTXVAEConfig, pipeline: String
-    ) throws(ModelError) -> PublishedModel {
-        var transformer = transformer
-        transformer.timing = timing(pipeline)
+    /// What a `scheduler_config.json` of the family says: the shift grows with the video up to 0.9.1.
+    static func scheduler(for decoder: LTXVAEConfig?) -> [String: ConfigurationValue] {
         var scheduler: [String: ConfigurationValue] = [
             "_class_name": .text("FlowMatchEulerDiscreteScheduler"), "num_train_timesteps": .integer(1000),
             "shift": .number(1),
@@ -77,6 +75,14 @@ enum LTXModels {
             scheduler["base_image_seq_len"] = .integer(1024)
             scheduler["max_image_seq_len"] = .integer(4096)
         }
+        return scheduler
+    }
+
+    static func published(
+        _ transformer: LTXTransformerConfig, _ decoder: LTXVAEConfig, pipeline: String
+    ) throws(ModelError) -> PublishedModel {
+        var transformer = transformer
+        transformer.timing = timing(pipeline)
         return PublishedModel(
             try ModelSpecification(
                 family: "ltx", transformers: [.init(component: "transformer", specification: transformer)],
@@ -87,7 +93,7 @@ enum LTXModels {
                 "vae": .texts(["diffusers", "AutoencoderKLLTXVideo"]),
                 "scheduler": .texts(["diffusers", "FlowMatchEulerDiscreteScheduler"]),
             ],
-            scheduler: scheduler)
+            scheduler: scheduler(for: decoder))
     }
 }
 

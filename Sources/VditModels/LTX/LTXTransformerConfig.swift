@@ -107,22 +107,9 @@ public struct LTXTransformerConfig: CrossTransformerConfig, Equatable {
     }
 
     /// The original's names beside those of diffusers.
-    ///
-    /// - Source: diffusers 0.42.1, `scripts/convert_ltx_to_diffusers.py`.
     public var adapterNames: AdapterNames {
-        var aliases = [("patchify_proj", "proj_in")]
-        for part in ["emb.timestep_embedder.linear_1", "emb.timestep_embedder.linear_2", "linear"] {
-            aliases.append(("adaln_single.\(part)", "time_embed.\(part)"))
-        }
-        for block in 0..<layers {
-            for attention in ["attn1", "attn2"] {
-                for part in ["q", "k"] {
-                    let module = "transformer_blocks.\(block).\(attention)"
-                    aliases.append(("\(module).\(part)_norm", "\(module).norm_\(part)"))
-                }
-            }
-        }
-        return AdapterNames(tensors: tensors, aliases: aliases, sizes: [2048: "2B", 4096: "13B"])
+        AdapterNames(
+            tensors: tensors, aliases: LTXNames.transformer.rows(numbered: layers), sizes: [2048: "2B", 4096: "13B"])
     }
 
     public var conditioning: ConditioningNeeds {

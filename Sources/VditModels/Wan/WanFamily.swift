@@ -13,6 +13,7 @@ extension ModelCatalogue {
         defaults: { transformers, _, _ in
             WanModels.defaults(transformers.compactMap { $0 as? WanTransformerConfig })
         },
+        reading: .wan,
         published: { () throws(ModelError) in
             [
                 try WanModels.published([.wan21T2V1_3B]), try WanModels.published([.wan21T2V14B]),
@@ -116,11 +117,7 @@ enum WanModels {
             try ModelSpecification(
                 family: "wan", transformers: parts, decoder: decoder, defaults: defaults),
             index: index,
-            scheduler: [
-                "_class_name": .text("UniPCMultistepScheduler"), "flow_shift": .number(flowShift),
-                "use_flow_sigmas": .flag(true), "prediction_type": .text("flow_prediction"),
-                "num_train_timesteps": .integer(1000),
-            ], name: name)
+            scheduler: scheduler(shift: flowShift), name: name)
     }
 }
 

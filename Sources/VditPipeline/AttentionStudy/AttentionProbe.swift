@@ -42,7 +42,7 @@ public struct AttentionProbe: Sendable {
     /// - Throws: an error that conforms to `Failure`; sizes, options, step and layer are checked before any
     ///   weight is packed.
     public func run(stop: StopFlag = StopFlag(), onStep: (Int, Int) throws -> Void = { _, _ in }) throws -> Result {
-        let model = try ModelDirectory(path: job.model).adapted(by: job.adapters)
+        let model = try ModelDirectory(job.model).adapted(by: job.adapters)
         let configured = (trajectory == .dense ? method.withoutWarmUp() : method)
             .configured(forModel: model.specification.defaults.name)
         let (plan, inputs) = try Renderer.plan(job, model)

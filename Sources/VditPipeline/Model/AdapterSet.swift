@@ -61,16 +61,19 @@ public struct AdapterSet: Sendable {
     ///
     /// - Throws: `FileError` or `ModelError` naming the file; `PipelineError.invalid` (64) for a strength that is no
     ///   finite number, a target the model does not have, and the same file twice.
-    init(_ choices: [AdapterChoice], model: ModelSpecification) throws {
+    ///
+    /// - Parameters:
+    ///   - names: what the transformers' modules may be called.
+    ///   - transformers: how many there are.
+    init(_ choices: [AdapterChoice], names: AdapterNames, transformers: Int) throws {
         var entries: [Entry] = []
-        let names = model.transformer.adapterNames
         for choice in choices {
             guard choice.strength.isFinite else {
                 throw PipelineError.invalid(
                     "strength of \(choice.path)", found: "\(choice.strength)", expected: "a finite number",
                     kind: .usage)
             }
-            guard choice.target == .all || model.transformers.count > 1 else {
+            guard choice.target == .all || transformers > 1 else {
                 throw PipelineError.invalid(
                     "target of \(choice.path)", found: choice.target.rawValue,
                     expected: "none: this model has one transformer", kind: .usage)

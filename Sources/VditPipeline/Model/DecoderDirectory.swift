@@ -3,7 +3,7 @@ import VditMedia
 import VditModels
 import VditTensor
 
-/// What a decode needs of a model on disk: a pipeline folder, or the folder of a VAE alone.
+/// What a decode needs of a model on disk: a pipeline folder, or the folder or file of a VAE.
 struct DecoderDirectory {
     let path: String
     /// The model's name, or what there is of it.
@@ -16,8 +16,10 @@ struct DecoderDirectory {
     private let weights: WeightStore
 
     init(path: String) throws {
-        let config = "\(path)/config.json"
-        if path.isEmpty || FilePath.exists("\(path)/model_index.json") || !FilePath.exists(config) {
+        let isFile = FilePath.exists(path) && !FilePath.isFolder(path)
+        if path.isEmpty || FilePath.exists("\(path)/model_index.json")
+            || !isFile && !FilePath.exists("\(path)/config.json")
+        {
             let model = try ModelDirectory(path: path)
             let defaults = model.specification.defaults
             (self.path, family, frameRate) = (model.path, defaults.name, defaults.frameRate)
@@ -26,10 +28,9 @@ struct DecoderDirectory {
             return
         }
         self.path = path
-        let (read, row) = try ModelCatalogue.decoder(ConfigFile(path: config))
-        (specification, family, frameRate) = (read, "\(row.name)-vae", row.frameRate)
-        weights = try WeightStore(path)
-        try weights.check(read.tensors)
+        let opened = try ModelCatalogue.openDecoder(path)
+        (specification, weights) = (opened.specification, opened.weights)
+        (family, frameRate) = ("\(opened.family.name)-vae", opened.family.frameRate)
         storedType = weights.names.first.flatMap { [weights] in weights.info($0)?.dtypeName } ?? "unknown"
         files = RunRecord.ModelFile.of(weights)
     }

@@ -9,9 +9,16 @@ import VditTensor
 ///
 /// Every tensor of every component has been checked for presence, shape and type when this exists.
 public struct ModelDirectory: Sendable {
-    public let path: String
+    public let reference: ModelReference
+    /// What to call the whole.
+    public var path: String { reference.name }
+    /// What latents are decoded with: the whole, or the VAE that takes the place of its own.
+    public var decoderPath: String { reference.decoder ?? path }
+    public let family: ModelFamily
     public let specification: ModelSpecification
     public let scheduler: SchedulerConfiguration
+    /// What `scheduler` was read from.
+    let schedulerFile: [UInt8]
     /// Of the transformers, in the specification's order.
     public let transformerWeights: [WeightStore]
     public let decoderWeights: WeightStore
@@ -19,96 +26,116 @@ public struct ModelDirectory: Sendable {
     public let imageEncoder: ImageEncoder?
     /// What is merged into the transformers when they are loaded.
     public private(set) var adapters = AdapterSet.none
+    /// What was taken for granted, in a sentence; nil where files say everything.
+    private let assumption: String?
     private let identity = Identity()
 
-    /// Where the parts of a model lie.
-    public struct Components: Sendable {
-        /// Folders: one, or two of which the second serves below `boundary`.
-        public var transformers: [String]
-        /// Fraction of the training timesteps.
-        public var boundary: Double
-        public var decoder: String
-        /// The configuration file.
-        public var scheduler: String
-        /// The image encoder's folder and the configuration file of its pictures, where the model takes one.
-        public var imageEncoder: (folder: String, processor: String)?
-        /// The `_class_name` of the whole, where there is one.
-        var pipeline: String?
+    /// Opens a pipeline folder; see `init(_:)`.
+    public init(path: String) throws { try self.init(ModelReference(path)) }
 
-        public init(transformers: [String], boundary: Double = 0, decoder: String, scheduler: String) {
-            self.transformers = transformers
-            self.boundary = boundary
-            self.decoder = decoder
-            self.scheduler = scheduler
-        }
-    }
-
-    /// Opens a pipeline folder: `model_index.json`, `transformer/`, `vae/`, `scheduler/`, for models of two
-    /// transformers also `transformer_2/`, for those that read a picture's tokens `image_encoder/` and
-    /// `image_processor/`.
+    /// Opens a pipeline folder, a file, or parts from anywhere.
     ///
     /// - Throws: `FileError` naming the file that is missing or malformed, `TensorError` with all tensors that do not
-    ///   fit, `ModelError` (69) for pipelines of other families or other tasks.
-    public init(path: String) throws {
-        if path.isEmpty { throw FileError.emptyPath("model") }
-        let path = path.count > 1 && path.hasSuffix("/") ? String(path.dropLast()) : path
-        let index = "\(path)/model_index.json"
-        if FilePath.exists("\(path)/config.json"), !FilePath.exists(index) {
-            throw PipelineError.invalid(
-                path, found: "one component of a model",
-                expected: "the folder above it, with model_index.json", kind: .badData)
-        }
-        let file = try ConfigFile(path: index)
-        let family = try ModelCatalogue.family(pipeline: file)
-        let boundary = try file.numberIfPresent("boundary_ratio", 0...1)
-        let hasSecond = try file.stringsIfPresent("transformer_2")?.count == 2
-        if hasSecond, boundary == nil {
-            throw FileError.malformed(
-                path: index, field: "boundary_ratio", found: "nothing",
-                expected: "a number from 0 to 1, as there is a transformer_2")
-        }
-        var components = Components(
-            transformers: ["\(path)/transformer"] + (hasSecond ? ["\(path)/transformer_2"] : []),
-            boundary: boundary ?? 0, decoder: "\(path)/vae", scheduler: "\(path)/scheduler/scheduler_config.json")
-        components.imageEncoder = ("\(path)/image_encoder", "\(path)/image_processor/preprocessor_config.json")
-        components.pipeline = try file.stringIfPresent("_class_name")
-        try self.init(path: path, family: family, components)
+    ///   fit, `PipelineError.invalid` (66) for a part that is missing, `ModelError` (69) for models of other families
+    ///   or other tasks.
+    public init(_ reference: ModelReference) throws {
+        if reference.path.isEmpty, reference.transformer == nil { throw FileError.emptyPath("model") }
+        let (components, family) = try reference.components()
+        var reference = reference
+        // A slash at the end would stand in records.
+        if reference.path.count > 1, reference.path.hasSuffix("/") { reference.path.removeLast() }
+        try self.init(reference, family: family, components)
     }
 
     /// Opens components from anywhere.
     ///
     /// - Parameter path: what to call the whole.
-    /// - Throws: as `init(path:)`.
+    /// - Throws: as `init(_:)`.
     public init(path: String, family: ModelFamily, _ components: Components) throws {
-        self.path = path
-        scheduler = try SchedulerConfiguration(ConfigFile(path: components.scheduler))
-        let last = components.transformers.count - 1
-        let configured = try family.specification(
-            transformers: components.transformers.enumerated().map { index, folder in
-                (
+        try self.init(ModelReference(path), family: family, components)
+    }
+
+    /// - Parameter given: nil for the family that the files are found to be of.
+    private init(_ reference: ModelReference, family given: ModelFamily?, _ components: Components) throws {
+        self.reference = reference
+        let scheduling = try components.scheduler.map { ($0, try InputFile.contents(of: $0, limit: 4 << 20)) }
+        let configured = try scheduling.map { try SchedulerConfiguration(ConfigFile($1, name: $0)) }
+        let opened = try components.transformers.map {
+            try ModelCatalogue.openTransformer($0, of: given, pipeline: components.pipeline)
+        }
+        family = opened[0].family
+        let decoder = try ModelCatalogue.openDecoder(components.decoder, of: given)
+        let assumed = family.assumed(opened.map(\.specification), decoder.specification)
+        try Self.check(opened, decoder, components, areAlike: reference.secondTransformer != nil)
+        let boundary = components.boundary ?? assumed?.boundary ?? 0
+        specification = try family.specification(
+            transformers: opened.enumerated().map { index, part in
+                ModelSpecification.Transformer(
                     component: index == 0 ? "transformer" : "transformer_\(index + 1)",
-                    file: try ConfigFile(path: "\(folder)/config.json"),
-                    boundary: index == last ? 0 : components.boundary
-                )
-            }, decoder: ConfigFile(path: "\(components.decoder)/config.json"), pipeline: components.pipeline)
-        var weights: [WeightStore] = []
-        for folder in components.transformers { weights.append(try WeightStore(folder)) }
-        specification = configured.matching(weights)
-        for (part, store) in zip(specification.transformers, weights) { try part.specification.check(store) }
-        transformerWeights = weights
-        decoderWeights = try WeightStore(components.decoder)
-        try decoderWeights.check(specification.decoder.tensors)
+                    specification: part.specification, boundary: index == opened.count - 1 ? 0 : boundary)
+            }, decoder: decoder.specification, pipeline: components.pipeline ?? assumed?.pipeline)
+        transformerWeights = opened.map(\.weights)
+        decoderWeights = decoder.weights
         let needs = specification.transformer.conditioning
         imageEncoder = needs.imageWidth == nil
             ? nil
             : try components.imageEncoder.map {
                 try ImageEncoder(folder: $0.folder, processor: $0.processor, for: needs)
             }
+        if let configured, let scheduling {
+            (scheduler, schedulerFile) = (configured, scheduling.1)
+        } else if let assumed {
+            schedulerFile = try configurationJSON(assumed.scheduler)
+            scheduler = try SchedulerConfiguration(
+                ConfigFile(schedulerFile, name: "the scheduler of \(family.name)"))
+        } else {
+            throw PipelineError.invalid(
+                reference.name, found: "no scheduler", expected: "one by --scheduler-config", kind: .missingInput)
+        }
+        assumption = configured == nil
+            ? "\(reference.name): \(specification.defaults.name)"
+                + (assumed?.notice.map { " (\($0))" } ?? "") + "; assumed: \(scheduler.kind.rawValue) with flow shift "
+                + "\(scheduler.flowShift)" + (opened.count > 1 ? ", boundary \(boundary)" : "")
+            : nil
+    }
+
+    /// - Throws: `PipelineError.invalid` (65) for parts of different models.
+    private static func check(
+        _ transformers: [OpenedPart<any TransformerSpecification>], _ decoder: OpenedPart<any DecoderSpecification>,
+        _ components: Components, areAlike: Bool
+    ) throws(PipelineError) {
+        let family = transformers[0].family.name
+        let families = transformers.map(\.family.name) + [decoder.family.name]
+        if let other = zip(components.transformers + [components.decoder], families).first(where: { $0.1 != family }) {
+            throw .invalid(other.0, found: "a part of \(other.1)", expected: "one of \(family)", kind: .badData)
+        }
+        let shapes = transformers.map { $0.specification.configuration }
+        if areAlike, let other = shapes.firstIndex(where: { $0 != shapes[0] }) {
+            throw .invalid(
+                components.transformers[other], found: "a transformer of another shape",
+                expected: "one as \(components.transformers[0])", kind: .badData)
+        }
+    }
+
+    /// What the `model_index.json` of a folder with these parts says.
+    var index: [String: ConfigurationValue] {
+        var index: [String: ConfigurationValue] = [
+            "vae": .texts(["diffusers", family.decoderClass]),
+            "scheduler": .texts(["diffusers", scheduler.kind.className]),
+        ]
+        index["_class_name"] = specification.pipeline.map { .text($0) }
+        for part in specification.transformers {
+            index[part.component] = .texts(["diffusers", family.transformerClass])
+        }
+        if specification.transformers.count > 1 {
+            index["boundary_ratio"] = .number(specification.transformers[0].boundary)
+        }
+        return index
     }
 
     /// What a person should know of the checkpoint, and of the sampler with it.
     func notices(_ plan: RenderPlan) -> [String] {
-        var notices = adapters.notices(plan)
+        var notices = [assumption].compactMap { $0 } + adapters.notices(plan)
         let hasGates = specification.transformer.hasGates
         if hasGates, !plan.method.method.takesGates {
             notices.append(
@@ -132,7 +159,8 @@ public struct ModelDirectory: Sendable {
     /// - Throws: `FileError`, `ModelError` or `PipelineError` naming the file that cannot be used.
     public func adapted(by choices: [AdapterChoice]) throws -> ModelDirectory {
         var model = self
-        model.adapters = try AdapterSet(choices, model: specification)
+        model.adapters = try AdapterSet(
+            choices, names: specification.transformer.adapterNames, transformers: specification.transformers.count)
         return model
     }
 
@@ -181,7 +209,7 @@ public struct ModelDirectory: Sendable {
                 }
                 for name in store.names {
                     var values: [UInt8] = []
-                    try store.tensor(name).withBytes { bytes in
+                    try store.bytes(name).withBytes { bytes in
                         for quarter in 0..<4 { values += bytes.dropFirst(bytes.count / 4 * quarter).prefix(64) }
                         values += bytes.suffix(64)
                     }

@@ -1,4 +1,3 @@
-import Foundation
 import VditFiles
 import VditModels
 import VditTensor
@@ -85,52 +84,12 @@ public struct RandomCheckpoint: Sendable {
     }
 
     private func json(_ object: [String: ConfigurationValue], _ path: String) throws {
-        try json(object.mapValues(\.any), path)
+        try AtomicFile.write(configurationJSON(object), to: path, existing: .refuse)
     }
 
-    private func json(_ object: [String: Any], _ path: String) throws {
-        let data = try JSONSerialization.data(withJSONObject: object, options: [.prettyPrinted, .sortedKeys])
-        try AtomicFile.write([UInt8](data), to: path, existing: .refuse)
-    }
-
-    /// Shards of `tensors` and their index.
     private func weights(_ tensors: [(name: String, shape: [Int])], _ folder: String) throws {
         let source = RandomWeights(tensors, seed: seed)
-        var shards: [[String]] = [[]]
-        var bytes = 0
-        for (name, shape) in tensors {
-            let size = shape.reduce(2, *)
-            if bytes + size > shardBytes, bytes > 0 {
-                shards.append([])
-                bytes = 0
-            }
-            shards[shards.count - 1].append(name)
-            bytes += size
-        }
-        var map: [String: String] = [:]
-        for (number, names) in shards.enumerated() {
-            let file = String(
-                format: "diffusion_pytorch_model-%05d-of-%05d.safetensors", number + 1, shards.count)
-            var shard: [String: Tensor] = [:]
-            for name in names {
-                shard[name] = try source.tensor(name)
-                map[name] = file
-            }
-            try SafetensorsWriter.write(shard, metadata: [:], to: "\(folder)/\(file)", existing: .refuse)
-        }
-        try json(["weight_map": map], "\(folder)/diffusion_pytorch_model.safetensors.index.json")
-    }
-}
-
-extension ConfigurationValue {
-    /// As `JSONSerialization` takes it.
-    fileprivate var any: Any {
-        switch self {
-        case .text(let value): value
-        case .integer(let value): value
-        case .number(let value): value
-        case .flag(let value): value
-        case .list(let values): values.map(\.any)
-        }
+        let sizes = tensors.map { (name: $0.name, byteCount: $0.shape.reduce(2, *)) }
+        try ShardedWriter(sizes, shardBytes: shardBytes).write(to: folder) { try source.tensor($0) }
     }
 }

@@ -11,15 +11,18 @@ public struct TextEncoderChoice: Sendable, Hashable {
     public var tokenizer: String?
     /// One of `PromptRules.all`, where neither model nor encoder tells.
     public var family: String?
+    /// The model's class name, where no index beside it says.
+    public var pipeline: String?
 
     public init(model: String? = nil, folder: String? = nil) { (self.model, self.folder) = (model, folder) }
 
     /// - Throws: `FileError`, `TensorError`, `PipelineError` as the encoder's files, or their absence, demand.
     public func open() throws -> PromptEncoder {
-        var pipeline: String?
+        var pipeline = pipeline
         if let model {
             let index = "\(model)/model_index.json"
-            if folder == nil || FilePath.exists(index) {
+            // A model in one file has none.
+            if FilePath.exists(index) || folder == nil && FilePath.isFolder(model) {
                 pipeline = try ConfigFile(path: index).stringIfPresent("_class_name")
             }
         }

@@ -21,7 +21,7 @@ public struct RenderInputs: Sendable {
         let conditioning = model.transformer.conditioning
         prompts = try PromptPair(
             job.prompt, negative: job.negativePrompt, needs: conditioning, length: model.defaults.textLength,
-            reading: job.reading(book, settings, encodes: encodes))
+            reading: job.reading(book, settings, pipeline: model.pipeline, encodes: encodes))
         let latents = model.decoder.latentShape(
             width: settings.width, height: settings.height, numFrames: settings.numFrames)
         noise = try job.latents.map { path in

@@ -6,7 +6,7 @@ extension RenderJob {
     package var files: FileRoles {
         var files = FileRoles(
             reads: [
-                "model": model, prompt.embedding == nil ? "prompt file" : "prompt embedding": prompt.path,
+                prompt.embedding == nil ? "prompt file" : "prompt embedding": prompt.path,
                 "negative prompt embedding": negativePrompt?.path, "text encoder": textEncoder,
                 "initial noise": latents, "image": image, "last image": lastImage, "video": request.video,
             ],
@@ -14,6 +14,7 @@ extension RenderJob {
                 "checkpoint": Checkpoint.path(forOutput: destination.path),
                 "final latents": keptLatents, "preview": preview?.path, "trajectory": saveTrajectory,
             ])
+        files.read(model)
         destination.add(to: &files)
         return files
     }

@@ -4,8 +4,7 @@ import VditTensor
 
 /// One video to be made: what a `render` command says.
 public struct RenderJob: Sendable {
-    /// A pipeline folder in diffusers' layout.
-    public var model: String
+    public var model: ModelReference
     public var prompt: PromptSource
     /// Nil is the one in the prompt's file; beside a prompt in words the empty text.
     public var negativePrompt: PromptSource?
@@ -58,8 +57,9 @@ public struct RenderJob: Sendable {
         case required
     }
 
+    /// - Parameter model: a pipeline folder in diffusers' layout, or a file.
     public init(model: String, prompt: PromptSource, destination: VideoDestination) {
-        self.model = model
+        self.model = ModelReference(model)
         self.prompt = prompt
         self.destination = destination
     }
@@ -70,10 +70,15 @@ public struct RenderJob: Sendable {
     }
 
     /// How its texts are encoded.
-    func reading(_ book: PromptBook, _ settings: RenderSettings, encodes: Bool) -> PromptReading {
-        PromptReading(
-            book, TextEncoderChoice(model: model, folder: textEncoder), precision: settings.precision,
-            threads: settings.threads, encodes: encodes)
+    ///
+    /// - Parameter pipeline: what the model is, where it has no index to tell.
+    func reading(
+        _ book: PromptBook, _ settings: RenderSettings, pipeline: String?, encodes: Bool
+    ) -> PromptReading {
+        var choice = TextEncoderChoice(model: model.path.isEmpty ? nil : model.path, folder: textEncoder)
+        choice.pipeline = pipeline
+        return PromptReading(
+            book, choice, precision: settings.precision, threads: settings.threads, encodes: encodes)
     }
 }
 

@@ -72,7 +72,7 @@ extension Renderer {
                 kind: .cannotCreate)
         }
         let record = try RunRecord(path: path)
-        let model = try ModelDirectory(path: job.model)
+        let model = try ModelDirectory(job.model)
         let (plan, inputs) = try plan(job, model, book, seed: record.sampling?.seed)
         try record.verify(identity(plan, inputs, model), path: path)
         try record.verify(files: model.files, path: path)

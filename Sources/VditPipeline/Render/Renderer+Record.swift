@@ -35,7 +35,7 @@ extension Renderer {
             command: job.command,
             model: RunRecord.Model(
                 family: plan.model.defaults.name, path: model.path, files: model.files,
-                dtype: model.storedType),
+                dtype: model.storedType, parts: model.reference.isWhole ? nil : model.reference),
             lora: model.adapters.records,
             inputs: RunRecord.Inputs(
                 promptEmbedding: embedding(prompts.prompt),

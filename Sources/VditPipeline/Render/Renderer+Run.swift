@@ -39,7 +39,7 @@ extension Renderer {
             startWasGiven: inputs.noise != nil, hasPicture: inputs.pictures.hasPicture)
         try LatentsFile.write(
             latents,
-            metadata: fileMetadata.merging(["fps": "\(settings.frameRate)", "model": model.path]) { $1 }
+            metadata: fileMetadata.merging(["fps": "\(settings.frameRate)", "model": model.decoderPath]) { $1 }
                 .merging(decodeConditions?.metadata ?? [:]) { $1 },
             to: latentsPath, existing: job.saveLatents == nil ? .replace : outputs.existingLatents)
         try onEvent(.latents(latentsPath))

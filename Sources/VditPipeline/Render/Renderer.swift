@@ -41,7 +41,7 @@ public struct Renderer {
     public init(
         _ job: RenderJob, model open: ModelDirectory? = nil, _ book: PromptBook = PromptBook(), encodes: Bool = true
     ) throws {
-        let model = try open ?? ModelDirectory(path: job.model).adapted(by: job.adapters)
+        let model = try open ?? ModelDirectory(job.model).adapted(by: job.adapters)
         self.job = job
         self.model = model
         let (found, unfit) = try Self.findCheckpoint(job)

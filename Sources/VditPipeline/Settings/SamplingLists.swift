@@ -143,6 +143,18 @@ extension Setting<AdapterList?> {
     }
 }
 
+extension Setting<String?> {
+    /// A part that takes the place of one of the model's.
+    static func part(
+        _ name: String, _ what: String, _ path: WritableKeyPath<RenderJob, String?> & Sendable
+    ) -> Setting {
+        let (summary, help) = ("\(what): a folder or a file", what.prefix(1).uppercased() + what.dropFirst())
+        return Setting(
+            name, .inputs, summary, kind: .input, flag: SettingFlag("path", "\(help): a folder or a file."),
+            isVariable: false, effect: .latents, at: .at(path))
+    }
+}
+
 extension Setting<Double?> {
     /// What a decoder goes by that takes part in the sampling.
     static func decoding(

@@ -32,10 +32,14 @@ public struct SettingTable: Sendable {
     // MARK: Inputs
 
     let model = Setting<String>(
-        "model", .inputs, "pipeline folder in diffusers' layout", kind: .input,
+        "model", .inputs, "pipeline folder in diffusers' layout, or a file with a transformer", kind: .input,
         flag: SettingFlag(
-            "folder", "A folder in diffusers' layout: model_index.json, transformer/, vae/, scheduler/.", short: "m"),
-        isVariable: false, effect: .latents, at: .at(\.model))
+            "path", "A folder with model_index.json, or a transformer's file: safetensors or GGUF.", short: "m"),
+        isVariable: false, effect: .latents, at: .at(\.model.path))
+    let transformer = Setting<String?>.part("transformer", "a transformer in place of the model's", \.model.transformer)
+    let transformer2 = Setting<String?>.part("transformer_2", "a second one, for low noise", \.model.secondTransformer)
+    let decoder = Setting<String?>.part("vae", "a VAE in place of the model's", \.model.decoder)
+    let sampler = Setting<String?>.part("scheduler_config", "a scheduler in place of the model's", \.model.scheduler)
     let prompt = Setting<String?>(
         "prompt", .inputs, "what to show, in words", flag: SettingFlag("text", "What to show, in words."),
         isVariable: false, effect: .latents, subject: promptSubject,
@@ -65,7 +69,7 @@ public struct SettingTable: Sendable {
     let textEncoder = Setting<String?>(
         "text_encoder", .inputs, "what encodes prompts in words; the model's own when not given", kind: .input,
         flag: SettingFlag(
-            "folder", "A text encoder with its tokenizer beside it, or another checkpoint. Default: the model's."),
+            "path", "A text encoder's folder or file, its tokenizer beside it, or a checkpoint. Default: the model's."),
         effect: .latents, at: .at(\.textEncoder))
 
     let image = Setting<String?>.picture(

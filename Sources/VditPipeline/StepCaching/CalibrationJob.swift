@@ -24,7 +24,7 @@ public struct CalibrationJob: Sendable {
     public func run(
         stop: StopFlag = StopFlag(), onStep: (Int, Int) throws -> Void = { _, _ in }
     ) throws -> Result {
-        let model = try ModelDirectory(path: render.model).adapted(by: render.adapters)
+        let model = try ModelDirectory(render.model).adapted(by: render.adapters)
         let (plan, inputs) = try Renderer.plan(render, model)
         try plan.check(.current())
         guard plan.steps.count >= CacheCatalogue.leastSteps else {

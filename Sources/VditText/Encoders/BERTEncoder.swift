@@ -46,9 +46,8 @@ public struct BERTEncoder: TextEncoder {
         let x = run.tensor(.f32, config.width)
         func table(_ name: String) -> String { "embeddings.\(name)_embeddings.weight" }
         let position = try weights.vector(table("position")), type = try weights.vector(table("token_type"))
-        let words = try weights.tensor(table("word"))
         for (ids, rows) in zip(sequences, run.stack.ranges) {
-            embed(ids, words, into: x.slice(rows))
+            try weights.read(rows: ids, of: table("word"), into: x.slice(rows))
             run.rows.gatedAdd(x.slice(rows), position.slice(0..<rows.count), gate: nil)
             for row in rows { run.rows.gatedAdd(x.slice(row..<row + 1), type.slice(0..<1), gate: nil) }
         }

@@ -11,6 +11,11 @@ struct EncoderWeights: Sendable {
     /// As stored.
     func tensor(_ name: String) throws(TensorError) -> Tensor { try store.tensor(prefix + name) }
 
+    /// Rows of a matrix in f32.
+    func read(rows indices: [Int32], of name: String, into out: Tensor) throws(TensorError) {
+        try store.read(rows: indices, of: prefix + name, into: out)
+    }
+
     /// In f32.
     func vector(_ name: String) throws(TensorError) -> Tensor { try tensor(name).converted(to: .f32) }
 

@@ -5,7 +5,7 @@ import VditTensor
 ///
 /// Weights stay in their file: a layer is read while all sequences go through it, and given back to the system.
 /// Residual stream, norms and softmax are fp32 whatever the precision.
-/// - Source: transformers, `UMT5EncoderModel` and `T5EncoderModel`; the names of Wan's original release are known too.
+/// - Source: transformers, `UMT5EncoderModel` and `T5EncoderModel`.
 public struct T5Encoder: TextEncoder {
     let config: T5EncoderConfig
     private let weights: WeightStore
@@ -45,8 +45,9 @@ public struct T5Encoder: TextEncoder {
     ) throws(TensorError) -> [Tensor] {
         let run = try EncoderRun(sequences.map(\.count), heads: config.heads, headDim: config.headDim, compute)
         let x = run.tensor(.f32, config.width)
-        let table = try weights.tensor(names.embedding)
-        for (ids, rows) in zip(sequences, run.stack.ranges) { embed(ids, table, into: x.slice(rows)) }
+        for (ids, rows) in zip(sequences, run.stack.ranges) {
+            try weights.read(rows: ids, of: names.embedding, into: x.slice(rows))
+        }
         weights.release(names.embedding)
         var buffers = Buffers(run, config)
         for layer in 0..<config.layers {

@@ -20,6 +20,8 @@ struct T5EncoderConfig: Sendable, Equatable {
     /// Width of all heads together, which may differ from `width`.
     var inner: Int { heads * headDim }
 
+    var kind: TextModelFolder.Kind { hasBiasPerLayer ? .umt5 : .t5 }
+
     func hasBias(_ layer: Int) -> Bool { layer == 0 || hasBiasPerLayer }
 
     /// - Throws: `FileError.malformed` naming the key.
@@ -46,25 +48,29 @@ struct T5EncoderConfig: Sendable, Equatable {
         name = type + (width == 4096 && layers == 24 ? "-xxl" : "")
     }
 
-    /// The configuration of a file with the names of Wan's original release, which comes without one: UMT5, its sizes
-    /// read off its tensors.
+    /// The configuration of a file that comes without one, its sizes read off its tensors.
     ///
-    /// - Returns: nil when the names are others.
-    init?(originalNames weights: WeightStore) {
-        guard let embedding = weights.info("token_embedding.weight")?.shape, embedding.count == 2,
-            let bias = weights.info("blocks.0.pos_embedding.embedding.weight")?.shape, bias.count == 2,
-            let query = weights.info("blocks.0.attn.q.weight")?.shape, query.count == 2,
-            let gate = weights.info("blocks.0.ffn.gate.0.weight")?.shape, gate.count == 2,
-            bias[1] > 0, query[0] % bias[1] == 0, bias[0] % 4 == 0, 4...256 ~= bias[0], 1...256 ~= query[0] / bias[1]
+    /// - Parameter shapes: by the names of transformers.
+    /// - Returns: nil when they are no encoder's.
+    init?(_ shapes: TensorShapes) {
+        let names = T5WeightNames()
+        func matrix(_ name: String) -> (rows: Int, columns: Int)? {
+            shapes[name].flatMap { $0.count == 2 && $0[0] > 0 && $0[1] > 0 ? ($0[0], $0[1]) : nil }
+        }
+        let first = names.layer(0)
+        guard let embedding = matrix(names.embedding) ?? matrix("encoder.embed_tokens.weight"),
+            let bias = matrix(first.bias), let query = matrix(first.query), let gate = matrix(first.gate),
+            query.rows % bias.columns == 0, bias.rows % 4 == 0, 4...256 ~= bias.rows,
+            1...256 ~= query.rows / bias.columns
         else { return nil }
-        hasBiasPerLayer = true
-        (vocabularySize, width) = (embedding[0], embedding[1])
-        (heads, headDim, feedForward) = (bias[1], query[0] / bias[1], gate[0])
-        layers = (0..<1024).first { !weights.contains("blocks.\($0).attn.q.weight") } ?? 1024
-        distances = DistanceBuckets(count: bias[0], maxDistance: 128)
+        layers = shapes.count("encoder.block.")
+        hasBiasPerLayer = layers == 1 || shapes[names.layer(1).bias] != nil
+        (vocabularySize, width) = (embedding.rows, embedding.columns)
+        (heads, headDim, feedForward) = (bias.columns, query.rows / bias.columns, gate.rows)
+        distances = DistanceBuckets(count: bias.rows, maxDistance: 128)
         epsilon = 1e-6
         endID = 1
-        name = "umt5" + (width == 4096 && layers == 24 ? "-xxl" : "")
+        name = (hasBiasPerLayer ? "umt5" : "t5") + (width == 4096 && layers == 24 ? "-xxl" : "")
     }
 }
 

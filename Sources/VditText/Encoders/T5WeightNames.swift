@@ -1,6 +1,6 @@
 import VditTensor
 
-/// Names of an encoder's tensors: those of transformers, or of Wan's original release.
+/// Names of an encoder's tensors: those of transformers.
 struct T5WeightNames: Sendable {
     struct Layer {
         let attentionNorm, query, key, value, output, bias, feedForwardNorm, gate, up, down: String
@@ -9,31 +9,18 @@ struct T5WeightNames: Sendable {
         var matrices: [String] { [query, key, value, output, gate, up, down] }
     }
 
-    private let isOriginal: Bool
     let embedding: String
-    var finalNorm: String { isOriginal ? "norm.weight" : "encoder.final_layer_norm.weight" }
+    let finalNorm = "encoder.final_layer_norm.weight"
 
-    /// Those of transformers.
-    init() { (isOriginal, embedding) = (false, "shared.weight") }
+    init(embedding: String = "shared.weight") { self.embedding = embedding }
 
+    /// Some files hold the one table under either name, some under both.
     init(in weights: WeightStore) {
-        isOriginal = weights.contains("token_embedding.weight")
         let second = "encoder.embed_tokens.weight"
-        // Some files hold the one table under either name, some under both.
-        embedding = isOriginal
-            ? "token_embedding.weight"
-            : !weights.contains("shared.weight") && weights.contains(second) ? second : "shared.weight"
+        self.init(embedding: !weights.contains("shared.weight") && weights.contains(second) ? second : "shared.weight")
     }
 
     func layer(_ index: Int) -> Layer {
-        if isOriginal {
-            let block = "blocks.\(index)"
-            return Layer(
-                attentionNorm: "\(block).norm1.weight", query: "\(block).attn.q.weight", key: "\(block).attn.k.weight",
-                value: "\(block).attn.v.weight", output: "\(block).attn.o.weight",
-                bias: "\(block).pos_embedding.embedding.weight", feedForwardNorm: "\(block).norm2.weight",
-                gate: "\(block).ffn.gate.0.weight", up: "\(block).ffn.fc1.weight", down: "\(block).ffn.fc2.weight")
-        }
         let (first, second) = ("encoder.block.\(index).layer.0", "encoder.block.\(index).layer.1")
         return Layer(
             attentionNorm: "\(first).layer_norm.weight", query: "\(first).SelfAttention.q.weight",
@@ -65,4 +52,36 @@ struct T5WeightNames: Sendable {
     func isIgnored(_ name: String) -> Bool {
         name == "encoder.embed_tokens.weight" || name.hasPrefix("decoder.") || name == "lm_head.weight"
     }
+}
+
+extension NameTable {
+    /// What an encoder's tensors are called: by transformers as here, by Wan's original release, by llama.cpp.
+    static let t5 = [transformersT5, wanT5, llamaT5]
+
+    private static let transformersT5 = NameTable([])
+
+    private static let wanT5 = NameTable([
+        ("token_embedding", "shared"), ("norm", "encoder.final_layer_norm"),
+        ("blocks.*.norm1", "encoder.block.*.layer.0.layer_norm"),
+        ("blocks.*.norm2", "encoder.block.*.layer.1.layer_norm"),
+        ("blocks.*.attn", "encoder.block.*.layer.0.SelfAttention"),
+        ("blocks.*.pos_embedding.embedding", "encoder.block.*.layer.0.SelfAttention.relative_attention_bias"),
+        ("blocks.*.ffn.gate.0", "encoder.block.*.layer.1.DenseReluDense.wi_0"),
+        ("blocks.*.ffn.fc1", "encoder.block.*.layer.1.DenseReluDense.wi_1"),
+        ("blocks.*.ffn.fc2", "encoder.block.*.layer.1.DenseReluDense.wo"),
+    ])
+
+    private static let llamaT5 = NameTable([
+        ("token_embd", "shared"), ("enc.output_norm", "encoder.final_layer_norm"),
+        ("enc.blk.*.attn_norm", "encoder.block.*.layer.0.layer_norm"),
+        ("enc.blk.*.ffn_norm", "encoder.block.*.layer.1.layer_norm"),
+        ("enc.blk.*.attn_q", "encoder.block.*.layer.0.SelfAttention.q"),
+        ("enc.blk.*.attn_k", "encoder.block.*.layer.0.SelfAttention.k"),
+        ("enc.blk.*.attn_v", "encoder.block.*.layer.0.SelfAttention.v"),
+        ("enc.blk.*.attn_o", "encoder.block.*.layer.0.SelfAttention.o"),
+        ("enc.blk.*.attn_rel_b", "encoder.block.*.layer.0.SelfAttention.relative_attention_bias"),
+        ("enc.blk.*.ffn_gate", "encoder.block.*.layer.1.DenseReluDense.wi_0"),
+        ("enc.blk.*.ffn_up", "encoder.block.*.layer.1.DenseReluDense.wi_1"),
+        ("enc.blk.*.ffn_down", "encoder.block.*.layer.1.DenseReluDense.wo"),
+    ])
 }

@@ -150,8 +150,3 @@ struct EncoderRun: Sendable {
     /// The rows of each sequence in tensors of their own.
     func results(_ x: Tensor) -> [Tensor] { stack.ranges.map { x.slice($0).copy() } }
 }
-
-/// Rows of an embedding table as f32; the rest of the table is not touched.
-func embed(_ ids: [Int32], _ table: Tensor, into x: Tensor) {
-    for (row, id) in ids.enumerated() { x[row].convert(from: table[Int(id)]) }
-}

@@ -1,0 +1,142 @@
+import VditFiles
+import VditModels
+import VditTensor
+
+/// Writes a model in another form: what a `convert` command says.
+///
+/// A whole model becomes a pipeline folder in diffusers' layout, a component a folder with its configuration; a
+/// transformer also a GGUF file. Adapters are merged on the way, and values rounded once, to the type they are written
+/// as.
+public struct ConvertJob: Sendable {
+    /// What is converted, in any form that is read.
+    public var model: ModelReference
+    /// A new folder, or a file named .gguf.
+    public var output: String
+    /// Of the weights; nil keeps 16 and 32 bits as they are, makes bf16 of fewer, and Q8_0 of what goes to GGUF.
+    public var type: StoredType?
+    public var adapters: [AdapterChoice] = []
+    public var existing = ExistingFile.refuse
+    public var threads = 1
+    /// Of weights in a shard; as much is held in memory.
+    public var shardBytes = 2 << 30
+
+    public init(_ model: ModelReference, output: String) { (self.model, self.output) = (model, output) }
+
+    /// What was made.
+    public struct Result: Sendable {
+        public let content: String
+        public let bytes: Int
+    }
+
+    /// - Parameter progress: called after each tensor with the number done and how many there are.
+    /// - Throws: an error that conforms to `Failure`; `PipelineError.cancelled` when `stop` was raised. Nothing
+    ///   half-written remains under a final name.
+    public func run(
+        stop: StopFlag = StopFlag(), progress report: (_ done: Int, _ count: Int) -> Void = { _, _ in }
+    ) throws -> Result {
+        func progress(_ done: Int, _ count: Int) throws {
+            report(done, count)
+            try stop.throwIfStopping()
+        }
+        var files = FileRoles(makes: ["converted model": output])
+        files.read(model)
+        try files.check()
+        let compute = try ComputeContext(threads: threads, precision: .fp32)
+        let isFile = output.lowercased().hasSuffix(".gguf")
+        if isFile { try AtomicFile.check(output, existing: existing) }
+        let source = try Source.open(model, adapters, compute, transformerOnly: isFile)
+        if isFile { return try writeGGUF(source, progress) }
+        if type == .q8_0 {
+            throw PipelineError.invalid(
+                "type", found: "q8_0 for a folder", expected: "f32, f16 or bf16; q8_0 goes to a file named .gguf",
+                kind: .usage)
+        }
+        return try writeFolder(source, progress)
+    }
+
+    // MARK: GGUF
+
+    private func writeGGUF(_ source: Source, _ progress: (Int, Int) throws -> Void) throws -> Result {
+        guard source.parts.count == 1, let names = source.family.ggufNames else {
+            throw PipelineError.invalid(
+                model.name, found: "\(source.parts.count) parts of \(source.family.name)",
+                expected: "one transformer in a GGUF file; name it by --transformer", kind: .usage)
+        }
+        let (part, most) = (source.parts[0], type ?? .q8_0)
+        var ours: [String: String] = [:]
+        let entries = part.tensors.map { name, shape in
+            let theirs = names.names.theirs(name)
+            ours[theirs] = name
+            return GGUFWriter.Entry(name: theirs, shape: shape, type: Self.typeInGGUF(name, shape, most))
+        }
+        var done = 0
+        try GGUFWriter.write(
+            entries, architecture: names.architecture, most: most, to: output, existing: existing
+        ) { entry in
+            let name = ours[entry.name] ?? entry.name
+            defer { part.weights.release(name) }
+            done += 1
+            try progress(done, entries.count)
+            return try part.weights.tensor(name)
+        }
+        return Result(
+            content: "\(source.family.name) transformer, \(most.rawValue)", bytes: try Self.size(of: [output]))
+    }
+
+    /// Vectors and small tables stay f32; of matrices, those of the blocks get the type that was asked for and the
+    /// others, which everything passes through, 16 bits.
+    static func typeInGGUF(_ name: String, _ shape: [Int], _ most: StoredType) -> StoredType {
+        if shape.count == 1 || shape.reduce(1, *) <= 1024 || !name.hasSuffix(".weight") { return .f32 }
+        let words = name.split(separator: ".")
+        let isInBlock = words.count > 2 && Int(words[1]) != nil
+        if most != .q8_0 { return most }
+        return isInBlock && most.fits(shape) ? most : .bf16
+    }
+
+    // MARK: Folders
+
+    private func writeFolder(_ source: Source, _ progress: (Int, Int) throws -> Void) throws -> Result {
+        let folder = output.count > 1 && output.hasSuffix("/") ? String(output.dropLast()) : output
+        if FilePath.isTaken(folder) {
+            throw FileError.inaccessible(path: folder, reason: "exists already", kind: .cannotCreate)
+        }
+        let temporary = AtomicFile.freshTemporaryPath(for: folder)
+        var written = false
+        defer { if !written { PartFile.remove(temporary) } }
+        let count = source.parts.reduce(0) { $0 + $1.tensors.count }
+        var done = 0
+        try FilePath.makeFolder(temporary)
+        for part in source.parts {
+            let place = part.folder.map { "\(temporary)/\($0)" } ?? temporary
+            if part.folder != nil { try FilePath.makeFolder(place) }
+            try AtomicFile.write(
+                configurationJSON(part.configuration), to: "\(place)/config.json", existing: .refuse)
+            let types = Dictionary(uniqueKeysWithValues: part.tensors.map { ($0.name, targetType($0.name, part)) })
+            let sizes = part.tensors.map { (name: $0.name, byteCount: (types[$0.name] ?? .bf16).byteCount($0.shape)) }
+            try ShardedWriter(sizes, shardBytes: shardBytes).write(to: place) { name in
+                let stored = try (types[name] ?? .bf16).stored(part.weights.tensor(name), name: name)
+                done += 1
+                try progress(done, count)
+                return stored
+            }
+        }
+        for (name, bytes) in source.files {
+            let path = "\(temporary)/\(name)"
+            try FilePath.makeFolder(FilePath.folder(of: path))
+            try AtomicFile.write(bytes, to: path, existing: .refuse)
+        }
+        try AtomicFile.move(temporary, to: folder)
+        written = true
+        return Result(
+            content: source.parts.map(\.title).joined(separator: ", "),
+            bytes: try Self.size(of: FilePath.files(under: folder)))
+    }
+
+    private func targetType(_ name: String, _ part: Source.Part) -> StoredType {
+        type ?? part.weights.stored(name)?.dtype.flatMap { StoredType($0) } ?? .bf16
+    }
+
+    private static func size(of files: [String]) throws -> Int {
+        try files.reduce(0) { sum, path in try sum + InputFile(path).byteCount }
+    }
+}

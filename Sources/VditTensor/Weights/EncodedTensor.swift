@@ -1,0 +1,60 @@
+/// A weight as it is stored in blocks, and what its values are multiplied by.
+public struct EncodedTensor: Sendable {
+    public let format: BlockFormat
+    public let shape: [Int]
+    /// `[bytes]` u8, rows one after the other.
+    let bytes: Tensor
+    /// One f32 for all of it, or one for each of `shape[0]`; nil where blocks carry their own.
+    let scales: Tensor?
+    /// Elements of a row that were rotated together, a power of four; nil where nothing was.
+    let rotation: Int?
+
+    /// Rows of the last axis.
+    private var rowCount: Int { shape.dropLast().reduce(1, *) }
+    private var columns: Int { shape.last ?? 1 }
+
+    /// Values of some rows.
+    ///
+    /// - Parameter out: `[rows.count, columns]` f32.
+    func decode(rows: Range<Int>, into out: Tensor) {
+        let (columns, rowBytes) = (columns, format.byteCount(ofRow: columns))
+        precondition(out.dtype == .f32 && out.count == rows.count * columns)
+        let source = bytes.rawPointer + rows.lowerBound * rowBytes
+        let values = out.pointer(as: Float.self)
+        format.decode(source, count: rows.count * columns, into: values)
+        guard let scales else { return }
+        let rowsOfScale = scales.count == 1 ? Int.max : rowCount / scales.count
+        for (index, row) in rows.enumerated() {
+            let scale = scales.pointer(as: Float.self)[row / rowsOfScale]
+            let out = values + index * columns
+            for column in 0..<columns { out[column] *= scale }
+            if let rotation { Self.rotate(out, columns, groups: rotation) }
+        }
+    }
+
+    /// All of it as f32.
+    public func decoded() -> Tensor {
+        let result = Tensor(.f32, shape)
+        decode(rows: 0..<rowCount, into: result)
+        return result
+    }
+
+    /// Multiplies groups of a row by the normalised Kronecker power of
+    /// `½·[[1,1,1,−1], [1,1,−1,1], [1,−1,1,1], [−1,1,1,1]]`, which is its own inverse.
+    static func rotate(_ row: UnsafeMutablePointer<Float>, _ columns: Int, groups: Int) {
+        var stride = 1
+        while stride < groups {
+            for start in Swift.stride(from: 0, to: columns, by: 4 * stride) {
+                for index in start..<start + stride {
+                    let (a, b) = (row[index], row[index + stride])
+                    let (c, d) = (row[index + 2 * stride], row[index + 3 * stride])
+                    row[index] = (a + b + c - d) / 2
+                    row[index + stride] = (a + b - c + d) / 2
+                    row[index + 2 * stride] = (a - b + c + d) / 2
+                    row[index + 3 * stride] = (b + c + d - a) / 2
+                }
+            }
+            stride *= 4
+        }
+    }
+}

@@ -1,0 +1,27 @@
+extension Tensor {
+    /// Position of the first NaN or infinity in row-major order; nil when there is none, or the type is
+    /// not floating point.
+    public var firstNonFinite: Int? {
+        switch dtype {
+        case .f32: first(where: 0x7f80_0000 as UInt32)
+        case .f64: first(where: 0x7ff0_0000_0000_0000 as UInt64)
+        case .bf16: first(where: 0x7f80 as UInt16)
+        case .f16: first(where: 0x7c00 as UInt16)
+        default: nil
+        }
+    }
+
+    /// The first element with all bits of `exponent` set.
+    private func first<Bits: FixedWidthInteger>(where exponent: Bits) -> Int? {
+        let values = UnsafeBufferPointer(start: pointer(as: Bits.self), count: count)
+        let chunk = 4096
+        for start in stride(from: 0, to: values.count, by: chunk) {
+            let range = start..<min(start + chunk, values.count)
+            // Without a branch inside, so that the compiler vectorises it.
+            var found: Bits = 0
+            for index in range { found |= values[index] & exponent == exponent ? 1 : 0 }
+            if found != 0 { return range.first { values[$0] & exponent == exponent } }
+        }
+        return nil
+    }
+}
