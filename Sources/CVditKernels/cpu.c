@@ -59,6 +59,20 @@ int vdit_isa_supported(vdit_isa isa) {
     }
 }
 
+int vdit_cpu_has(vdit_cpu_extension extension) {
+    uint32_t a, b, c = 0, d = 0, a71 = 0, max;
+    __cpuid(0, max, b, c, d);
+    if (max < 7) return 0;
+    __cpuid_count(7, 1, a71, b, c, d);
+    __cpuid_count(7, 0, a, b, c, d);
+    switch (extension) {
+    case VDIT_AVX_VNNI: return (a71 & (1u << 4)) != 0;
+    case VDIT_AVX512_VNNI: return (c & (1u << 11)) != 0;
+    case VDIT_AMX_INT8: return (d & (1u << 25)) != 0;
+    default: return 0;
+    }
+}
+
 void vdit_cpu_name(char *name, int64_t capacity) {
     uint32_t words[13] = {0}, a, b, c, d;
     if (capacity <= 0) return;
@@ -73,6 +87,11 @@ void vdit_cpu_name(char *name, int64_t capacity) {
 #else
 
 int vdit_isa_supported(vdit_isa isa) { return isa == VDIT_ISA_SCALAR; }
+
+int vdit_cpu_has(vdit_cpu_extension extension) {
+    (void)extension;
+    return 0;
+}
 
 void vdit_cpu_name(char *name, int64_t capacity) {
     if (capacity > 0) name[0] = 0;

@@ -9,9 +9,12 @@
 #define VDIT_ISA_END VDIT_PRAGMA(clang attribute pop)
 
 #define VDIT_TARGET_AVX2 "avx2,fma,f16c,bmi2"
+#define VDIT_TARGET_AVX_VNNI VDIT_TARGET_AVX2 ",avxvnni"
 #define VDIT_TARGET_AVX512 "avx2,fma,f16c,bmi2,avx512f,avx512bw,avx512dq,avx512vl"
+#define VDIT_TARGET_AVX512_VNNI VDIT_TARGET_AVX512 ",avx512vnni"
 #define VDIT_TARGET_AVX512_BF16 VDIT_TARGET_AVX512 ",avx512bf16"
 #define VDIT_TARGET_AMX VDIT_TARGET_AVX512_BF16 ",amx-tile,amx-bf16"
+#define VDIT_TARGET_AMX_INT8 VDIT_TARGET_AMX ",amx-int8,avx512vnni"
 
 #define VDIT_INLINE static inline __attribute__((always_inline))
 #define VDIT_RESTRICT restrict

@@ -20,6 +20,7 @@ extern const vdit_products vdit_products_amx, vdit_products_amx_emulated;
 extern const vdit_vae_rows vdit_vae_rows_avx2, vdit_vae_rows_avx512;
 vdit_low_rank_add vdit_add_low_rank_avx2, vdit_add_low_rank_avx512;
 vdit_peak_loop vdit_peak_f32_avx2, vdit_peak_f32_avx512, vdit_peak_bf16_avx512, vdit_peak_bf16_amx;
+vdit_peak_loop vdit_peak_int8_avx_vnni, vdit_peak_int8_avx512_vnni, vdit_peak_int8_amx;
 #endif
 
 #endif

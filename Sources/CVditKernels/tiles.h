@@ -4,7 +4,8 @@
 //   TILES_BEGIN, TILES_END configure eight tiles of 16 rows × 64 bytes; release them
 //   TILE_ZERO(t) TILE_LOAD(t, from) TILE_STORE(t, to)   a tile of 1 KiB in memory
 //   TILE_LOAD_ROWS(t, from, bytes), TILE_STORE_ROWS     its rows `bytes` apart
-//   TILE_DOT(sum, a, b)    sum[16][16] += a[16][16 pairs] × b[16 pairs][16]
+//   TILE_DOT(sum, a, b)    sum[16][16] += a[16][16 pairs] × b[16 pairs][16] of bf16, in f32
+//   TILE_DOT_INT8          the same of fours of signed bytes, in i32
 
 typedef struct { char unused; } tile_file;
 
@@ -27,3 +28,4 @@ static void configure_tiles(void) {
 #define TILE_LOAD(t, from) TILE_LOAD_ROWS(t, from, 64)
 #define TILE_STORE(t, to) TILE_STORE_ROWS(t, to, 64)
 #define TILE_DOT(sum, a, b) _tile_dpbf16ps(sum, a, b)
+#define TILE_DOT_INT8(sum, a, b) _tile_dpbssd(sum, a, b)

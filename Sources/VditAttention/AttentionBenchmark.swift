@@ -11,10 +11,12 @@ public struct AttentionBenchmark: Sendable {
     /// Fraction of key blocks each query block keeps, drawn at random; its own block is always kept.
     public var blockDensity: Double
     public var seed: UInt64
+    /// Of the scores; as `precision` if nil.
+    public var scores: AttentionPrecision?
 
     public init(
         heads: Int, tokens: Int, headDim: Int, precision: Precision, block: Int = 128,
-        blockDensity: Double = 1, seed: UInt64 = 0
+        blockDensity: Double = 1, seed: UInt64 = 0, scores: AttentionPrecision? = nil
     ) {
         self.heads = heads
         self.tokens = tokens
@@ -23,6 +25,7 @@ public struct AttentionBenchmark: Sendable {
         self.block = block
         self.blockDensity = blockDensity
         self.seed = seed
+        self.scores = scores
     }
 
     public struct Result: Sendable, Codable {
@@ -74,15 +77,16 @@ public struct AttentionBenchmark: Sendable {
     /// Runs once untimed, then `repeats` times.
     public func run(repeats: Int, pool: WorkPool, instructionSet: InstructionSet) -> Result {
         let (call, plan) = prepare(pool: pool, instructionSet: instructionSet)
-        let output = blockSparseAttention(call, plan, values: precision.dtype)
+        let kernel = AttentionKernel(instructionSet, operands: precision.dtype, precision: scores)
+        let output = blockSparseAttention(call, plan, values: precision.dtype, kernel: kernel)
         let buffers = TensorPool()
         let timing = Timing(repeats: repeats) {
-            _ = blockSparseAttention(call, plan, values: precision.dtype, buffers: buffers)
+            _ = blockSparseAttention(call, plan, values: precision.dtype, kernel: kernel, buffers: buffers)
         }
         let density = plan.density(tokens: tokens)
         let flops = 4 * density * Double(heads) * Double(tokens) * Double(tokens) * Double(headDim)
         return Result(
-            kernel: AttentionKernel(instructionSet, operands: precision.dtype).description,
+            kernel: kernel.description,
             threads: pool.threads, density: density, timing: timing, flops: flops,
             teraflopsPerSecond: flops / timing.medianSeconds / 1e12, relativeError: error(of: output, call, plan))
     }

@@ -15,6 +15,8 @@ public final class AttentionContext {
     /// Whether its calls should bring gates.
     public var takesGates: Bool
     private let fallback: Fallback
+    /// Of the scores; that of the operands if nil.
+    private let precision: AttentionPrecision?
     private let services: [AttentionSite.Branch: Service]
     private let buffers = TensorPool()
     /// All that changes from call to call. Putting an earlier value back undoes what came after it.
@@ -77,11 +79,12 @@ public final class AttentionContext {
     /// - Throws: what `SparseMethod.planner` throws, unless falling back to dense.
     public init(
         _ configuration: ConfiguredMethod, layouts: [AttentionSite.Branch: TokenLayout],
-        fallback: Fallback = .refuse
+        fallback: Fallback = .refuse, precision: AttentionPrecision? = nil
     ) throws(AttentionError) {
         self.configuration = configuration
         takesGates = configuration.method.takesGates
         self.fallback = fallback
+        self.precision = precision
         var services: [AttentionSite.Branch: Service] = [:]
         for branch in AttentionSite.Branch.allCases {
             guard let layout = layouts[branch] else { continue }
@@ -96,10 +99,12 @@ public final class AttentionContext {
 
     /// One layout for all branches.
     public convenience init(
-        _ configuration: ConfiguredMethod, layout: TokenLayout, fallback: Fallback = .refuse
+        _ configuration: ConfiguredMethod, layout: TokenLayout, fallback: Fallback = .refuse,
+        precision: AttentionPrecision? = nil
     ) throws(AttentionError) {
         let layouts = AttentionSite.Branch.allCases.map { ($0, layout) }
-        try self.init(configuration, layouts: Dictionary(uniqueKeysWithValues: layouts), fallback: fallback)
+        try self.init(
+            configuration, layouts: Dictionary(uniqueKeysWithValues: layouts), fallback: fallback, precision: precision)
     }
 
     private func service(_ branch: AttentionSite.Branch) -> Service {
@@ -145,10 +150,12 @@ public final class AttentionContext {
         defer { state.statistics.add(cost) }
         let service = service(call.site.branch)
 
+        let kernel = AttentionKernel(call.instructionSet, operands: call.q.dtype, precision: precision)
         func run(_ plan: AttentionPlan, _ type: DType, _ cost: inout AttentionStatistics.Row) -> AttentionOutput {
             plans.append(plan)
             let start = ContinuousClock.now
-            let output = blockSparseAttention(call, plan, values: type, buffers: buffers)
+            let output = blockSparseAttention(
+                call, plan, values: type, kernel: kernel, buffers: buffers)
             cost.attentionSeconds += start.secondsUntilNow
             cost.computedPairs += plan.pairs(heads: call.heads)
             return output

@@ -30,9 +30,13 @@ public struct LayerBenchmark: Sendable {
         public let teraflopsPerSecond: Double
         /// Bytes of one layer's packed weights.
         public let weightBytes: Int
-        /// Of packing two layers and what is around them.
+        /// Of packing the layers that were run, and what is around them.
         public let loadSeconds: Double
     }
+
+    /// Layers that are run to time one: one more than is timed, and with int8, which leaves out a first and a last one,
+    /// those.
+    public static func layers(_ precision: Precision) -> Int { precision == .int8 ? 4 : 2 }
 
     /// - Parameters:
     ///   - weights: of a checkpoint; random ones if nil.
@@ -42,13 +46,13 @@ public struct LayerBenchmark: Sendable {
         repeats: Int, _ compute: ComputeContext, from weights: (any WeightSource)? = nil, takesGates: Bool = false,
         attend: ((AttentionCall) throws -> AttentionOutput)? = nil
     ) throws -> Result {
-        // Layer i is timed from the start of its attention to the start of the next one's, so one more layer
-        // than is timed is needed; the first pass warms up.
-        let two = specification.withLayers(2)
+        // Layer i is timed from the start of its attention to the start of the next one's; the first pass warms up.
+        let few = specification.withLayers(Self.layers(compute.precision))
+        let timed = few.layers / 2 - 1
         let loading = ContinuousClock.now
-        let model = try two.load(weights ?? RandomWeights(two.tensors, seed: seed), compute)
+        let model = try few.load(weights ?? RandomWeights(few.tensors, seed: seed), compute)
         let loadSeconds = loading.secondsUntilNow
-        let layout = try two.tokenLayout(latents, textTokens: textTokens)
+        let layout = try few.tokenLayout(latents, textTokens: textTokens)
         let prepared = try model.prepare(conditioning())
         var random = TorchRandom(seed: seed)
         let noise = random.normal([specification.inputChannels] + latents.extents.dropFirst(), .f32)
@@ -66,8 +70,8 @@ public struct LayerBenchmark: Sendable {
             run.takesGates = takesGates
             _ = try model.predict(noise, conditioning: prepared, run)
             if pass > 0 {
-                layerSeconds.append(starts[0].duration(to: starts[1]) / .seconds(1))
-                attentionSeconds.append(attention[0])
+                layerSeconds.append(starts[timed].duration(to: starts[timed + 1]) / .seconds(1))
+                attentionSeconds.append(attention[timed])
             }
         }
         let work = specification.withLayers(1).work(layout, textTokens: textTokens)

@@ -71,7 +71,7 @@ public struct ForwardPass {
 
 /// A video diffusion transformer: predicts the model output (velocity, noise, …) for latents.
 public protocol VideoModel: Sendable {
-    /// Bytes of one block's packed weights.
+    /// Bytes of one block's packed weights, one in the middle.
     var layerByteCount: Int { get }
 
     /// Projects a prompt once for all steps.

@@ -25,7 +25,7 @@ public struct MachineReport: Sendable, Codable {
     public let instructionSets: [String]
     /// The one in use: the best, or what `VDIT_ISA` names.
     public let instructionSet: String
-    /// The attention kernel of each precision.
+    /// The attention kernel of each precision; of int8, the one with int8 scores.
     public let kernels: [String: String]
     /// Logical processors of the machine, and the threads a run uses by default.
     public let processors: Int
@@ -55,7 +55,8 @@ public struct MachineReport: Sendable, Codable {
         vditVersion = VditPipeline.vditVersion
         cpu = field("model name") ?? "unknown"
         features = [
-            "avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512vl", "avx512_bf16", "amx_tile", "amx_bf16",
+            "avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512vl", "avx512_bf16", "avx_vnni", "avx512_vnni",
+            "amx_tile", "amx_bf16", "amx_int8",
         ].filter(flags.contains)
         instructionSet = "\(set)"
         instructionSets = InstructionSet.supported.map { "\($0)" }
@@ -63,7 +64,9 @@ public struct MachineReport: Sendable, Codable {
         kernels = Dictionary(
             uniqueKeysWithValues: Precision.allCases.map { precision in
                 let compute = ComputeContext(pool: pool, instructionSet: set, precision: precision)
-                return (precision.rawValue, "\(AttentionKernel(set, operands: compute.operandType))")
+                let kernel = AttentionKernel(
+                    set, operands: compute.operandType, precision: precision == .int8 ? .int8 : nil)
+                return (precision.rawValue, "\(kernel)")
             })
         processors = ProcessInfo.processInfo.processorCount
         threads = usableProcessors()

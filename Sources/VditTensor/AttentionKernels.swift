@@ -1,10 +1,21 @@
 import CVditKernels
 
+/// What the scores of self-attention are products of.
+public enum AttentionPrecision: String, Sendable, CaseIterable, Codable {
+    /// bf16, as all other products.
+    case bf16
+    /// 8-bit whole numbers with a scale for each query and key, keys less their mean over all tokens; weights and values
+    /// stay bf16.
+    case int8
+}
+
 /// The attention kernel of an instruction set and an operand type.
 ///
 /// `@unchecked Sendable`: the table is constant static memory of the C library.
 public struct AttentionKernel: @unchecked Sendable, CustomStringConvertible {
     let table: UnsafePointer<vdit_attention>
+    /// For what goes before it.
+    fileprivate let planning: PlanningKernels
 
     /// Most query rows one call takes; longer query blocks are cut.
     public static let rows = Int(VDIT_ATTEND_ROWS)
@@ -13,15 +24,42 @@ public struct AttentionKernel: @unchecked Sendable, CustomStringConvertible {
 
     /// - Parameter operands: f32 or bf16, the type in which queries, keys, weights and values are multiplied.
     ///   Where the set has no bf16 products they are widened. Sums are fp32 in both.
-    public init(_ set: InstructionSet, operands: DType) {
+    /// - Parameter precision: of the scores; that of the operands if nil.
+    public init(_ set: InstructionSet, operands: DType, precision: AttentionPrecision? = nil) {
         precondition(operands == .f32 || operands == .bf16)
-        table = vdit_attention_kernel(set.isa, operands == .bf16 ? VDIT_BF16 : VDIT_F32)!
+        table = precision == .int8
+            ? vdit_attention_int8_kernel(set.isa)!
+            : vdit_attention_kernel(set.isa, operands == .bf16 ? VDIT_BF16 : VDIT_F32)!
+        planning = PlanningKernels(set)
     }
 
-    init(_ table: UnsafePointer<vdit_attention>) { self.table = table }
+    init(_ table: UnsafePointer<vdit_attention>) {
+        self.table = table
+        planning = PlanningKernels(.scalar)
+    }
+
+    /// What is subtracted from keys before they are packed, `[heads, headDim]` f32: their means over all tokens, where
+    /// the kernel rounds them to a few bits. It moves all scores of a query by the same.
+    ///
+    /// - Parameter k: `[heads, keys, headDim]` f32 or bf16.
+    fileprivate func means(of k: Tensor, _ pool: WorkPool) -> Tensor? {
+        guard table.pointee.smooths_keys != 0 else { return nil }
+        let means = Tensor(.f32, [k.shape[0], k.shape[2]])
+        pool.run(k.shape[0]) { head, _ in
+            planning.blockMeans(k[head], order: nil, offsets: [0, Int32(k.shape[1])], into: means[head])
+        }
+        return means
+    }
 
     /// The AMX kernel with its tile instructions emulated, for tests; nil without AVX-512 BF16.
     public static var emulatedAMX: AttentionKernel? { vdit_attention_amx_emulated().map { AttentionKernel($0) } }
+
+    /// Every one with int8 scores that this CPU can run, for tests.
+    public static var withInt8Scores: [AttentionKernel] {
+        var tables = [UnsafePointer<vdit_attention>?](repeating: nil, count: Int(VDIT_INT8_KERNELS))
+        let count = vdit_attention_int8_all(&tables)
+        return tables.prefix(Int(count)).compactMap { $0 }.map { AttentionKernel($0) }
+    }
 
     /// The instruction set computed with, which may be an earlier one than asked for.
     public var description: String { String(cString: table.pointee.name) }
@@ -107,6 +145,7 @@ public struct PackedKeys: Sendable {
     private let packedKeys: Tensor
     private let packedValues: Tensor
     private let packedBias: Tensor?
+    private let means: Tensor?
 
     /// Bytes it holds.
     public var byteCount: Int { packedKeys.byteCount + packedValues.byteCount }
@@ -146,9 +185,11 @@ public struct PackedKeys: Sendable {
         }
         self.firstPanel = firstPanel
 
-        let size = Int(kernel.table.pointee.panel_bytes(Int32(headDim)))
-        let packedKeys = buffers.tensor(.u8, [firstPanel[heads] * size])
-        let packedValues = buffers.tensor(.u8, [firstPanel[heads] * size])
+        let ofKeys = Int(kernel.table.pointee.key_bytes(Int32(headDim)))
+        let ofValues = Int(kernel.table.pointee.value_bytes(Int32(headDim)))
+        let packedKeys = buffers.tensor(.u8, [firstPanel[heads] * ofKeys])
+        let packedValues = buffers.tensor(.u8, [firstPanel[heads] * ofValues])
+        let means = kernel.means(of: k, pool)
         let perPanel = Int(kernel.table.pointee.keys_per_panel)
         let packedBias = bias.map { _ in Tensor(.f32, [firstPanel[heads] * perPanel]) }
         let dim = Int32(headDim)
@@ -160,12 +201,12 @@ public struct PackedKeys: Sendable {
                 let first = Int(layout.offsets[block])
                 let count = Int64(layout.offsets[block + 1]) - Int64(first)
                 let panel = firstPanel[head] + Int(layout.panels[block])
-                let byte = panel * size
                 layout.order.withPointer { order in
                     var rows = HeadView(headMajor: k, head: head).rows(order, first)
-                    table.pack_keys(&rows, count, dim, packedKeys.rawPointer + byte)
+                    table.pack_keys(
+                        &rows, count, dim, means?[head].pointer(as: Float.self), packedKeys.rawPointer + panel * ofKeys)
                     rows = HeadView(headMajor: v, head: head).rows(order, first)
-                    table.pack_values(&rows, count, dim, packedValues.rawPointer + byte)
+                    table.pack_values(&rows, count, dim, packedValues.rawPointer + panel * ofValues)
                     guard let bias, let packedBias else { return }
                     let from = bias[head].pointer(as: Float.self)
                     let to = packedBias.pointer(as: Float.self) + panel * perPanel
@@ -176,6 +217,7 @@ public struct PackedKeys: Sendable {
         self.packedKeys = packedKeys
         self.packedValues = packedValues
         self.packedBias = packedBias
+        self.means = means
     }
 
     /// Packs all keys as one block.
@@ -205,11 +247,13 @@ public struct PackedKeys: Sendable {
         precondition(masses == nil || positions.count <= AttentionKernel.rows, "mass of many queries")
         let table = kernel.table.pointee
         let layout = blocks[blocks.count == 1 ? 0 : head]
-        let byte = firstPanel[head] * Int(table.panel_bytes(Int32(headDim)))
+        let keys = packedKeys.rawPointer + firstPanel[head] * Int(table.key_bytes(Int32(headDim)))
+        let values = packedValues.rawPointer + firstPanel[head] * Int(table.value_bytes(Int32(headDim)))
+        let mean = means.map { UnsafePointer($0[head].pointer(as: Float.self)) }
         let bias = packedBias.map {
             UnsafePointer($0.pointer(as: Float.self)) + firstPanel[head] * Int(table.keys_per_panel)
         }
-        let pooled = rest?.packed(head: head, leavingOut: kept, kernel: kernel, scratch: scratch)
+        let pooled = rest?.packed(head: head, leavingOut: kept, mean: mean, kernel: kernel, scratch: scratch)
         precondition(!kept.isEmpty || pooled != nil)
         let work = scratch.tensor(.u8, [Int(table.scratch_bytes(Int32(headDim)))])
         let sums = masses.map { _ in scratch.tensor(.f32, [positions.count, kept.count + 1]) }
@@ -221,9 +265,7 @@ public struct PackedKeys: Sendable {
                             var call = vdit_attend_call(
                                 q: q.rows(order, part.lowerBound), rows: Int32(part.count),
                                 head_dim: Int32(headDim), scale: scale,
-                                panels: vdit_key_panels(
-                                    keys: packedKeys.rawPointer + byte,
-                                    values: packedValues.rawPointer + byte, bias: bias),
+                                panels: vdit_key_panels(keys: keys, values: values, bias: bias, mean: mean),
                                 block_panel: panels.baseAddress, block_keys: offsets.baseAddress,
                                 kept: kept.baseAddress, kept_count: Int32(kept.count),
                                 rest: pooled?.panels ?? vdit_key_panels(), rest_count: pooled?.count ?? 0,

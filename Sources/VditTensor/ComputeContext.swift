@@ -22,8 +22,12 @@ public struct ComputeContext: Sendable {
     /// and then kept as fp32, which is faster there than unpacking them in every product.
     public var operandType: DType { instructionSet.operandType(of: precision.dtype) }
 
-    /// How the layers keep their weights: as they are multiplied.
-    public var weightFormat: WeightFormat { WeightFormat(operandType) }
+    /// How layers of a precision keep their weights: as they are multiplied.
+    public func weightFormat(of precision: Precision) -> WeightFormat {
+        precision == .int8 ? .int8 : WeightFormat(instructionSet.operandType(of: precision.dtype))
+    }
+
+    public var weightFormat: WeightFormat { weightFormat(of: precision) }
 }
 
 extension InstructionSet {

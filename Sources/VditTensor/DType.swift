@@ -32,11 +32,17 @@ public enum DType: String, Sendable, CaseIterable, Codable {
     }
 }
 
-/// The operand type of matrix products. Accumulation, softmax, norms and the residual stream are fp32 in both.
+/// The operand type of matrix products. Accumulation, softmax, norms and the residual stream are fp32 in all.
 public enum Precision: String, Sendable, CaseIterable, Codable {
     case fp32
     case bf16
+    /// bf16, and the linear layers of a transformer's blocks but the first and the last in 8-bit whole numbers: weights
+    /// with a scale for each output, activations with one for each token.
+    case int8
 
-    /// Element type of weights and matrix operands.
+    /// Element type of weights and matrix operands; of int8, where it does not apply.
     public var dtype: DType { self == .fp32 ? .f32 : .bf16 }
+
+    /// What is computed in where int8 does not apply.
+    public var unquantised: Precision { self == .int8 ? .bf16 : self }
 }

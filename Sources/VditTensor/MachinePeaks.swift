@@ -4,8 +4,8 @@ import Synchronization
 extension MachinePeaks {
     /// Measures for about a second, keeping the best of several rounds: a peak is what the machine can do.
     public static func measure(pool: WorkPool, instructionSet: InstructionSet) -> MachinePeaks {
-        func teraflops(_ type: vdit_float_type) -> Double? {
-            guard let loop = vdit_peak_multiply_add(instructionSet.isa, type) else { return nil }
+        func teraflops(_ loop: (@convention(c) (Int64) -> Double)?) -> Double? {
+            guard let loop else { return nil }
             // Calibrated to rounds of some 30 ms.
             let probe = ContinuousClock().measure { _ = loop(100_000) }
             let rounds = Int64(max(1, 3_000 / max(probe / .seconds(1), 1e-6)))
@@ -31,8 +31,10 @@ extension MachinePeaks {
             return Double(memory.byteCount)
         }
         return MachinePeaks(
-            threads: pool.threads, instructionSet: "\(instructionSet)", fp32: teraflops(VDIT_F32),
-            bf16: teraflops(VDIT_BF16), readBandwidth: bandwidth / 1e9)
+            threads: pool.threads, instructionSet: "\(instructionSet)",
+            fp32: teraflops(vdit_peak_multiply_add(instructionSet.isa, VDIT_F32)),
+            bf16: teraflops(vdit_peak_multiply_add(instructionSet.isa, VDIT_BF16)),
+            int8: teraflops(vdit_peak_multiply_add_int8(instructionSet.isa)), readBandwidth: bandwidth / 1e9)
     }
 
     /// The best rate, in units of what `work` returns per second, after one untimed run.

@@ -91,8 +91,10 @@ public struct PooledKeys: Sendable {
     }
 
     /// The runs of the blocks not kept, in panels of scratch memory; nil where there are none.
+    ///
+    /// - Parameter mean: what the other keys were packed less.
     func packed(
-        head: Int, leavingOut kept: ArraySlice<Int32>, kernel: AttentionKernel, scratch: Scratch
+        head: Int, leavingOut kept: ArraySlice<Int32>, mean: UnsafePointer<Float>?, kernel: AttentionKernel, scratch: Scratch
     ) -> (panels: vdit_key_panels, count: Int32, slope: ValueSlope?)? {
         guard let head = heads[head] else { return nil }
         var rows: [Int32] = []
@@ -108,20 +110,21 @@ public struct PooledKeys: Sendable {
         let table = kernel.table.pointee
         let (dim, perPanel) = (Int32(head.keys.columns), Int(table.keys_per_panel))
         let panels = (rows.count + perPanel - 1) / perPanel
-        let bytes = panels * Int(table.panel_bytes(dim))
-        let (keys, values) = (scratch.tensor(.u8, [bytes]), scratch.tensor(.u8, [bytes]))
+        let keys = scratch.tensor(.u8, [panels * Int(table.key_bytes(dim))])
+        let values = scratch.tensor(.u8, [panels * Int(table.value_bytes(dim))])
         let bias = scratch.tensor(.f32, [panels * perPanel])
         rows.withUnsafeBufferPointer { order in
             var source = vdit_token_rows(
                 data: head.keys.rawPointer, type: VDIT_F32, stride: Int64(dim), order: order.baseAddress, first: 0)
-            table.pack_keys(&source, Int64(order.count), dim, keys.rawPointer)
+            table.pack_keys(&source, Int64(order.count), dim, mean, keys.rawPointer)
             source.data = UnsafeRawPointer(head.values.rawPointer)
             table.pack_values(&source, Int64(order.count), dim, values.rawPointer)
         }
         bias.withMutableFloats { bias in for (i, row) in rows.enumerated() { bias[i] = head.bias[Int(row)] } }
         return (
             vdit_key_panels(
-                keys: keys.rawPointer, values: values.rawPointer, bias: UnsafePointer(bias.pointer(as: Float.self))),
+                keys: keys.rawPointer, values: values.rawPointer, bias: UnsafePointer(bias.pointer(as: Float.self)),
+                mean: mean),
             Int32(rows.count), head.slope
         )
     }

@@ -37,10 +37,18 @@ public struct MachinePeaks: Sendable, Codable, Equatable {
     /// Teraflops per second of multiply-adds that never leave registers; nil where the set has none.
     public let fp32: Double?
     public let bf16: Double?
+    /// The same of multiply-adds of 8-bit whole numbers.
+    public let int8: Double?
     /// Gigabytes per second of reading memory in order.
     public let readBandwidth: Double
 
-    public func teraflops(_ precision: Precision) -> Double? { precision == .fp32 ? fp32 : bf16 ?? fp32 }
+    public func teraflops(_ precision: Precision) -> Double? {
+        switch precision {
+        case .fp32: fp32
+        case .bf16: bf16 ?? fp32
+        case .int8: int8 ?? bf16 ?? fp32
+        }
+    }
 }
 
 extension ContinuousClock.Instant {

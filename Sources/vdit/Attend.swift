@@ -69,6 +69,7 @@ struct Attend: ParsableCommand {
         job.threads = try machine.decided().threads
         job.existing = overwrite ? .replace : .refuse
         job.fallback = try method.fallback()
+        job.attentionPrecision = try method.request().attentionPrecision
         let steps = try job.run { step in
             if report.quiet { return }
             Console.message(

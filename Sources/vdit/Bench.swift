@@ -114,6 +114,8 @@ struct BenchAttention: ParsableCommand {
     @Option(parsing: .unconditional) var headDim = 128
     @Option(parsing: .unconditional, help: "Tokens of a block.") var block = 128
     @Option(parsing: .unconditional, help: "Fraction of key blocks kept, drawn at random.") var blockDensity = 1.0
+    @Option(help: "Of the scores. Default: int8 with --precision int8, else that.")
+    var attentionPrecision: AttentionPrecision?
     @OptionGroup var options: BenchOptions
 
     func validate() throws {
@@ -133,11 +135,12 @@ struct BenchAttention: ParsableCommand {
         let compute = try options.compute()
         let result = AttentionBenchmark(
             heads: heads, tokens: tokens, headDim: headDim, precision: compute.precision, block: block,
-            blockDensity: blockDensity, seed: options.seed
+            blockDensity: blockDensity, seed: options.seed,
+            scores: attentionPrecision ?? (compute.precision == .int8 ? .int8 : nil)
         ).run(repeats: options.repeats, pool: compute.pool, instructionSet: compute.instructionSet)
         try options.report(
             "attention", result.timing, flops: result.flops, compute, error: result.relativeError,
-            density: result.density)
+            implementation: result.kernel, density: result.density)
     }
 }
 
@@ -180,6 +183,8 @@ struct BenchLayer: ParsableCommand {
     @Option(name: .customLong("sparse-option"), help: ArgumentHelp("An option of the method.", valueName: "name=value"))
     var sparseOptions: [String] = []
     @Option(parsing: .unconditional, help: "Fraction of token pairs the method should keep.") var density: Double?
+    @Option(help: "Of the scores of self-attention. Default: as --precision, or bf16.")
+    var attentionPrecision: AttentionPrecision?
     @Option(parsing: .unconditional, help: "Instead of --num-frames: a multiple of the tokens of a frame.")
     var tokens: Int?
     @OptionGroup var size: BenchSize
@@ -205,7 +210,7 @@ struct BenchLayer: ParsableCommand {
         let method = try MethodChoice(
             sparse ?? Dense.name, options: try MethodCatalogue.parse(sparseOptions), density: density
         ).configured(forModel: specification.defaults.name)
-        let context = try AttentionContext(method, layout: layout)
+        let context = try AttentionContext(method, layout: layout, precision: attentionPrecision)
         // Layers and steps past every warm-up, so that the method itself is timed.
         var step = 40
         let result = try benchmark.run(
@@ -265,8 +270,8 @@ struct BenchPeak: ParsableCommand {
         let compute = try options.compute()
         let peaks = MachinePeaks.measure(pool: compute.pool, instructionSet: compute.instructionSet)
         if options.json { return try Console.data(try Format.json(peaks)) }
-        let rates = [("fp32", peaks.fp32), ("bf16", peaks.bf16)].compactMap { name, rate in
-            rate.map { [name, "\(Format.count($0 * 1e12))FLOP/s"] }
+        let rates = [("fp32", peaks.fp32), ("bf16", peaks.bf16), ("int8", peaks.int8)].compactMap { name, rate in
+            rate.map { [name, "\(Format.count($0 * 1e12))\(name == "int8" ? "OP" : "FLOP")/s"] }
         }
         try Console.data(
             Console.table(

@@ -190,4 +190,5 @@ extension ByteCount: ExpressibleByArgument {
 }
 
 extension Precision: ExpressibleByArgument {}
+extension AttentionPrecision: ExpressibleByArgument {}
 extension AttentionContext.Fallback: ExpressibleByArgument {}

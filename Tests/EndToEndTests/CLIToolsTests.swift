@@ -115,7 +115,7 @@ struct CLIToolsTests {
         #expect(report.status == 0)
         let machine = try JSONDecoder.snakeCase.decode(MachineReport.self, from: Data(report.output.utf8))
         #expect(machine.instructionSet == "scalar")
-        #expect(machine.kernels == ["bf16": "scalar", "fp32": "scalar"])
+        #expect(machine.kernels == ["bf16": "scalar", "fp32": "scalar", "int8": "int8 scalar"])
         #expect(machine.threads >= 1 && machine.memoryBytes > 0)
         #expect(machine.codecs.count == VideoCodec.allCases.count)
         #expect(!machine.warnings.isEmpty)

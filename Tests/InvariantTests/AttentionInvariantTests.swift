@@ -5,7 +5,7 @@ import VDiT
 
 /// What holds for any plan on any kernel.
 struct AttentionInvariantTests {
-    @Test(arguments: AttentionCase.kernels)
+    @Test(arguments: AttentionCase.allKernels)
     func valuesOfAllOnesComeBackAsOnes(kernel: AttentionKernelCase) {
         var random = SeededRandom.fresh()
         let base = AttentionCase.call(heads: 2, tokens: 190, headDim: 40, kernel, &random)
@@ -23,7 +23,7 @@ struct AttentionInvariantTests {
         }
     }
 
-    @Test(arguments: AttentionCase.kernels)
+    @Test(arguments: AttentionCase.allKernels)
     func disjointKeySetsMergedByLogSumExpEqualTheWhole(kernel: AttentionKernelCase) {
         var random = SeededRandom.fresh()
         let (tokens, dim) = (230, 64)
@@ -77,7 +77,7 @@ struct AttentionInvariantTests {
         #expect(found.logSumExp.floats() == expected.logSumExp.floats(), "seed \(random.seed)")
     }
 
-    @Test(arguments: AttentionCase.kernels)
+    @Test(arguments: AttentionCase.allKernels)
     func notANumberInAPlannedBlockIsSeen(kernel: AttentionKernelCase) {
         var random = SeededRandom.fresh()
         let clean = AttentionCase.call(heads: 1, tokens: 130, headDim: 64, kernel, &random)
@@ -88,7 +88,7 @@ struct AttentionInvariantTests {
         #expect(output.values.floats().allSatisfy { $0.isNaN }, "seed \(random.seed)")
     }
 
-    @Test(arguments: AttentionCase.kernels)
+    @Test(arguments: AttentionCase.allKernels)
     func oneThreadEqualsManyBitForBit(kernel: AttentionKernelCase) {
         var random = SeededRandom.fresh()
         let one = AttentionCase.call(heads: 3, tokens: 330, headDim: 64, kernel, &random)

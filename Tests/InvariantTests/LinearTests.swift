@@ -17,6 +17,11 @@ import VDiT
         let layer = try Linear(
             weights: [Self.source.tensor("w.weight")], biases: [], operand: compute.operandType,
             rounding: precision, format: compute.weightFormat, on: set)
+        if precision == .int8 {
+            #expect(layer.implementation.hasPrefix("int8 ") && layer.operandType == compute.operandType)
+            #expect((48 * 64...2 * 48 * 64).contains(layer.byteCount))
+            return
+        }
         let multipliesBF16 = precision == .bf16 && set >= .avx512bf16
         let tiles = multipliesBF16 && set >= .amx
         #expect(layer.implementation == (tiles ? "AMX bf16" : multipliesBF16 ? "oneDNN bf16" : "oneDNN f32"))

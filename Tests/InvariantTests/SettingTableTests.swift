@@ -26,12 +26,29 @@ struct SettingTableTests {
         let decided = SettingTable.all.filter { $0.effect == .latents && $0.group != .inputs }.map(\.name)
         #expect(
             decided.sorted() == [
-                "cache", "cache_budget", "cache_calibration", "cache_options", "decode_noise_scale", "decode_timestep",
+                "attention_precision", "cache", "cache_budget", "cache_calibration", "cache_options",
+                "decode_noise_scale", "decode_timestep",
                 "density", "flow_shift", "guidance_interval", "guidance_rescale", "guidance_scale", "guidance_scale_2",
                 "height", "latents",
                 "num_frames", "precision", "scheduler", "seed", "sigma_spacing", "sigmas", "sparse", "sparse_options",
                 "steps", "timesteps", "width",
             ])
+    }
+
+    @Test func theReferenceTakesNoInt8Scores() throws {
+        let settings = try Self.settings {
+            $0.precision = .int8
+            $0.attentionPrecision = .int8
+        }
+        let row = settings.table.first { $0.name == "attention_precision" }
+        #expect(settings.precision == .int8 && settings.attentionPrecision == .int8 && row?.value == "int8")
+        #expect(try !Self.settings().table.contains { $0.name == "attention_precision" })
+        #expect(throws: PipelineError.self) {
+            try Self.settings {
+                $0.precision = .fp32
+                $0.attentionPrecision = .int8
+            }
+        }
     }
 
     @Test func tablesShowSettingsInTheOrderThatFingerprintsHave() throws {

@@ -95,7 +95,7 @@ import Testing
 }
 
 extension Linear.Activation {
-    fileprivate func value(_ x: Float) -> Float {
+    func value(_ x: Float) -> Float {
         switch self {
         case .none: x
         case .silu: x / (1 + exp(-x))

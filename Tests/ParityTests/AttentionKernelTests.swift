@@ -19,7 +19,7 @@ struct AttentionKernelTests {
         Shape(heads: 2, tokens: 257, headDim: 128), Shape(tokens: 300, headDim: 256),
     ]
 
-    @Test(arguments: AttentionCase.kernels, shapes)
+    @Test(arguments: AttentionCase.allKernels, shapes)
     func denseAttentionEqualsTheFloat64Oracle(kernel: AttentionKernelCase, shape: Shape) {
         var random = SeededRandom.fresh()
         let call = AttentionCase.call(
@@ -28,7 +28,7 @@ struct AttentionKernelTests {
         AttentionCase.expectParity(call, plan, kernel, "seed \(random.seed)")
     }
 
-    @Test(arguments: AttentionCase.kernels, shapes)
+    @Test(arguments: AttentionCase.allKernels, shapes)
     func randomPlansEqualTheFloat64Oracle(kernel: AttentionKernelCase, shape: Shape) {
         var random = SeededRandom.fresh()
         let call = AttentionCase.call(
@@ -57,7 +57,7 @@ struct AttentionKernelTests {
         AttentionCase.expectParity(call, .dense(tokens: tokens, block: 32), kernel, "seed \(random.seed)")
     }
 
-    @Test(arguments: AttentionCase.kernels)
+    @Test(arguments: AttentionCase.allKernels)
     func aDominantKeyIsReturnedWhereverItStands(kernel: AttentionKernelCase) {
         var random = SeededRandom.fresh()
         let tokens = 260, headDim = 64
@@ -78,7 +78,7 @@ struct AttentionKernelTests {
         }
     }
 
-    @Test(arguments: AttentionCase.kernels)
+    @Test(arguments: AttentionCase.allKernels)
     func valuesAreRoundedToBf16WhenAsked(kernel: AttentionKernelCase) {
         var random = SeededRandom.fresh()
         let call = AttentionCase.call(heads: 2, tokens: 70, headDim: 72, kernel, &random)
@@ -89,7 +89,7 @@ struct AttentionKernelTests {
         #expect(half.logSumExp.floats() == full.logSumExp.floats())
     }
 
-    @Test(arguments: AttentionCase.kernels, [1, 31, 226, 512])
+    @Test(arguments: AttentionCase.allKernels, [1, 31, 226, 512])
     func crossAttentionEqualsTheFloat64Oracle(kernel: AttentionKernelCase, keys: Int) {
         var random = SeededRandom.fresh()
         let (heads, rows, headDim) = (2, 150, 64)
@@ -119,7 +119,7 @@ struct AttentionKernelTests {
         #expect(relativeError(out.floats(), expected) <= kernel.tolerance, "seed \(random.seed)")
     }
 
-    @Test(arguments: AttentionCase.kernels)
+    @Test(arguments: AttentionCase.allKernels)
     func aBiasIsAddedToTheScaledScoresOfItsKey(kernel: AttentionKernelCase) {
         // A bias of log n is a key listed n times; keys of −200 are as good as absent.
         var random = SeededRandom.fresh()
@@ -161,7 +161,7 @@ struct AttentionKernelTests {
         let benchmark = AttentionBenchmark(
             heads: 2, tokens: 300, headDim: 64, precision: precision, block: 64, blockDensity: 0.4, seed: 3)
         let result = benchmark.run(repeats: 3, pool: WorkPool(threads: 2), instructionSet: set)
-        #expect(result.relativeError <= (precision == .bf16 ? 1e-2 : 1e-5))
+        #expect(result.relativeError <= (precision == .fp32 ? 1e-5 : 1e-2))
         // fp32 on the scalar kernel is the reference itself.
         #expect(result.relativeError > 0 || (set == .scalar && precision == .fp32))
         #expect(result.timing.seconds.count == 3)

@@ -5,7 +5,7 @@ import VDiT
 
 /// Key blocks that are not kept, entering as means, on every kernel.
 @Suite struct PooledRest {
-    @Test(arguments: AttentionCase.kernels, AttentionKernelTests.shapes)
+    @Test(arguments: AttentionCase.allKernels, AttentionKernelTests.shapes)
     func randomPlansEqualTheFloat64Oracle(kernel: AttentionKernelCase, shape: AttentionKernelTests.Shape) {
         var random = SeededRandom.fresh()
         let call = AttentionCase.call(
@@ -24,7 +24,7 @@ import VDiT
     }
 
     /// One head's blocks may be pooled and another's dropped; all of them are a key apart with runs of 1.
-    @Test(arguments: AttentionCase.kernels)
+    @Test(arguments: AttentionCase.allKernels)
     func headsRestAsEachSays(kernel: AttentionKernelCase) {
         var random = SeededRandom.fresh()
         let call = AttentionCase.call(heads: 4, tokens: 140, headDim: 64, kernel, &random)
@@ -35,7 +35,7 @@ import VDiT
         AttentionCase.expectParity(call, plan, kernel, "seed \(random.seed)")
     }
 
-    @Test(arguments: AttentionCase.kernels)
+    @Test(arguments: AttentionCase.allKernels)
     func nothingLeftOutIsDenseBitForBit(kernel: AttentionKernelCase) {
         var random = SeededRandom.fresh()
         let call = AttentionCase.call(heads: 2, tokens: 203, headDim: 64, kernel, &random)
@@ -78,7 +78,7 @@ import VDiT
         #expect(relativeError(found.logSumExp.floats(), dense.logSumExp.floats()) <= kernel.tolerance)
     }
 
-    @Test(arguments: AttentionCase.kernels)
+    @Test(arguments: AttentionCase.allKernels)
     func oneThreadEqualsManyBitForBit(kernel: AttentionKernelCase) {
         var random = SeededRandom.fresh()
         let one = AttentionCase.call(heads: 3, tokens: 330, headDim: 64, kernel, &random)

@@ -16,16 +16,18 @@ VDIT_ISA_BEGIN(VDIT_TARGET_AMX)
 
 #include "vec_avx512.h"
 #include "pack.h"
+#include "scores_float.h"
 #include "chunk.h"
 
 #include "../fetch.h"
 #include "../tiles.h"
+#include "score_tiles_float.h"
 #include "attend_amx.h"
 
 VDIT_ISA_END
 
 const vdit_attention vdit_attention_bf16_amx = {
-    "amx", PANEL, panel_bytes, scratch_bytes, pack_keys, pack_values, attend,
+    "amx", PANEL, 0, key_bytes, value_bytes, scratch_bytes, pack_keys, pack_values, attend,
 };
 
 #endif

@@ -1,7 +1,7 @@
 // Block-sparse attention of one query block by broadcast multiply-adds on vectors, for any operand type
 // and vector width: scores = queries × packed keys and output += weights × packed values are the same
 // product, of rows of 32-bit units with streams of 64-byte lines.
-// Included inside an ISA region after vec_*.h, pack.h and chunk.h; defines `attend` and `scratch_bytes`.
+// Included inside an ISA region after vec_*.h, pack.h, scores_*.h and chunk.h; defines `attend` and `scratch_bytes`.
 //
 // For each chunk of keys: the scores of all rows (in units of log 2), weights in place of them, output. A
 // row's reference maximum only moves when a score exceeds it by more than SLACK, so that the output is rarely
@@ -17,28 +17,28 @@ enum {
 typedef struct {
     const vdit_attend_call *call;
     int32_t units, columns;  // of a query row; of an output row
-    float scale;             // of scores, times log2(e)
     uint32_t *q;             // [tiles][units][TALL rows]: one pointer serves all rows of a tile
     float *out;              // [VDIT_ATTEND_ROWS][columns], sums of weight * value
     float *scores;           // [VDIT_ATTEND_ROWS][CHUNK]; then the weights, as units at the start of each row
     float *total;            // [VDIT_ATTEND_ROWS][LANES], sums of weights
     float *reference;        // [VDIT_ATTEND_ROWS], subtracted from scores
+    float *factor;           // [VDIT_ATTEND_ROWS], of the products of a row
 } work;
 
 static int64_t scratch_bytes(int32_t head_dim) {
-    int64_t per_row = depth_units(head_dim) + padded_columns(head_dim) + CHUNK + LANES + 1;
+    int64_t per_row = depth_units(head_dim) + padded_columns(head_dim) + CHUNK + LANES + 2;
     return (VDIT_ATTEND_ROWS * per_row + TALL * depth_units(head_dim)) * 4;
 }
 
 VDIT_INLINE work divided(const vdit_attend_call *call) {
     work w = {
-        .call = call, .units = depth_units(call->head_dim), .columns = padded_columns(call->head_dim),
-        .scale = call->scale * LOG2_E};
+        .call = call, .units = depth_units(call->head_dim), .columns = padded_columns(call->head_dim)};
     w.out = call->scratch;
     w.scores = w.out + VDIT_ATTEND_ROWS * w.columns;
     w.total = w.scores + VDIT_ATTEND_ROWS * CHUNK;
     w.reference = w.total + VDIT_ATTEND_ROWS * LANES;
-    w.q = (uint32_t *)(w.reference + VDIT_ATTEND_ROWS);
+    w.factor = w.reference + VDIT_ATTEND_ROWS;
+    w.q = (uint32_t *)(w.factor + VDIT_ATTEND_ROWS);
     return w;
 }
 
@@ -47,34 +47,38 @@ VDIT_INLINE uint32_t *units_of_row(const work *w, int32_t row) {
     return w->q + (int64_t)(row / TALL) * TALL * w->units + row % TALL;
 }
 
-/// scores[rows][groups * 16] = scale * q × keys of `groups` panels.
+/// scores[rows][groups * 16] = factor * q × keys of `groups` panels.
 VDIT_INLINE void score_tile(
-    const int rows, const int groups, const uint32_t *q, int32_t units, const key_panel *panels, float scale,
+    const int rows, const int groups, const uint32_t *q, int32_t units, const key_panel *panels, const float *factors,
     float *scores) {
-    vec sum[TALL][WIDE * VECTORS];
+    score_sum sum[TALL][WIDE * VECTORS];
 #pragma clang loop unroll(full)
     for (int r = 0; r < rows; r++)
 #pragma clang loop unroll(full)
-        for (int v = 0; v < groups * VECTORS; v++) sum[r][v] = v_zero();
+        for (int v = 0; v < groups * VECTORS; v++)
+            sum[r][v] = s_start(panels[v / VECTORS].keys, units, v % VECTORS * LANES);
 #pragma clang loop unroll_count(2)
     for (int32_t u = 0; u < units; u++) {
-        vec line[WIDE * VECTORS];
+        score_unit line[WIDE * VECTORS];
 #pragma clang loop unroll(full)
         for (int v = 0; v < groups * VECTORS; v++)
-            line[v] = v_load(panels[v / VECTORS].keys + u * GROUP + v % VECTORS * LANES);
+            line[v] = s_load(panels[v / VECTORS].keys + u * GROUP + v % VECTORS * LANES);
 #pragma clang loop unroll(full)
         for (int r = 0; r < rows; r++) {
-            vec unit = v_broadcast(q + u * TALL + r);
+            score_unit unit = s_broadcast(q + u * TALL + r);
 #pragma clang loop unroll(full)
-            for (int v = 0; v < groups * VECTORS; v++) sum[r][v] = v_dot(sum[r][v], unit, line[v]);
+            for (int v = 0; v < groups * VECTORS; v++) sum[r][v] = s_dot(sum[r][v], unit, line[v]);
         }
     }
-    vec factor = v_set(scale);
 #pragma clang loop unroll(full)
-    for (int r = 0; r < rows; r++)
+    for (int r = 0; r < rows; r++) {
+        vec factor = v_set(factors[r]);
 #pragma clang loop unroll(full)
         for (int v = 0; v < groups * VECTORS; v++)
-            v_store(scores + r * CHUNK + v * LANES, v_mul(sum[r][v], factor));
+            v_store(
+                scores + r * CHUNK + v * LANES,
+                s_score(sum[r][v], factor, panels[v / VECTORS].keys, units, v % VECTORS * LANES));
+    }
 }
 
 /// out[rows][groups * 16 columns] += weights × values of all panels of the chunk.
@@ -161,7 +165,7 @@ VDIT_INLINE void weigh(const work *w, int32_t row, int panels) {
 VDIT_INLINE void score_rows(
     const int groups, const work *w, int rows, const key_panel *panels, float *scores) {
 #define TILE(height) \
-    score_tile(height, groups, units_of_row(w, r), w->units, panels, w->scale, scores + r * CHUNK)
+    score_tile(height, groups, units_of_row(w, r), w->units, panels, w->factor + r, scores + r * CHUNK)
     FOR_TILES(rows, TILE);
 #undef TILE
 }
@@ -195,7 +199,7 @@ static void attend(const vdit_attend_call *call) {
     start_masses(call);
     uint32_t line[MAX_HEAD_DIM] = {0};
     for (int32_t row = 0; row < call->rows; row++) {
-        load_units(&call->q, row, call->head_dim, line);
+        w.factor[row] = load_query(&call->q, row, call->head_dim, line) * (call->scale * LOG2_E);
         uint32_t *to = units_of_row(&w, row);
         for (int32_t u = 0; u < w.units; u++) to[u * TALL] = line[u];
         w.reference[row] = MASKED;

@@ -1,6 +1,7 @@
 // Block-sparse attention of one query block by 16 × 16 tiles. Queries, scores, weights and output lie in
 // memory as whole tiles of 1 KiB, so that every tile load and store is sixteen consecutive lines.
-// Included inside an ISA region after vec_avx512.h, pack.h, chunk.h, the tile instructions (tiles_*.h) and fetch.h.
+// Included inside an ISA region after vec_avx512.h, pack.h, scores_*.h, chunk.h, the tile instructions (tiles_*.h),
+// fetch.h and score_tiles_*.h.
 //
 // A strip of 32 rows takes a chunk of keys: scores of a panel, then, while the tile unit works on the next panel's
 // scores, its weights; when the chunk is through, the strip's output. Scores and weights under way fit the
@@ -21,6 +22,7 @@ typedef struct {
     uint32_t *weights;             // [CHUNK_PANELS][2 row tiles] tiles
     float *total;                  // [VDIT_ATTEND_ROWS][LANES], sums of weights
     float *reference;              // [VDIT_ATTEND_ROWS], subtracted from scores; in units of log 2
+    float *factor;                 // [VDIT_ATTEND_ROWS], of the products of a row
 } work;
 
 VDIT_INLINE int32_t depth_tiles(int32_t head_dim) { return depth_units(head_dim) / GROUP; }
@@ -29,7 +31,7 @@ VDIT_INLINE int32_t column_tiles(int32_t head_dim) { return padded_columns(head_
 static int64_t scratch_bytes(int32_t head_dim) {
     int64_t tiles = VDIT_ATTEND_ROWS / 16 * (depth_tiles(head_dim) + column_tiles(head_dim));
     tiles += 2 * 4 + CHUNK_PANELS * 2;
-    return (tiles * TILE + VDIT_ATTEND_ROWS * (LANES + 1)) * 4;
+    return (tiles * TILE + VDIT_ATTEND_ROWS * (LANES + 2)) * 4;
 }
 
 VDIT_INLINE work divided(const vdit_attend_call *call) {
@@ -43,6 +45,7 @@ VDIT_INLINE work divided(const vdit_attend_call *call) {
     w.q = w.weights + CHUNK_PANELS * 2 * TILE;
     w.total = (float *)(w.q + VDIT_ATTEND_ROWS / 16 * w.depth * TILE);
     w.reference = w.total + VDIT_ATTEND_ROWS * LANES;
+    w.factor = w.reference + VDIT_ATTEND_ROWS;
     return w;
 }
 
@@ -54,20 +57,21 @@ typedef struct {
     const chunk *keys;  // NULL: nothing
     fetching now;       // the part under way
     int part;           // the next: keys and values of each panel
-    int bytes;          // of a part
+    int bytes[2];       // of a part: of keys, of values
 } fetching_chunk;
 
-static fetching_chunk begin_fetching(const work *w, const chunk *keys, int64_t bytes, int strips) {
-    int products = strips * (w->depth + (w->columns + 1) / 2);
-    return (fetching_chunk){
-        .keys = keys, .bytes = (int)bytes, .now = {.lines = ((int)bytes / 32 + products - 1) / products}};
+static fetching_chunk begin_fetching(const work *w, const chunk *keys, int strips) {
+    int products = strips * (w->depth + (w->columns + 1) / 2), dim = w->call->head_dim;
+    fetching_chunk f = {.keys = keys, .bytes = {(int)key_bytes(dim), (int)value_bytes(dim)}};
+    f.now.lines = ((f.bytes[0] + f.bytes[1]) / 64 + products - 1) / products;
+    return f;
 }
 
 static __attribute__((noinline)) void fetch_next_part(fetching_chunk *f) {
     if (!f->keys || f->part >= 2 * f->keys->count) return;
     const key_panel *panel = &f->keys->panels[f->part / 2];
     f->now.line = (const char *)(f->part % 2 ? panel->values : panel->keys);
-    f->now.end = f->now.line + f->bytes;
+    f->now.end = f->now.line + f->bytes[f->part % 2];
     f->part++;
 }
 
@@ -91,10 +95,10 @@ VDIT_INLINE void score(
         TILE_LOAD(6, keys + d * TILE);
         TILE_LOAD(7, keys + (depth + d) * TILE);
         if (tall) TILE_LOAD(5, q + (depth + d) * TILE);
-        TILE_DOT(0, 4, 6);
-        TILE_DOT(1, 4, 7);
-        if (tall) TILE_DOT(2, 5, 6);
-        if (tall) TILE_DOT(3, 5, 7);
+        SCORE_DOT(0, 4, 6);
+        SCORE_DOT(1, 4, 7);
+        if (tall) SCORE_DOT(2, 5, 6);
+        if (tall) SCORE_DOT(3, 5, 7);
         fetch_some_keys(f);
     }
     TILE_STORE(0, scores);
@@ -103,7 +107,7 @@ VDIT_INLINE void score(
     if (tall) TILE_STORE(3, scores + 3 * TILE);
 }
 
-/// Adds the biases and hides what a panel holds beyond its keys.
+/// Adds the biases and hides what a panel holds beyond its keys, in scores that are floats.
 static void adjust(const work *w, const key_panel *panel, float *scores, int32_t rows) {
     float adjustment[PANEL] __attribute__((aligned(64)));
     adjustments(panel, LOG2_E / w->scale, adjustment);
@@ -138,24 +142,44 @@ static __attribute__((noinline)) void rescale(const work *w, int32_t row, float 
     }
 }
 
+/// A row's scores of a panel less a reference, in units of log 2.
+VDIT_INLINE void exponents(
+    const work *w, const key_panel *panel, const float *pair, int32_t row, const float *late, float reference, vec *low,
+    vec *high) {
+    const int32_t units = w->depth * GROUP;
+    const vec factor = v_set(w->factor[row]), less = v_set(reference);
+    *low = s_exponent(pair, factor, less, panel->keys, units, 0);
+    *high = s_exponent(pair + 2 * TILE, factor, less, panel->keys, units, GROUP);
+    if (late) {
+        *low = v_add(*low, v_load(late));
+        *high = v_add(*high, v_load(late + GROUP));
+    }
+}
+
 /// Weights of a strip's rows and panel `p` of the chunk, 2^(scale * score - reference), as bf16 pairs; adds them to
 /// the totals. The strip must have all of its output of the chunks before.
 static void weigh(const work *w, const key_panel *panel, int32_t strip, int p) {
     int32_t first = strip * STRIP, rows = row_tiles(w, strip) * GROUP;
     float *scores = w->scores[p & 1], *total = w->total + first * LANES;
     uint32_t *weights = w->weights + p * 2 * TILE;
-    if (needs_adjusting(panel)) adjust(w, panel, scores, rows);
-    vec scale = v_set(w->scale), most = v_set(SLACK);
+    float adjustment[PANEL] __attribute__((aligned(64)));
+    const float *late = NULL;
+    if (needs_adjusting(panel)) {
+        if (SCORES_ARE_FLOATS) {
+            adjust(w, panel, scores, rows);
+        } else {
+            adjustments(panel, LOG2_E, adjustment);
+            late = adjustment;
+        }
+    }
+    vec most = v_set(SLACK), low, high;
     for (int32_t row = 0; row < rows; row++) {
         const float *pair = scores + row * GROUP;
-        vec reference = v_set(w->reference[first + row]);
-        vec low = v_multiply_sub(v_load(pair), scale, reference);
-        vec high = v_multiply_sub(v_load(pair + 2 * TILE), scale, reference);
+        exponents(w, panel, pair, first + row, late, w->reference[first + row], &low, &high);
         if (__builtin_expect(v_any_above(v_max(low, high), most), 0)) {
-            rescale(w, first + row, v_largest(v_max(v_load(pair), v_load(pair + 2 * TILE))) * w->scale, p);
-            reference = v_set(w->reference[first + row]);
-            low = v_multiply_sub(v_load(pair), scale, reference);
-            high = v_multiply_sub(v_load(pair + 2 * TILE), scale, reference);
+            exponents(w, panel, pair, first + row, late, 0, &low, &high);
+            rescale(w, first + row, v_largest(v_max(low, high)), p);
+            exponents(w, panel, pair, first + row, late, w->reference[first + row], &low, &high);
         }
         float *sum = total + row * LANES;
         v_store(sum, v_store_weight_pair(weights + row * GROUP, v_exp2(low), v_exp2(high), v_load(sum)));
@@ -213,10 +237,13 @@ static void start(const vdit_attend_call *call, work *w) {
     memset(w->q, 0, (size_t)tiles * w->depth * TILE * 4);
     memset(w->out, 0, (size_t)tiles * w->columns * TILE * 4);
     memset(w->total, 0, (size_t)VDIT_ATTEND_ROWS * LANES * 4);
-    for (int32_t row = 0; row < VDIT_ATTEND_ROWS; row++) w->reference[row] = MASKED;
+    for (int32_t row = 0; row < VDIT_ATTEND_ROWS; row++) {
+        w->reference[row] = MASKED;
+        w->factor[row] = w->scale;
+    }
     uint32_t line[MAX_HEAD_DIM / ELEMENTS] = {0};
     for (int32_t row = 0; row < call->rows; row++) {
-        load_units(&call->q, row, call->head_dim, line);
+        w->factor[row] = load_query(&call->q, row, call->head_dim, line) * w->scale;
         uint32_t *to = w->q + row / 16 * w->depth * TILE + row % 16 * GROUP;
         for (int32_t d = 0; d < w->depth; d++) memcpy(to + d * TILE, line + d * GROUP, GROUP * 4);
     }
@@ -238,14 +265,13 @@ static void attend(const vdit_attend_call *call) {
     start(call, &w);
     start_masses(call);
     int32_t strips = (call->rows + STRIP - 1) / STRIP;
-    int64_t bytes = panel_bytes(call->head_dim);
     chunk chunks[2] = {0}, *now = &chunks[0], *next = &chunks[1];
     int more = next_chunk(call, now, now);
     tile_file file, *tiles = &file;
     TILES_BEGIN;
     while (more) {
         more = next_chunk(call, now, next);
-        fetching_chunk f = begin_fetching(&w, more ? next : NULL, bytes, strips);
+        fetching_chunk f = begin_fetching(&w, more ? next : NULL, strips);
         for (int32_t strip = 0; strip < strips; strip++)
             if (row_tiles(&w, strip) == 2) attend_strip(1, tiles, &w, now, strip, &f);
             else attend_strip(0, tiles, &w, now, strip, &f);

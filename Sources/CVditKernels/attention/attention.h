@@ -6,10 +6,13 @@
 #include "../isa.h"
 #include "vdit_attention.h"
 
-extern const vdit_attention vdit_attention_scalar;
+extern const vdit_attention vdit_attention_scalar, vdit_attention_int8_scalar;
 #if defined(__x86_64__)
 extern const vdit_attention vdit_attention_f32_avx2, vdit_attention_f32_avx512, vdit_attention_bf16_avx512;
 extern const vdit_attention vdit_attention_bf16_amx, vdit_attention_bf16_amx_emulated;
+extern const vdit_attention vdit_attention_int8_avx2, vdit_attention_int8_avx_vnni;
+extern const vdit_attention vdit_attention_int8_amx, vdit_attention_int8_amx_emulated;
+extern const vdit_attention vdit_attention_int8_avx512_vnni, vdit_attention_int8_avx512_bf16;
 #endif
 
 VDIT_INLINE int64_t row_of(const vdit_token_rows *rows, int64_t i) {

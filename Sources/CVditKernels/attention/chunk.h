@@ -22,7 +22,7 @@ typedef struct {
 
 /// The chunk after `last` (all zeros before the first), 0 panels at the end. May overwrite `last`.
 static int next_chunk(const vdit_attend_call *call, const chunk *last, chunk *next) {
-    int64_t bytes = panel_bytes(call->head_dim);
+    int64_t of_keys = key_bytes(call->head_dim), of_values = value_bytes(call->head_dim);
     int count = 0;
     int32_t kept = last->kept, within = last->panel;
     while (count < CHUNK_PANELS && kept < block_count(call)) {
@@ -31,8 +31,8 @@ static int next_chunk(const vdit_attend_call *call, const chunk *last, chunk *ne
         int64_t panel = block.panel + within;
         const vdit_key_panels *from = block.panels;
         next->panels[count++] = (key_panel){
-            (const uint32_t *)((const char *)from->keys + panel * bytes),
-            (const uint32_t *)((const char *)from->values + panel * bytes),
+            (const uint32_t *)((const char *)from->keys + panel * of_keys),
+            (const uint32_t *)((const char *)from->values + panel * of_values),
             from->bias ? from->bias + panel * PANEL : NULL, left < PANEL ? left : PANEL, kept};
         within++;
         if (left <= PANEL) {
@@ -89,6 +89,14 @@ VDIT_INLINE void add_to_mass_sums(
     }
 }
 
+/// The score of a row with what was subtracted from all keys.
+static float score_of_mean(const vdit_attend_call *call, int32_t row) {
+    float q[MAX_HEAD_DIM], sum = 0;
+    load_floats(&call->q, row, call->head_dim, q);
+    for (int32_t c = 0; c < call->head_dim; c++) sum += q[c] * call->panels.mean[c];
+    return sum * call->scale;
+}
+
 /// sums / total to the row's place.
 static void write_row(
     const vdit_attend_call *call, int32_t row, const float *sums, float total, float reference) {
@@ -102,6 +110,7 @@ static void write_row(
         for (int32_t c = 0; c < call->head_dim; c++) to[c] = sums[c] * factor;
     }
     if (call->lse) call->lse[token] = reference * LN_2 + logf(total);
+    if (call->lse && call->panels.mean) call->lse[token] += score_of_mean(call, row);
     if (!call->masses) return;
     const float *of_blocks = mass_sums_of(call, row);
     factor /= call->rows;

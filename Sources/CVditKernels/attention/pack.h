@@ -1,7 +1,7 @@
 // Packing for kernels whose multiply-add consumes 32-bit units of ELEMENTS operands (one float, two bf16).
 // Included inside an ISA region after vec_*.h and the definitions of ELEMENTS, PANEL and DEPTH.
 //
-//   keys    [PANEL / 16 groups of keys][head_dim rounded up to DEPTH, in units][16 keys]
+//   keys    [PANEL / 16 groups of keys][head_dim rounded up to DEPTH, in units][16 keys], or as scores_int8.h says
 //   values  [head_dim / 16 groups of columns, rounded up][PANEL keys, in units][16 columns]
 //
 // Both are streams of 64-byte lines, each multiplied by one broadcast unit of a row of queries or weights.
@@ -12,16 +12,10 @@ VDIT_INLINE int32_t rounded_up(int32_t value, int32_t multiple) {
     return (value + multiple - 1) / multiple * multiple;
 }
 
-/// Units of a query or key row.
-VDIT_INLINE int32_t depth_units(int32_t head_dim) { return rounded_up(head_dim, DEPTH) / ELEMENTS; }
-
 /// Floats of an output row.
 VDIT_INLINE int32_t padded_columns(int32_t head_dim) { return rounded_up(head_dim, GROUP); }
 
-static int64_t panel_bytes(int32_t head_dim) {
-    int32_t widest = rounded_up(head_dim, DEPTH > GROUP ? DEPTH : GROUP);
-    return (int64_t)PANEL * widest * 4 / ELEMENTS;
-}
+static int64_t value_bytes(int32_t head_dim) { return (int64_t)PANEL * padded_columns(head_dim) * 4 / ELEMENTS; }
 
 /// Row i as units.
 VDIT_INLINE void load_units(const vdit_token_rows *rows, int64_t i, int32_t count, uint32_t *to) {
@@ -44,29 +38,13 @@ VDIT_INLINE const uint32_t *units_of(
     return line;
 }
 
-static void pack_keys(const vdit_token_rows *rows, int64_t count, int32_t head_dim, void *panels) {
-    uint32_t staged[GROUP][MAX_HEAD_DIM];
-    const uint32_t *lines[GROUP];
-    int32_t units = depth_units(head_dim);
-    memset(staged, 0, sizeof staged);
-    char *panel = panels;
-    for (int64_t first = 0; first < count; first += PANEL, panel += panel_bytes(head_dim)) {
-        uint32_t *to = (uint32_t *)panel;
-        for (int64_t group = first; group < first + PANEL; group += GROUP, to += GROUP * units) {
-            for (int32_t k = 0; k < GROUP; k++)
-                lines[k] = units_of(rows, group + k, count, head_dim, staged[k]);
-            transpose_lines(lines, units, to);
-        }
-    }
-}
-
 static void pack_values(const vdit_token_rows *rows, int64_t count, int32_t head_dim, void *panels) {
     uint32_t staged[ELEMENTS][MAX_HEAD_DIM];
     const uint32_t *lines[ELEMENTS];  // one per operand of a unit
     int32_t columns = padded_columns(head_dim);
     memset(staged, 0, sizeof staged);
     char *panel = panels;
-    for (int64_t first = 0; first < count; first += PANEL, panel += panel_bytes(head_dim)) {
+    for (int64_t first = 0; first < count; first += PANEL, panel += value_bytes(head_dim)) {
         for (int32_t unit = 0; unit < PANEL / ELEMENTS; unit++) {
             for (int32_t e = 0; e < ELEMENTS; e++)
                 lines[e] = units_of(rows, first + unit * ELEMENTS + e, count, head_dim, staged[e]);

@@ -4,6 +4,7 @@
 #include "vdit_attention.h"
 #include "vdit_commit.h"
 #include "vdit_cpu.h"
+#include "vdit_int8.h"
 #include "vdit_planning.h"
 #include "vdit_product.h"
 #include "vdit_lowrank.h"

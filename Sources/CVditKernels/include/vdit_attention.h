@@ -4,6 +4,7 @@
 #include <stdint.h>
 
 #include "vdit_cpu.h"
+#include "vdit_int8.h"
 #include "vdit_rows.h"
 
 /// Most query rows one `attend` takes.
@@ -25,6 +26,7 @@ typedef struct {
     const void *keys;
     const void *values;
     const float *bias;
+    const float *mean;  // [head_dim], what the keys were packed less; NULL for nothing
 } vdit_key_panels;
 
 /// One query block of one head: out = softmax(scale * q kᵀ + bias) v over the keys of the listed blocks and those
@@ -41,8 +43,8 @@ typedef struct {
     const int32_t *block_keys;
     const int32_t *kept;  // block indices
     int32_t kept_count;
-    // Keys that stand for the blocks not kept, one block of panels of their own; none where rest_count is 0, which
-    // it may be where kept_count >= 1.
+    // Keys that stand for the blocks not kept, one block of panels of their own, less the same mean; none where
+    // rest_count is 0, which it may be where kept_count >= 1.
     vdit_key_panels rest;
     int32_t rest_count;
     // Rows go to out + row * out_stride elements and lse + row, `row` as for q. out overlaps nothing.
@@ -59,15 +61,20 @@ typedef struct {
 
 /// Attention with one operand type on one instruction set.
 ///
-/// head_dim is a multiple of 8, 8 ... 256. Packed keys and packed values are panels of keys_per_panel keys,
-/// panel_bytes(head_dim) bytes each, 64-byte aligned; their layout is private to the kernel.
+/// head_dim is a multiple of 8, 8 ... 256. Packed keys and packed values are panels of keys_per_panel keys, key_bytes
+/// and value_bytes(head_dim) bytes each, 64-byte aligned; their layout is private to the kernel.
 typedef struct vdit_attention {
     const char *name;
     int32_t keys_per_panel;
-    int64_t (*panel_bytes)(int32_t head_dim);
+    /// Whether keys are to be packed less their mean over all tokens: they are rounded to a few bits.
+    int smooths_keys;
+    int64_t (*key_bytes)(int32_t head_dim);
+    int64_t (*value_bytes)(int32_t head_dim);
     int64_t (*scratch_bytes)(int32_t head_dim);
-    /// Packs `count` rows into ceil(count / keys_per_panel) panels, zeros beyond the last row.
-    void (*pack_keys)(const vdit_token_rows *rows, int64_t count, int32_t head_dim, void *panels);
+    /// Packs `count` rows into ceil(count / keys_per_panel) panels, zeros beyond the last row. mean [head_dim] is
+    /// subtracted from keys by a kernel that smooths them; NULL for nothing.
+    void (*pack_keys)(
+        const vdit_token_rows *rows, int64_t count, int32_t head_dim, const float *mean, void *panels);
     void (*pack_values)(const vdit_token_rows *rows, int64_t count, int32_t head_dim, void *panels);
     /// Writes only the rows named by q.order; reads no key outside the kept blocks. Accumulates in fp32.
     void (*attend)(const vdit_attend_call *call);
@@ -76,6 +83,14 @@ typedef struct vdit_attention {
 /// The kernel for an instruction set and an operand type (VDIT_F32 or VDIT_BF16). A set without a kernel of
 /// its own has that of the set before it.
 const vdit_attention *vdit_attention_kernel(vdit_isa isa, vdit_float_type operands);
+
+/// The kernel of an instruction set whose scores are products of 8-bit whole numbers, the sums exact, and whose weights
+/// and values are of the best type that it has.
+const vdit_attention *vdit_attention_int8_kernel(vdit_isa isa);
+
+/// Every one of those that this CPU can run, AMX with its tile instructions done by AVX-512 too: their number. For
+/// tests.
+int32_t vdit_attention_int8_all(const vdit_attention *all[VDIT_INT8_KERNELS]);
 
 /// The AMX kernel with its tile instructions done by AVX-512, for tests on CPUs without AMX;
 /// NULL where the CPU lacks AVX-512 BF16.

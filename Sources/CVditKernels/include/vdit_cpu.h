@@ -20,6 +20,16 @@ const char *vdit_isa_name(vdit_isa isa);
 /// kernel for permission to use tile data (once per process).
 int vdit_isa_supported(vdit_isa isa);
 
+/// Instructions for products of 8-bit numbers, which CPUs have or lack beside the sets.
+typedef enum {
+    VDIT_AVX_VNNI = 0,     // with AVX2
+    VDIT_AVX512_VNNI = 1,  // with AVX-512
+    VDIT_AMX_INT8 = 2      // with AMX
+} vdit_cpu_extension;
+
+/// Whether this CPU has them, whatever sets it has.
+int vdit_cpu_has(vdit_cpu_extension extension);
+
 /// The CPU's model name into `name` (always terminated), "" where it cannot be told.
 void vdit_cpu_name(char *name, int64_t capacity);
 

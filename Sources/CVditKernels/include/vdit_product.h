@@ -27,9 +27,10 @@ typedef struct {
 
 typedef enum { VDIT_PLAIN = 0, VDIT_GELU_TANH = 1, VDIT_SILU = 2 } vdit_activation;
 
-/// y = activation(x · matrixᵀ + bias): `rows` rows of `inputs` bf16 and of `outputs` f32 or bf16, both dense.
+/// y = activation(x · matrixᵀ + bias): `rows` rows of `inputs` and of `outputs`, each f32 or bf16, both dense.
 typedef struct {
     const void *x;
+    vdit_float_type x_type;
     int64_t rows, inputs, outputs;
     const void *matrix;  // packed
     const float *bias;   // [outputs] or NULL
@@ -47,7 +48,7 @@ typedef struct {
     void (*pack)(const void *matrix, int64_t columns, int64_t depth, void *packed);
     void (*multiply)(const vdit_tile_product *product);
     int64_t (*scratch_bytes)(int64_t rows, int64_t inputs);
-    void (*linear)(const vdit_linear_call *call);
+    void (*linear)(const vdit_linear_call *call);  // x is bf16
 } vdit_products;
 
 /// The products of an instruction set; NULL where tiles are not what it has.

@@ -52,8 +52,26 @@ double vdit_peak_bf16_avx512(int64_t rounds) {
 }
 VDIT_ISA_END
 
-VDIT_ISA_BEGIN(VDIT_TARGET_AMX)
-double vdit_peak_bf16_amx(int64_t rounds) {
+VDIT_ISA_BEGIN(VDIT_TARGET_AVX_VNNI)
+double vdit_peak_int8_avx_vnni(int64_t rounds) {
+    __m256i x[CHAINS], zero = _mm256_setzero_si256();
+    CHAIN_LOOP(for (int c = 0; c < CHAINS; c++) x[c] = _mm256_set1_epi32(c),
+               x[c] = _mm256_dpbusd_avx_epi32(x[c], zero, zero); __asm__ volatile("" : "+x"(x[c])))
+    return 8.0 * 8 * CHAINS * (double)rounds;
+}
+VDIT_ISA_END
+
+VDIT_ISA_BEGIN(VDIT_TARGET_AVX512_VNNI)
+double vdit_peak_int8_avx512_vnni(int64_t rounds) {
+    __m512i x[CHAINS], zero = _mm512_setzero_si512();
+    CHAIN_LOOP(for (int c = 0; c < CHAINS; c++) x[c] = _mm512_set1_epi32(c),
+               x[c] = _mm512_dpbusd_epi32(x[c], zero, zero); __asm__ volatile("" : "+v"(x[c])))
+    return 8.0 * 16 * CHAINS * (double)rounds;
+}
+VDIT_ISA_END
+
+VDIT_ISA_BEGIN(VDIT_TARGET_AMX_INT8)
+static void zero_tiles(void) {
     struct {
         uint8_t palette, start, reserved[14];
         uint16_t columns[16];
@@ -72,14 +90,26 @@ double vdit_peak_bf16_amx(int64_t rounds) {
     _tile_zero(5);
     _tile_zero(6);
     _tile_zero(7);
-    for (int64_t round = 0; round < rounds; round++) {
-        _tile_dpbf16ps(0, 4, 6);
-        _tile_dpbf16ps(1, 4, 7);
-        _tile_dpbf16ps(2, 5, 6);
-        _tile_dpbf16ps(3, 5, 7);
-    }
-    _tile_release();
+}
+
+#define TILE_LOOP(DOT)                                   \
+    zero_tiles();                                        \
+    for (int64_t round = 0; round < rounds; round++) {   \
+        DOT(0, 4, 6);                                    \
+        DOT(1, 4, 7);                                    \
+        DOT(2, 5, 6);                                    \
+        DOT(3, 5, 7);                                    \
+    }                                                    \
+    _tile_release()
+
+double vdit_peak_bf16_amx(int64_t rounds) {
+    TILE_LOOP(_tile_dpbf16ps);
     return 4.0 * (2.0 * 16 * 16 * 32) * (double)rounds;
+}
+
+double vdit_peak_int8_amx(int64_t rounds) {
+    TILE_LOOP(_tile_dpbssd);
+    return 4.0 * (2.0 * 16 * 16 * 64) * (double)rounds;
 }
 VDIT_ISA_END
 

@@ -94,6 +94,8 @@ public protocol TransformerSpecification: Sendable {
     var tensors: [(name: String, shape: [Int])] { get }
     /// Whether its self-attention has gates that a sparse attention was trained with.
     var hasGates: Bool { get }
+    /// Parameters that precision int8 keeps as whole numbers.
+    var int8ParameterCount: Int { get }
     /// The same with what its configuration does not tell and the names of the tensors do.
     func matching(_ weights: any WeightSource) -> Self
     /// The names an adapter may call its modules by.
@@ -146,7 +148,14 @@ extension TransformerSpecification {
     public var conditionChannels: Int { inputChannels - outputChannels }
 
     public var hasGates: Bool { false }
+    public var int8ParameterCount: Int { 0 }
     public func matching(_ weights: any WeightSource) -> Self { self }
+
+    /// Packed weights of a precision.
+    public func weightBytes(_ precision: Precision) -> Int {
+        let bytes = precision.dtype.byteCount
+        return parameterCount * bytes - (precision == .int8 ? int8ParameterCount * (bytes - 1) : 0)
+    }
 
     /// The checkpoint's own names and no others.
     public var adapterNames: AdapterNames { AdapterNames(tensors: tensors, aliases: []) }

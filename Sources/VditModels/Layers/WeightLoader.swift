@@ -4,10 +4,24 @@ import VditTensor
 public struct WeightLoader {
     public let source: any WeightSource
     public let compute: ComputeContext
+    /// Of the layers it packs.
+    private let precision: Precision
 
+    /// For layers that are kept from int8.
     public init(source: any WeightSource, compute: ComputeContext) {
-        self.source = source
-        self.compute = compute
+        self.init(source: source, compute: compute, precision: compute.precision.unquantised)
+    }
+
+    private init(source: any WeightSource, compute: ComputeContext, precision: Precision) {
+        (self.source, self.compute, self.precision) = (source, compute, precision)
+    }
+
+    /// The same for the linear layers of one of a transformer's blocks: in int8 where that is asked for, but for the
+    /// first and the last block, which together make most of its error.
+    public func ofBlock(_ index: Int, of count: Int) -> WeightLoader {
+        let isInside = index > 0 && index < count - 1
+        return WeightLoader(
+            source: source, compute: compute, precision: isInside ? compute.precision : compute.precision.unquantised)
     }
 
     public func contains(_ name: String) -> Bool { source.contains(name) }
@@ -33,10 +47,11 @@ public struct WeightLoader {
             weights.append(try source.tensor(name + ".weight"))
             if contains(name + ".bias") { biases.append(try source.tensor(name + ".bias")) }
         }
+        let precision = isFP32 ? .fp32 : precision
         let layer = try Linear(
-            weights: weights, biases: biases, operand: isFP32 ? .f32 : compute.operandType,
-            result: result, activation: activation, rounding: isFP32 ? .fp32 : compute.precision,
-            format: isFP32 ? .f32 : compute.weightFormat, on: compute.instructionSet)
+            weights: weights, biases: biases, operand: compute.instructionSet.operandType(of: precision.dtype),
+            result: result, activation: activation, rounding: precision,
+            format: compute.weightFormat(of: precision), on: compute.instructionSet)
         for name in names {
             source.release(name + ".weight")
             source.release(name + ".bias")

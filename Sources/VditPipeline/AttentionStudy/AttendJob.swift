@@ -27,6 +27,8 @@ public struct AttendJob: Sendable {
     public var threads = 1
     public var existing = ExistingFile.refuse
     public var fallback = AttentionContext.Fallback.refuse
+    /// Of the scores; that of the tensors if nil.
+    public var attentionPrecision: AttentionPrecision?
 
     public init(method: MethodChoice, layout: TokenLayout, inputs: String, output: String) {
         self.method = method
@@ -60,7 +62,8 @@ public struct AttendJob: Sendable {
         let steps = self.steps ?? step + suffixes.count
         try check("steps", steps, step + suffixes.count...200_000)
         try check("layer", layer, 0...10_000)
-        let context = try AttentionContext(configured, layout: layout, fallback: fallback)
+        let context = try AttentionContext(
+            configured, layout: layout, fallback: fallback, precision: attentionPrecision)
         var shape: [Int]?
         for suffix in suffixes { _ = try operands(file, suffix, &shape) }
 

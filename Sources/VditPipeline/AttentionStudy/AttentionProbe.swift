@@ -62,7 +62,7 @@ public struct AttentionProbe: Sendable {
         let seen = Sight()
         let enough = StopFlag(following: stop)
         let contexts = try model.specification.transformers.map { _ in
-            try observed(configured, plan.layouts, seen, enough)
+            try observed(configured, plan.layouts, settings.attentionPrecision, seen, enough)
         }
         var generation = try plan.generation(loaded, inputs, contexts)
         while seen.observation == nil, !generation.isFinished {
@@ -93,11 +93,11 @@ public struct AttentionProbe: Sendable {
 
     /// A context that leaves what it did at the site in `seen` and then ends the run.
     private func observed(
-        _ configured: ConfiguredMethod, _ layouts: [AttentionSite.Branch: TokenLayout], _ seen: Sight,
-        _ enough: StopFlag
+        _ configured: ConfiguredMethod, _ layouts: [AttentionSite.Branch: TokenLayout],
+        _ precision: AttentionPrecision?, _ seen: Sight, _ enough: StopFlag
     ) throws(AttentionError) -> AttentionContext {
         let site = AttentionSite(layer: layer, branch: branch)
-        let method = try AttentionContext(configured, layouts: layouts, fallback: job.fallback)
+        let method = try AttentionContext(configured, layouts: layouts, fallback: job.fallback, precision: precision)
         method.observer = { [step] (observation) throws(AttentionError) in
             let call = observation.call
             guard call.site == site, call.step == step else { return }
@@ -110,7 +110,7 @@ public struct AttentionProbe: Sendable {
             enough.requestStop()
         }
         if trajectory == .sparse { return method }
-        let dense = try AttentionContext(MethodChoice.dense.configured(), layouts: layouts)
+        let dense = try AttentionContext(MethodChoice.dense.configured(), layouts: layouts, precision: precision)
         dense.takesGates = configured.method.takesGates
         dense.observer = { (observation) throws(AttentionError) in
             if observation.call.site == site { _ = try method.attend(observation.call) }

@@ -24,9 +24,8 @@ public final class LoadedModel {
 
     /// What the loaded parts take, about.
     public var heldBytes: Int {
-        let operand = compute.precision.dtype.byteCount
         let parts = model.specification.transformers
-        return transformers.keys.reduce(0) { $0 + parts[$1].specification.parameterCount * operand }
+        return transformers.keys.reduce(0) { $0 + parts[$1].specification.weightBytes(compute.precision) }
             + (packedDecoder == nil ? 0 : model.specification.decoder.parameterCount * 4)
     }
 

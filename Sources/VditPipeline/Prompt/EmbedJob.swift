@@ -35,7 +35,7 @@ public struct EmbedJob: Sendable {
         ).check()
         try AtomicFile.check(path, existing: existing)
         let encoder = try choice.open()
-        let compute = try ComputeContext(threads: threads, precision: precision)
+        let compute = try ComputeContext(threads: threads, precision: precision.unquantised)
         let encoded = try encoder.encode([prompt, negativePrompt], compute: compute, progress: progress)
         let result = Result(prompt: encoded[0], negative: encoded[1])
         var tensors = [
@@ -47,7 +47,7 @@ public struct EmbedJob: Sendable {
         try SafetensorsWriter.write(tensors, metadata: [
             "format": "vdit-embedding-1", "prompt": prompt, "negative_prompt": negativePrompt,
             "text_encoder": encoder.encoder.name, "text_encoder_digest": try encoder.digest(),
-            "max_sequence_length": "\(encoder.rules.length)", "precision": precision.rawValue,
+            "max_sequence_length": "\(encoder.rules.length)", "precision": precision.unquantised.rawValue,
         ], to: path, existing: existing)
         return result
     }

@@ -102,6 +102,7 @@ public struct PromptReading {
         precision: Precision = .bf16, threads: Int = 1, encodes: Bool = true
     ) {
         (self.book, self.choice) = (book, choice)
-        (self.precision, self.threads, self.encodes) = (precision, threads, encodes)
+        // Text encoders know no int8.
+        (self.precision, self.threads, self.encodes) = (precision.unquantised, threads, encodes)
     }
 }

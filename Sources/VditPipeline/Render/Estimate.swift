@@ -87,7 +87,7 @@ public struct Estimate: Sendable, Equatable {
         let size = model.decoder.videoSize(of: latents)
         decodeFLOPs = model.decoder.decodeFLOPs(height: size.height, width: size.width, frames: latents.frames)
         parameters = model.parameterCount
-        weightBytes = parameters * precision.dtype.byteCount
+        weightBytes = model.transformers.reduce(0) { $0 + $1.specification.weightBytes(precision) }
         activationBytes =
             transformer.activationBytes(layout, operand: precision.dtype)
             + branches * transformer.promptBytes(textTokens: textTokens, operand: precision.dtype)

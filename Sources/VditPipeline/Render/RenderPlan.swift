@@ -198,7 +198,9 @@ public struct RenderPlan: Sendable {
     func attentionContexts() throws(AttentionError) -> [AttentionContext] {
         var contexts: [AttentionContext] = []
         for _ in model.transformers {
-            contexts.append(try AttentionContext(method, layouts: layouts, fallback: fallback))
+            contexts.append(
+                try AttentionContext(
+                    method, layouts: layouts, fallback: fallback, precision: settings.attentionPrecision))
         }
         return contexts
     }

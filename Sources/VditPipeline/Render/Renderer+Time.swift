@@ -39,10 +39,15 @@ extension Renderer {
         small.frames = min(small.frames, 3)
         (small.height, small.width) = (min(small.height, 32), min(small.width, 32))
         let text = inputs.prompts.conditional.shape[0]
+        let layers = LayerBenchmark.layers(settings.precision)
+        let kernel = AttentionKernel(
+            compute.instructionSet, operands: compute.operandType, precision: settings.attentionPrecision)
         let timed = try LayerBenchmark(transformer, latents: small, textTokens: text)
-            .run(repeats: 2, compute, from: transformer.layers < 2 ? nil : model.transformerWeights[0])
+            .run(repeats: 2, compute, from: transformer.layers < layers ? nil : model.transformerWeights[0]) { call in
+                blockSparseAttention(call, .dense(tokens: call.tokens), values: call.q.dtype, kernel: kernel)
+            }
         let all = plan.model.transformers.reduce(0) { $0 + $1.specification.parameterCount }
-        let loading = timed.loadSeconds * Double(all) / Double(transformer.withLayers(2).parameterCount)
+        let loading = timed.loadSeconds * Double(all) / Double(transformer.withLayers(layers).parameterCount)
         let work = transformer.withLayers(1).work(plan.layouts[.conditional]!, textTokens: text)
         let attention = timed.attention.medianSeconds * work.selfAttention / timed.attentionFlops
         let rest = (timed.layer.medianSeconds - timed.attention.medianSeconds)

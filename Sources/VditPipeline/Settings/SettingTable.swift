@@ -215,7 +215,8 @@ public struct SettingTable: Sendable {
     public let precision = Setting<Precision>(
         "precision", .machine, "operands of matrix products",
         flag: SettingFlag(
-            "bf16|fp32", "bf16: bf16 weights and operands, fp32 sums. fp32: the reference. Default: bf16."),
+            "bf16|fp32|int8", "bf16: bf16 weights and operands, fp32 sums. fp32: the reference. int8: most linear layers in "
+                + "8-bit whole numbers (docs/quality.md). Default: bf16."),
         rule: .builtIn(.bf16))
     public let threads = Setting<Int>(
         "threads", .machine, "worker threads; never changes the result", kind: .integer(1...1024),
@@ -249,6 +250,7 @@ public struct SettingTable: Sendable {
         "dense_layers", .attention, "first transformer blocks computed densely",
         flag: SettingFlag("n", "First transformer blocks computed densely."), isKey: false,
         at: .spread { try $2.addOptions(["dense-layers": "\($0)"], from: $1) })
+    public let attentionPrecision = Setting<AttentionPrecision?>.ofScores
     let sparseFallback = Setting<AttentionContext.Fallback>(
         "sparse_fallback", .attention, "what to do where the method cannot run",
         flag: SettingFlag(

@@ -69,6 +69,7 @@ extension WrittenValue where Self: RawRepresentable & CaseIterable, RawValue == 
 }
 
 extension Precision: WrittenValue {}
+extension AttentionPrecision: WrittenValue {}
 extension VideoCodec: WrittenValue {}
 extension FrameRounding: WrittenValue {}
 extension ImageFit: WrittenValue {}

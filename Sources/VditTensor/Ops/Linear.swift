@@ -62,6 +62,8 @@ public final class Linear: Sendable {
         }
         self.shape = shape
         implementation = row.name
+        // Whole numbers are made of weights as they are.
+        let rounding = shape.weights == .int8 ? .fp32 : rounding.unquantised
         product = try row.pack(shape, StackedWeights(parts: weights, rounding: rounding), bias)
     }
 

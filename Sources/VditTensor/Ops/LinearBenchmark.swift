@@ -37,7 +37,7 @@ public struct LinearBenchmark: Sendable {
         let x = try weights.tensor("x.weight").converted(to: compute.operandType)
         let layer = try Linear(
             weights: [w], biases: [], operand: compute.operandType, activation: activation,
-            rounding: compute.precision, on: compute.instructionSet)
+            rounding: compute.precision, format: compute.weightFormat, on: compute.instructionSet)
         let y = Tensor(compute.operandType, [rows, outputs])
         let timing = try Timing(repeats: repeats) { () throws(TensorError) in
             try compute.pool.run((rows + chunk - 1) / chunk) { index, scratch throws(TensorError) in

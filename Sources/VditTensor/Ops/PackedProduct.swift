@@ -3,6 +3,8 @@
 public enum WeightFormat: String, Sendable, CaseIterable {
     case f32
     case bf16
+    /// Whole numbers with a scale for each output, which are multiplied as they are.
+    case int8
 
     /// The format that keeps values of a type as they are: f32 or bf16.
     init(_ dtype: DType) { self = dtype == .bf16 ? .bf16 : .f32 }
@@ -70,7 +72,7 @@ struct ProductRow: Sendable {
     /// - Parameter bias: `[outputs]` f32.
     let pack: @Sendable (ProductShape, StackedWeights, _ bias: Tensor?) throws(TensorError) -> any PackedProduct
 
-    static let all = [tiles("AMX bf16", TileKernel(.amx), on: .amx)].compactMap(\.self) + library
+    static let all = [tiles("AMX bf16", TileKernel(.amx), on: .amx)].compactMap(\.self) + library + int8
 
     /// Products by the tiles of a kernel; nil where the CPU has none.
     static func tiles(_ name: String, _ kernel: TileKernel?, on set: InstructionSet) -> ProductRow? {
@@ -78,6 +80,14 @@ struct ProductRow: Sendable {
         return ProductRow(
             name: name, serves: { shape, asked in asked >= set && TileProduct.serves(shape) },
             pack: { shape, weights, bias throws(TensorError) in TileProduct(shape, weights, bias, kernel) })
+    }
+
+    /// Products of whole numbers, which every set has; the best set that was asked for comes first.
+    private static let int8 = InstructionSet.supported.reversed().map { set in
+        let kernel = Int8Kernel(set)
+        return ProductRow(
+            name: "int8 \(kernel)", serves: { shape, asked in asked >= set && Int8Product.serves(shape) },
+            pack: { shape, weights, bias throws(TensorError) in Int8Product(shape, weights, bias, kernel) })
     }
 
     private static let library = [

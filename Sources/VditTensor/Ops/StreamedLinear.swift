@@ -90,7 +90,7 @@ public struct StreamedLinear: Sendable {
             return result
         }
         let operand = compute.operandType
-        return converted(compute.precision == .bf16 ? converted(matrix, .bf16) : matrix, operand)
+        return converted(compute.precision.dtype == .bf16 ? converted(matrix, .bf16) : matrix, operand)
     }
 }
 

@@ -51,23 +51,31 @@ final class TileProduct: PackedProduct {
 
     /// The activations the kernel has.
     static func serves(_ shape: ProductShape) -> Bool {
-        shape.operand == .bf16 && shape.weights == .bf16 && shape.activation.ofTiles != nil
+        shape.operand == .bf16 && shape.weights == .bf16 && shape.activation.kernelActivation != nil
     }
 
     var byteCount: Int { matrix.byteCount }
 
     func multiply(_ x: Tensor, rows: Int, into y: Tensor, _ scratch: Scratch) {
-        guard let activation = shape.activation.ofTiles else { preconditionFailure("\(shape.activation) of tiles") }
-        var call = vdit_linear_call(
-            x: x.rawPointer, rows: Int64(rows), inputs: Int64(shape.inputs), outputs: Int64(shape.outputs),
-            matrix: matrix.rawPointer, bias: bias.map { UnsafePointer($0.pointer(as: Float.self)) },
-            activation: activation, y: y.rawPointer, y_type: y.rowType, scratch: nil)
+        var call = shape.call(x, rows: rows, matrix, bias, into: y)
         kernel.linear(&call, scratch)
     }
 }
 
+extension ProductShape {
+    /// What a kernel of our own is asked for; its activation must be one they have.
+    func call(_ x: Tensor, rows: Int, _ matrix: Tensor, _ bias: Tensor?, into y: Tensor) -> vdit_linear_call {
+        guard let activation = activation.kernelActivation else { preconditionFailure("\(activation) of a kernel of our own") }
+        return vdit_linear_call(
+            x: x.rawPointer, x_type: x.operandFloatType, rows: Int64(rows), inputs: Int64(inputs), outputs: Int64(outputs),
+            matrix: matrix.rawPointer, bias: bias.map { UnsafePointer($0.pointer(as: Float.self)) },
+            activation: activation, y: y.rawPointer, y_type: y.operandFloatType, scratch: nil)
+    }
+}
+
 extension Linear.Activation {
-    fileprivate var ofTiles: vdit_activation? {
+    /// As our own kernels have it.
+    var kernelActivation: vdit_activation? {
         switch self {
         case .none: VDIT_PLAIN
         case .geluTanh: VDIT_GELU_TANH

@@ -47,7 +47,7 @@ public final class CrossTransformer: VideoModel {
             ? nil : try ImageEmbedding(loader, names.image, hasPositions: config.posEmbedSeqLen != nil)
         var blocks: [CrossBlock] = []
         for index in 0..<config.layers {
-            blocks.append(try CrossBlock(loader, config: config, index: index))
+            blocks.append(try CrossBlock(loader.ofBlock(index, of: config.layers), config: config, index: index))
             onBlock?(index)
         }
         self.blocks = blocks
@@ -56,7 +56,7 @@ public final class CrossTransformer: VideoModel {
     }
 
     /// Bytes of one block's packed weights.
-    public var layerByteCount: Int { blocks.first?.byteCount ?? 0 }
+    public var layerByteCount: Int { blocks.isEmpty ? 0 : blocks[blocks.count / 2].byteCount }
 
     // MARK: the forward pass
 
