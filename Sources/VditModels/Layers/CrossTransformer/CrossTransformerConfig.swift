@@ -90,16 +90,6 @@ extension CrossTransformerConfig {
         }
     }
 
-    /// The matrices of all blocks but the first and the last.
-    public var int8ParameterCount: Int {
-        let ends = [0, layers - 1].map { "\(names.blocks).\($0)." }
-        return tensors.reduce(0) { sum, tensor in
-            let isInside = tensor.name.hasPrefix(names.blocks + ".") && !ends.contains(where: tensor.name.hasPrefix)
-            return isInside && tensor.name.hasSuffix(".weight") && tensor.shape.count == 2
-                ? sum + tensor.shape.reduce(1, *) : sum
-        }
-    }
-
     public func withLayers(_ count: Int) -> Self {
         var other = self
         other.layers = count
