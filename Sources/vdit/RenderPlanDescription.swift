@@ -9,6 +9,8 @@ struct RenderPlanDescription: Encodable {
     }
 
     let model: String
+    /// What takes the place of the model's own, by the setting's name; nil for nothing.
+    let parts: [String: String]?
     let prompt: String?
     let settings: [Setting]
     let output: String
@@ -48,6 +50,8 @@ struct RenderPlanDescription: Encodable {
         self.expected = expected.map(Expected.init)
         let estimate = renderer.estimate
         model = "\(renderer.model.path) (\(renderer.plan.model.defaults.name))"
+        let given = renderer.model.reference.parts.compactMap { part in part.path.map { (part.setting, $0) } }
+        parts = given.isEmpty ? nil : Dictionary(uniqueKeysWithValues: given)
         prompt = renderer.prompts.prompt.prompt
         settings = renderer.settings.table.map {
             Setting(name: $0.name, value: $0.value, origin: $0.origin.rawValue)
@@ -80,6 +84,7 @@ struct RenderPlanDescription: Encodable {
         let limit = isUpperBound ? "at most " : ""
         let share = Int((attentionShare * 100).rounded())
         var rows = [["model", model]]
+        rows += (parts ?? [:]).sorted { $0.key < $1.key }.map { [$0.key, $0.value] }
         if let prompt { rows.append(["prompt", prompt]) }
         rows += settings.map { [$0.name, $0.value, "(\($0.origin))"] }
         rows += [

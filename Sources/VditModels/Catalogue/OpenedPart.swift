@@ -23,7 +23,7 @@ extension ModelCatalogue {
         _ path: String, of family: ModelFamily? = nil, pipeline: String? = nil
     ) throws -> OpenedPart<any TransformerSpecification> {
         let kind = PartKind<any TransformerSpecification>(
-            className: \.transformerClass, reading: { $0.reading?.transformer },
+            name: "a transformer", className: \.transformerClass, reading: { $0.reading?.transformer },
             configured: { try $0.transformer($1, pipeline) }, matched: { $0.matching($1) }, tensors: \.tensors,
             prefixes: transformerPrefixes)
         return try open(path, of: family, kind)
@@ -34,7 +34,7 @@ extension ModelCatalogue {
         _ path: String, of family: ModelFamily? = nil
     ) throws -> OpenedPart<any DecoderSpecification> {
         let kind = PartKind<any DecoderSpecification>(
-            className: \.decoderClass, reading: { $0.reading?.decoder }, configured: { try $0.decoder($1) },
+            name: "a VAE", className: \.decoderClass, reading: { $0.reading?.decoder }, configured: { try $0.decoder($1) },
             matched: { specification, _ in specification }, tensors: \.tensors,
             prefixes: { names, _ in
                 decoderPrefixes.filter { prefix in names.contains { $0.hasPrefix(prefix) } } + [""]
@@ -50,6 +50,8 @@ extension ModelCatalogue {
 
     /// What is asked of a component that is opened.
     private struct PartKind<Specification> {
+        /// As messages have it.
+        let name: String
         let className: (ModelFamily) -> String
         let reading: (ModelFamily) -> PartReading<Specification>?
         let configured: (ModelFamily, ConfigFile) throws -> Specification
@@ -114,7 +116,7 @@ extension ModelCatalogue {
             let store = store.without(others)
             let shapes = store.shapes.under(prefix)
             if let (_, name) = strangers.first(where: { shapes.name(with: $0.0) != nil }) {
-                throw ModelError.unsupported(path, found: name, expected: known)
+                throw ModelError.unsupported(path, found: name, expected: known(kind.name))
             }
             for family in families {
                 guard let reading = kind.reading(family), let table = reading.names(shapes) else { continue }
@@ -134,13 +136,24 @@ extension ModelCatalogue {
             }
         }
         let some = store.names.prefix(3).map(\.shortened).joined(separator: ", ")
-        throw ModelError.unsupported(
-            path, found: "a file of \(store.names.count) tensors such as \(some)", expected: known)
+        let found = other(store) ?? "a file of \(store.names.count) tensors such as \(some)"
+        throw ModelError.unsupported(path, found: found, expected: known(kind.name))
     }
 
-    private static var known: String {
-        let names = families.filter { $0.reading != nil }.map(\.name).joined(separator: " or ")
-        return "a transformer or a VAE of \(names)"
+    /// The component a file holds where another was wanted.
+    private static func other(_ store: WeightStore) -> String? {
+        for prefix in programPrefixes + decoderPrefixes + [""] {
+            let shapes = store.shapes.under(prefix)
+            for family in families {
+                if family.reading?.transformer.names(shapes) != nil { return "a transformer of \(family.name)" }
+                if family.reading?.decoder.names(shapes) != nil { return "a VAE of \(family.name)" }
+            }
+        }
+        return nil
+    }
+
+    private static func known(_ kind: String) -> String {
+        "\(kind) of \(families.filter { $0.reading != nil }.map(\.name).joined(separator: " or "))"
     }
 
     /// What a `config.json` beside a file says, if the file's tensors are those.
