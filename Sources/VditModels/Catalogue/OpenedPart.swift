@@ -34,7 +34,8 @@ extension ModelCatalogue {
         _ path: String, of family: ModelFamily? = nil
     ) throws -> OpenedPart<any DecoderSpecification> {
         let kind = PartKind<any DecoderSpecification>(
-            name: "a VAE", className: \.decoderClass, reading: { $0.reading?.decoder }, configured: { try $0.decoder($1) },
+            name: "a VAE", className: \.decoderClass, reading: { $0.reading?.decoder },
+            configured: { try $0.decoder($1) },
             matched: { specification, _ in specification }, tensors: \.tensors,
             prefixes: { names, _ in
                 decoderPrefixes.filter { prefix in names.contains { $0.hasPrefix(prefix) } } + [""]
