@@ -90,7 +90,8 @@ public final class LocalRunner: JobRunner {
         }
         var metrics = JobMetrics(record)
         metrics.flops = plan.estimate.totalFLOPs(
-            attentionWork: record.attention?.work ?? plan.estimate.attention.share)
+            attentionWork: record.attention?.work ?? plan.estimate.attention.share,
+            otherWork: record.caching?.work ?? 1)
         return metrics
     }
 

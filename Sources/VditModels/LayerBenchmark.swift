@@ -85,7 +85,7 @@ public struct LayerBenchmark: Sendable {
     }
 
     /// Random numbers for all that the model takes.
-    private func conditioning() throws -> Conditioning {
+    package func conditioning() throws -> Conditioning {
         let needs = specification.conditioning
         func random(_ name: String, _ shape: [Int]) throws -> Tensor {
             try RandomWeights([(name, shape)], seed: seed).tensor(name)

@@ -167,13 +167,13 @@ public struct Generation: ~Copyable {
         pass.takesGates = expert.attention.takesGates
         if let beforeLayer { pass.onLayer = { _ in try beforeLayer() } }
         let (input, model) = (channels.map { latents.followed(by: $0) } ?? latents, expert.model)
-        func run(_ decide: ((BlockState) throws -> BlockDecision)?) throws -> Tensor {
-            pass.decideBlocks = decide
-            defer { pass.decideBlocks = nil }
-            return try model.predict(input, conditioning: conditioning, pass)
+        func run(_ prepare: (inout ForwardPass) -> Void) throws -> Tensor {
+            var own = pass
+            prepare(&own)
+            return try model.predict(input, conditioning: conditioning, own)
         }
         let call = CacheCall(step: step.index, branch: branch)
-        let output = try expert.cache?.predict(call, conditional: other, run: run) ?? run(nil)
+        let output = try expert.cache?.predict(call, conditional: other, run: run) ?? run { _ in }
         if !acceptsNonFinite, !output.isFinite {
             // Once more, looking at every layer: the run is lost anyway, and the layer is worth knowing.
             pass.checksLayers = true

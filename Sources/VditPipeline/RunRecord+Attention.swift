@@ -29,8 +29,8 @@ extension RunRecord {
         public var fallbackCalls: Int?
         /// Mean over the sparse calls, in token pairs; left out where there was none.
         public var densityMean: Double?
-        /// Token pairs computed over those of dense attention: of the whole run, and what dense steps and layers
-        /// and refreshes contribute to it.
+        /// Token pairs computed over those of dense attention in all calls: of the whole run, and what dense steps and
+        /// layers and refreshes contribute to it. What a step cache leaves out counts as not computed.
         public var work: Double?
         public var workDense: Double?
         public var workRefresh: Double?
@@ -50,16 +50,18 @@ extension RunRecord {
 }
 
 extension RunRecord.Attention {
-    /// - Parameter contexts: of every transformer that ran.
+    /// - Parameters:
+    ///   - contexts: of every transformer that ran.
+    ///   - pairs: token pairs of the same run with dense attention and every call computed.
     init(
-        method: ConfiguredMethod, contexts: [AttentionContext], headDim: Int, predictedStateBytes: Int,
+        method: ConfiguredMethod, contexts: [AttentionContext], pairs: Int, headDim: Int, predictedStateBytes: Int,
         instructionSet: InstructionSet
     ) {
         let rows = contexts.flatMap(\.statistics.rows)
         let total = rows.reduce(into: AttentionStatistics.Row(step: 0, layer: 0)) { $0.add($1) }
-        let pairs = Double(total.pairs)
         func work(_ isCounted: (AttentionStatistics.Row) -> Bool) -> Double? {
-            pairs > 0 ? rows.reduce(0) { $0 + (isCounted($1) ? Double($1.computedPairs) : 0) } / pairs : nil
+            let computed = rows.reduce(0) { $0 + (isCounted($1) ? Double($1.computedPairs) : 0) }
+            return total.pairs > 0 ? computed / Double(pairs) : nil
         }
         let solved = contexts.first?.planner()?.solved ?? [:]
         self.init(
@@ -70,7 +72,7 @@ extension RunRecord.Attention {
             fallbackCalls: total.fallbackCalls, densityMean: total.density, work: work { _ in true },
             workDense: work { $0.scheduledDenseCalls + $0.fallbackCalls + $0.fullCalls > $0.refreshCalls },
             workRefresh: work { $0.refreshCalls > 0 },
-            flopsSaved: Double(total.pairs - total.computedPairs) * 4 * Double(headDim),
+            flopsSaved: Double(pairs - total.computedPairs) * 4 * Double(headDim),
             planningSeconds: total.planningSeconds, attentionSeconds: total.attentionSeconds,
             stateBytes: contexts.reduce(0) { $0 + $1.learnedBytes }, predictedStateBytes: predictedStateBytes,
             kernel: "\(instructionSet)",

@@ -28,7 +28,8 @@ extension RunRecord {
             let stoodIn = caching.reusedCalls + caching.forecastCalls
             lines.append(
                 "\(caching.cache): \(caching.computedCalls) of \(caching.computedCalls + stoodIn) transformer calls "
-                    + "computed, \(caching.reusedCalls) reused, \(caching.forecastCalls) forecast")
+                    + "computed, \(caching.reusedCalls) reused, \(caching.forecastCalls) forecast"
+                    + (caching.flopsSaved.map { ", \(Format.count($0))FLOP saved beside self-attention" } ?? ""))
         }
         let steps = timingS.perStep.reduce(0, +)
         lines.append(

@@ -3,7 +3,7 @@ import VDiT
 
 struct Bench: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Measure speed: attention, linear layers, a transformer layer, the decoder, this machine's peak.",
+        abstract: "Measure speed: attention, linear layers, a layer, step caches, the decoder, this machine's peak.",
         discussion: """
             Random weights and inputs, in the sizes given. Each prints the median of its repeats, the work done,
             and the fraction of the peak this machine reaches, measured in the same run:
@@ -13,7 +13,7 @@ struct Bench: ParsableCommand {
             """,
         subcommands: [
             BenchAttention.self, BenchSparse.self, BenchLinear.self, BenchLayer.self, BenchDecode.self,
-            BenchPeak.self, BenchCheckpoint.self,
+            BenchCache.self, BenchPeak.self, BenchCheckpoint.self,
         ])
 }
 

@@ -51,8 +51,10 @@ struct Calibrate: ParsableCommand {
         let existing = overwrite ? ExistingFile.replace : .refuse
         try AtomicFile.check(output, existing: existing)
         let progress = Progress(report)
+        var last = ContinuousClock.now
         let result = try CalibrationJob(job).run(stop: Signals.stop) { done, steps in
-            progress.handle(.step(done, of: steps, seconds: 0))
+            progress.handle(.step(done, of: steps, seconds: last.secondsUntilNow))
+            last = .now
         }
         for notice in result.notices { progress.handle(.notice(notice)) }
         try CacheTables.write(result.table, of: result.model, to: output, existing: existing)

@@ -67,7 +67,8 @@ struct RenderPlanDescription: Encodable {
         decodeFlops = estimate.decodeFLOPs
         attentionWork = estimate.attention.share
         attentionShare =
-            estimate.selfAttentionFLOPs * estimate.attention.share * estimate.computedCalls / estimate.totalFLOPs
+            estimate.callFLOPs(attentionWork: estimate.attention.share, otherWork: 0) * Double(estimate.calls)
+            / estimate.totalFLOPs
         parameters = estimate.parameters
         peakMemoryBytes = estimate.peakBytes
         availableMemoryBytes = renderer.memoryLimit.bytes

@@ -20,7 +20,10 @@ struct StepCacheTests {
     static func configured(
         _ cache: String, _ options: [String: String] = [:], budget: Double? = nil
     ) throws -> ConfiguredCache {
-        try CacheChoice(cache: cache, options: options, budget: budget).configured(tables: tables)
+        var options = options
+        // The tiny model has no third block.
+        if cache == "deepcache" { options["last-blocks"] = "0" }
+        return try CacheChoice(cache: cache, options: options, budget: budget).configured(tables: tables)
     }
 
     /// Settings at which a cache leaves out some calls and computes others in the middle of the tiny run.
@@ -29,6 +32,7 @@ struct StepCacheTests {
         switch cache {
         case "magcache": options["threshold"] = "0.1"
         case "fbcache", "teacache": options["threshold"] = "0.3"
+        case "schedule": options["steps"] = "0-2+5+6+9"
         default: options["interval"] = "3"
         }
         return try configured(cache, options)
@@ -71,8 +75,12 @@ struct StepCacheTests {
         let (model, _) = try GenerationModelTests.tiny(2)
         let whole = try Self.latents(model, nil).latents
         let entry = try CacheCatalogue.all.entry(cache)
-        let off = entry.options.contains { $0.name == "threshold" } ? ["threshold": "0"] : ["interval": "1"]
-        for configured in [try Self.configured(cache, off), try Self.configured(cache, budget: 1)] {
+        let off = [("threshold", "0"), ("interval", "1"), ("steps", "all")].filter { option in
+            entry.options.contains { $0.name == option.0 }
+        }.prefix(1)
+        for configured in [
+            try Self.configured(cache, Dictionary(uniqueKeysWithValues: off)), try Self.configured(cache, budget: 1),
+        ] {
             let (latents, statistics) = try Self.latents(model, configured)
             #expect(latents == whole)
             #expect(statistics.count(.computed) == 2 * Self.steps && statistics.calls.count == 2 * Self.steps)
@@ -132,7 +140,7 @@ struct StepCacheTests {
         #expect(one.latents == two.latents && one.statistics == two.statistics)
     }
 
-    @Test(arguments: caches, [0.5, 0.7, 0.9])
+    @Test(arguments: caches.filter { $0 != "schedule" }, [0.5, 0.7, 0.9])
     func aBudgetIsKept(_ cache: String, budget: Double) throws {
         let (model, _) = try GenerationModelTests.tiny(2)
         // Half of the calls are conditional, which the guidance cache computes all.
@@ -152,6 +160,41 @@ struct StepCacheTests {
         #expect(error.setting == "cache_budget" && error.description.contains("magcache computes at least"))
     }
 
+    /// The list of a run's computed steps makes the run again, whatever decided there.
+    @Test(arguments: ["teacache", "taylorseer", "pab"])
+    func theScheduleOfARunMakesItAgain(_ cache: String) throws {
+        let (model, _) = try GenerationModelTests.tiny(2)
+        let (latents, statistics) = try Self.latents(model, Self.lively(cache, order: 1))
+        let computed = Set(statistics.calls.filter { $0.outcome == .computed }.map(\.step)).sorted()
+        // A list is of steps: both branches decide alike.
+        #expect(computed.count * 2 == statistics.count(.computed) && computed.count < Self.steps)
+        let list = computed.map(String.init).joined(separator: "+")
+        let again = try Self.latents(
+            model,
+            Self.configured(
+                "schedule", ["steps": list, "order": "1", "stand-in": cache == "pab" ? "attention" : "blocks"]))
+        #expect(again.latents == latents)
+    }
+
+    /// Half of a line's slope goes half as far from where it was.
+    @Test func aForecastLeansAsFarAsItIsTold() throws {
+        let context = try Self.context(
+            Self.configured("schedule", ["steps": "0+2", "order": "1", "lean": "0.5", "stand-in": "output"]))
+        for step in 0..<5 {
+            let value = Tensor([Float(10 * step), 1], shape: [1, 2])
+            let found = try context.predict(CacheCall(step: step, branch: .conditional), scripted: { _ in value })
+            #expect(found.floats() == [[0, 1], [0, 1], [20, 1], [25, 1], [30, 1]][step])
+        }
+    }
+
+    @Test(arguments: ["1-", "3-2", "x", "0+99", "0,1", ""])
+    func aListThatIsNoneIsRefused(_ list: String) throws {
+        let error = try #require(throws: PipelineError.self) {
+            try Self.configured("schedule", ["steps": list]).gate(for: Self.calls)
+        }
+        #expect(error.description.contains("steps=\(list)") && error.description.contains("0 to 11"))
+    }
+
     /// Interleaved or alone, a branch decides the same and keeps its own.
     @Test(arguments: ["magcache", "fbcache", "teacache", "taylorseer"])
     func branchesNeverShareAResidual(_ cache: String) throws {
@@ -166,7 +209,7 @@ struct StepCacheTests {
                         BlockState(next: next, count: 4, streams: [value]) { _ in Tensor([level]) }
                     }
                     let call = CacheCall(step: step, branch: branch)
-                    let output = try context.predict(call, conditional: nil) { decide in
+                    let output = try context.predict(call, scripted: { decide in
                         guard let decide else { return value }
                         var decision = try decide(state(0))
                         if case .run(1, let opened) = decision {
@@ -179,7 +222,7 @@ struct StepCacheTests {
                             return value
                         case .skip(_, let kept): return kept[0]
                         }
-                    }
+                    })
                     given[branch, default: []].append(output.floats())
                 }
             }
@@ -220,11 +263,77 @@ struct StepCacheTests {
         while !generation.isFinished { _ = try generation.advance() }
         let tokens = 4 * 8 * 8
         let predicted = configured.predictedStateBytes(
-            streams: tokens * model.config.inner * 4, latents: generation.latents.byteCount, branches: 2)
+            streams: tokens * model.config.inner * 4, latents: generation.latents.byteCount,
+            layers: model.config.layers, operand: .bf16, branches: 2)
         let kept = context.keptBytes
         // TeaCache keeps an embedding beside.
         let slack = cache == "teacache" ? 2 * model.config.inner * 4 : 0
         #expect(kept <= predicted + slack && kept >= predicted - slack)
+    }
+
+    /// What the first of two transformers keeps is nothing to the second, which computes its own first steps.
+    @Test(arguments: caches)
+    func twoTransformersKeepTheirOwn(_ cache: String) throws {
+        let (model, compute) = try GenerationModelTests.tiny(2)
+        let own = Set(try CacheCatalogue.all.entry(cache).options.map(\.name))
+        let options = [
+            "first-steps": "2", "order": "1", "threshold": "1000", "interval": "3", "steps": "0-2+8",
+        ].filter { own.contains($0.key) }
+        let configured = try Self.configured(cache, options)
+        let half = Self.steps / 2
+        let scheduler = try SchedulerConfiguration(.unipc, flowShift: 3).scheduler(steps: Self.steps)
+        let contexts = try [0..<half, half..<Self.steps].map { served in
+            try CacheContext(
+                configured, TransformerCalls(model: "tiny", steps: Self.steps, served: served, guided: served),
+                pool: compute.pool)
+        }
+        var random = TorchRandom(seed: 9)
+        let layout = try model.config.tokenLayout(
+            LatentShape(channels: 16, frames: 4, height: 16, width: 16), textTokens: 0)
+        let experts = try contexts.enumerated().map { index, context in
+            Expert(
+                model: model, guidance: try Guidance(scale: 4),
+                lowestTimestep: index == 0 ? scheduler.steps[half - 1].timestep : 0,
+                attention: try AttentionContext(MethodChoice("dense").configured(), layout: layout), cache: context)
+        }
+        var generation = try Generation(
+            experts: experts, scheduler: scheduler, noise: random.normal([16, 4, 16, 16]),
+            conditional: Conditioning(prompt: random.normal([8, 48])),
+            unconditional: Conditioning(prompt: Tensor(.f32, [8, 48])))
+        for _ in 0..<half { _ = try generation.advance() }
+        let first = contexts[0].state.statistics
+        #expect(contexts[1].keptBytes == 0 && contexts[1].state.statistics.calls.isEmpty)
+        #expect(first.calls.count == 2 * half && first.count(.computed) < 2 * half)
+        while !generation.isFinished { _ = try generation.advance() }
+        #expect(contexts[0].state.statistics == first)
+        let second = contexts[1].state.statistics.calls
+        #expect(second.map(\.step) == (half..<Self.steps).flatMap { [$0, $0] })
+        // Two first steps, as the first transformer has.
+        #expect(second.prefix(4).allSatisfy { $0.outcome == .computed && $0.estimate == nil })
+        #expect(second.contains { $0.outcome != .computed })
+    }
+
+    @Test func aBenchmarkTimesEveryCache() throws {
+        let (model, compute) = try GenerationModelTests.tiny(1)
+        let config = model.config.withLayers(6)
+        let latents = LatentShape(channels: 16, frames: 2, height: 8, width: 8)
+        let result = try CacheBenchmark(LayerBenchmark(config, latents: latents, textTokens: 8))
+            .run(Self.caches, repeats: 1, compute)
+        #expect(result.rows.map(\.cache) == Self.caches && result.computedSeconds > 0)
+        #expect(result.rows.allSatisfy { $0.seconds > 0 && $0.share > 0 && $0.stateBytes > 0 })
+    }
+
+    @Test func blocksThatAlwaysRunLeaveSomeOver() throws {
+        let folder = try TemporaryDirectory()
+        try TinyModel.write(to: folder)
+        var job = RenderJob(
+            model: folder.path("model"), promptEmbedding: folder.path("a.safetensors"),
+            destination: VideoDestination(path: folder.path("a.y4m")))
+        (job.request.width, job.request.height, job.request.numFrames, job.request.steps) = (64, 64, 5, 8)
+        job.request.cache = "fbcache"
+        job.request.cacheOptions = ["blocks": "99"]
+        let error = try #require(throws: PipelineError.self) { try Renderer(job) }
+        #expect(error.setting == "cache_options" && error.description.contains("99 blocks"))
     }
 
     @Test func fewStepsAreRefusedWithTheReason() throws {

@@ -97,6 +97,59 @@ struct StepCacheTests {
         check(found, golden)
     }
 
+    /// Calls that the published tables leave of 50 steps, at the authors' settings.
+    ///
+    /// - Source: arXiv 2506.09045, `Zehong-Ma/MagCache`: 25, 21 and 18 of 50 steps.
+    @Test(
+        arguments: ["wan2.1-t2v-14b", "wan2.1-t2v-1.3b"],
+        [(threshold: 0.12, mostSkips: 2, computed: 25), (0.12, 4, 21), (0.24, 6, 18)])
+    func magCacheComputesAsManyStepsAsPublished(
+        _ model: String, _ setting: (threshold: Double, mostSkips: Int, computed: Int)
+    ) throws {
+        let calls = TransformerCalls(model: model, steps: 50, served: 0..<50, guided: 0..<50)
+        let gate = try CacheChoice(
+            cache: "magcache",
+            options: [
+                "threshold": "\(setting.threshold)", "most-skips": "\(setting.mostSkips)", "first-steps": "20%",
+            ]
+        ).configured().gate(for: calls)
+        for branch in AttentionSite.Branch.allCases {
+            var numbers = CacheNumbers()
+            let computed = (0..<50).count { step in
+                gate.judge(
+                    CacheCall(step: step, branch: branch), change: 0, mayReuse: step > 0, &numbers
+                ).isComputed
+            }
+            #expect(computed == setting.computed, "\(branch)")
+        }
+    }
+
+    /// A model's default preset is what its authors recommend.
+    @Test func publishedModelsGetTheirAuthorsSettings() throws {
+        func options(_ cache: String, _ model: String) throws -> [String: String] {
+            try CacheChoice(cache: cache).configured(forModel: model).options
+        }
+        let names = ["threshold", "most-skips", "first-steps"]
+        let large = try options("magcache", "wan2.1-t2v-14b")
+        #expect(names.map { large[$0] } == ["0.24", "6", "20%"])
+        let experts = try options("magcache", "wan2.2-t2v-a14b")
+        #expect(names.map { experts[$0] } == ["0.06", "2", "40%"])
+        #expect(try options("teacache", "wan2.1-t2v-14b")["threshold"] == "0.14")
+    }
+
+    /// A fit of points on a polynomial is that polynomial.
+    @Test func coefficientsAreFoundAgain() throws {
+        let known = [220.0, -37.5, 4.25, 0.6, 0.01]
+        let points = (0..<19).map { index in
+            let x = 0.004 + 0.013 * Double(index)
+            return (x: x, y: known.reduce(0) { $0 * x + $1 })
+        }
+        let found = try #require(CacheTable.fittedCoefficients(points))
+        for (own, expected) in zip(found, known) { #expect(abs(own - expected) < 1e-6 * abs(expected)) }
+        #expect(CacheTable.fittedCoefficients(Array(points.prefix(5))) == nil)
+        #expect(CacheTable.fittedCoefficients(Array(repeating: (x: 0.1, y: 1), count: 9)) == nil)
+    }
+
     @Test(arguments: cases("teacache"))
     func teaCacheSumsThePolynomialOfEveryChange(_ golden: Case) throws {
         let distances = try #require(golden.distances)
@@ -129,7 +182,7 @@ struct StepCacheTests {
         for row in golden.rows {
             let opened = Tensor(signals[row.step][row.branch == .conditional ? 0 : 1], shape: [1, 8])
             let call = CacheCall(step: row.step, branch: row.branch)
-            _ = try context.predict(call, conditional: nil) { decide in
+            _ = try context.predict(call, scripted: { decide in
                 guard let decide else { return opened }
                 guard case .run(1, let first?) = try decide(BlockState(next: 0, count: 3, streams: [opened])) else {
                     Issue.record("the first block runs alone")
@@ -143,7 +196,7 @@ struct StepCacheTests {
                 case .skip(let end, _): #expect(end == 3)
                 }
                 return opened
-            }
+            })
         }
         let calls = context.state.statistics.calls
         check(
@@ -168,7 +221,7 @@ struct StepCacheTests {
             for row in golden.rows {
                 let value = Tensor(values[row.step], shape: [1, 8])
                 var isComputed = true
-                let found = try context.predict(CacheCall(step: row.step, branch: .conditional), conditional: nil) { decide in
+                let found = try context.predict(CacheCall(step: row.step, branch: .conditional), scripted: { decide in
                     guard let decide else { return value }
                     switch try decide(BlockState(next: 0, count: 3, streams: [value])) {
                     case .run(_, let residual):
@@ -178,7 +231,7 @@ struct StepCacheTests {
                         isComputed = false
                         return kept[0]
                     }
-                }
+                })
                 if standIn == "output" { isComputed = context.state.statistics.calls.last?.outcome == .computed }
                 #expect(isComputed == row.computed, "\(standIn), step \(row.step)")
                 let worst = zip(found.floats(), given[row.step]).map { abs($0 - $1) }.max() ?? 1
@@ -192,14 +245,14 @@ struct StepCacheTests {
         let context = try context(golden, ["first-steps": "2", "last-steps": "0", "interval": "4", "order": "1"])
         for step in 0..<golden.steps {
             let value = Tensor((0..<8).map { Float(3 * step) - Float($0) }, shape: [1, 8])
-            _ = try context.predict(CacheCall(step: step, branch: .conditional), conditional: nil) { decide in
+            _ = try context.predict(CacheCall(step: step, branch: .conditional), scripted: { decide in
                 guard let decide else { return value }
                 switch try decide(BlockState(next: 0, count: 1, streams: [value])) {
                 case .run(_, let residual): try residual?([value])
                 case .skip(_, let kept): #expect(kept[0].floats() == value.floats(), "step \(step)")
                 }
                 return value
-            }
+            })
         }
         #expect(context.state.statistics.count(.forecast) > 8)
     }

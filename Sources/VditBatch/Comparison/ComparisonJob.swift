@@ -66,6 +66,8 @@ public struct ComparisonRow: Sendable, Codable, Equatable {
     public var density: Double?
     /// Token pairs computed over those of dense attention, dense steps and layers included.
     public var work: Double
+    /// The same of all other work: less than 1 where a step cache leaves calls out.
+    public var otherWork: Double
     public var sparseCalls: Int
     public var denseCalls: Int
     /// Of the denoising loop; loading, decoding and encoding are not counted. Nil where an interrupted run

@@ -15,6 +15,8 @@ public struct ComparisonResults: Sendable, Codable, Equatable {
         /// Of the whole run, dense steps and layers included, and what that leaves out.
         public var attentionFlops: Double
         public var attentionFlopsSaved: Double
+        /// Of all that the transformer computes.
+        public var flopsSaved: Double
         /// Mean denoising time of a clip.
         @Nullable public var seconds: Double?
         /// Denoising time of dense over its own, all clips together that both were timed on.
@@ -78,6 +80,7 @@ public struct ComparisonResults: Sendable, Codable, Equatable {
         conventions["density"] = "token pairs kept over all token pairs, of the sparse calls"
         conventions["attention_flops_saved"] =
             "share of the whole run's self-attention, dense steps and layers included"
+        conventions["flops_saved"] = "share of all that the transformer computes in the whole run, decoding not counted"
         conventions["mean"] = "psnr and ssim of a variant are means over its clips"
         self.conventions = conventions
         model = first.model.path
@@ -101,14 +104,16 @@ public struct ComparisonResults: Sendable, Codable, Equatable {
         }
         self.clips = clips
         variants = comparison.variants.indices.map { index in
-            Self.summary(clips.map { $0.rows[index] }, dense: clips.map { $0.rows[0] }, attentionFlops)
+            Self.summary(clips.map { $0.rows[index] }, dense: clips.map { $0.rows[0] }, estimate)
         }
     }
 
     private static func summary(
-        _ rows: [ComparisonRow], dense: [ComparisonRow], _ attentionFlops: Double
+        _ rows: [ComparisonRow], dense: [ComparisonRow], _ estimate: Estimate
     ) -> Summary {
         let work = rows.map(\.work).mean ?? 1
+        let otherWork = rows.map(\.otherWork).mean ?? 1
+        let call = estimate.callFLOPs(attentionWork: 1, otherWork: 1)
         let qualities = rows.compactMap(\.quality)
         let psnr = qualities.compactMap(\.psnr)
         let timed = zip(rows, dense).compactMap { row, dense in
@@ -117,8 +122,11 @@ public struct ComparisonResults: Sendable, Codable, Equatable {
         let own = timed.reduce(0) { $0 + $1.own }
         return Summary(
             variant: rows[0].variant, label: rows[0].variant.label, clips: rows.count,
-            density: rows.compactMap(\.density).mean, attentionFlops: attentionFlops * work,
-            attentionFlopsSaved: 1 - work, seconds: rows.compactMap(\.seconds).mean,
+            density: rows.compactMap(\.density).mean,
+            attentionFlops: estimate.callFLOPs(attentionWork: work, otherWork: 0) * Double(estimate.calls),
+            attentionFlopsSaved: 1 - work,
+            flopsSaved: 1 - estimate.callFLOPs(attentionWork: work, otherWork: otherWork) / call,
+            seconds: rows.compactMap(\.seconds).mean,
             speedRatio: own > 0 ? timed.reduce(0) { $0 + $1.dense } / own : nil,
             planningSeconds: rows.map(\.planningSeconds).mean ?? 0,
             attentionSeconds: rows.map(\.attentionSeconds).mean ?? 0, psnr: psnr.mean,
@@ -133,15 +141,15 @@ public struct ComparisonResults: Sendable, Codable, Equatable {
     public var table: ComparisonTable {
         ComparisonTable(
             header: [
-                "method", "density", "attention FLOPs saved", "seconds", "speed ratio", "PSNR dB", "lowest clip dB",
-                "SSIM", "latent cosine",
+                "method", "density", "attention FLOPs saved", "FLOPs saved", "seconds", "speed ratio", "PSNR dB",
+                "lowest clip dB", "SSIM", "latent cosine",
             ],
             rows: variants.map { row in
                 let isDense = row.variant.isDense
                 return [
                     row.label,
                     row.density.map { fixed($0, 3) } ?? (isDense ? "1" : "-"),
-                    percent(row.attentionFlopsSaved),
+                    percent(row.attentionFlopsSaved), percent(row.flopsSaved),
                     row.seconds.map { fixed($0, $0 < 10 ? 2 : 1) } ?? "-",
                     row.speedRatio.map { fixed($0, 2) + " ×" } ?? "-", isDense ? "-" : decibels(row.psnr),
                     isDense ? "-" : decibels(row.psnrLowestClip), isDense ? "-" : similarity(row.ssim),
@@ -159,8 +167,8 @@ public struct ComparisonResults: Sendable, Codable, Equatable {
         text += "\(settings["guidance_scale"] ?? "?"), \(settings["precision"] ?? "?"), \(kernel), "
         text += "\(settings["threads"] ?? "?") threads; means over \(clips.count) clips "
         text += "(\(prompts) prompts, seeds \(Set(clips.map(\.seed)).sorted().map(String.init).joined(separator: ", "))). "
-        text += "Seconds are of the denoising loop; PSNR and SSIM (Gaussian) against the dense render of the same "
-        text += "noise, on decoded frames.\n"
+        text += "FLOPs saved are of all that the transformer computes. Seconds are of the denoising loop; PSNR and "
+        text += "SSIM (Gaussian) against the dense render of the same noise, on decoded frames.\n"
         return text
     }
 
@@ -169,14 +177,16 @@ public struct ComparisonResults: Sendable, Codable, Equatable {
         func text(_ value: Double?) -> String { value.map { "\($0)" } ?? "" }
         return ComparisonTable(
             header: [
-                "prompt", "seed", "method", "density_asked", "density", "attention_flops_saved", "seconds",
-                "speed_ratio", "psnr_db", "ssim", "latent_cosine", "latent_relative_error",
+                "prompt", "seed", "method", "density_asked", "cache_budget", "density", "attention_flops_saved",
+                "other_flops_saved", "seconds", "speed_ratio", "psnr_db", "ssim", "latent_cosine",
+                "latent_relative_error",
             ],
             rows: clips.flatMap { clip in
                 clip.rows.map { row in
                     [
                         clip.prompt, "\(clip.seed)", row.variant.name, text(row.variant.method.density),
-                        text(row.density), "\(1 - row.work)", text(row.seconds),
+                        text(row.variant.cache?.budget), text(row.density), "\(1 - row.work)", "\(1 - row.otherWork)",
+                        text(row.seconds),
                         text(row.seconds.flatMap { own in clip.rows[0].seconds.map { $0 / own } }),
                         row.quality.map { $0.psnr.map { "\($0)" } ?? "inf" } ?? "", text(row.quality?.ssim),
                         text(row.latents?.cosine), text(row.latents?.relativeError),

@@ -72,8 +72,8 @@ struct ReportPage {
     private var table: String {
         let head = [
             "method", "speed", results.clips.count > 1 ? "PSNR dB<br>mean (range)" : "PSNR dB", "SSIM",
-            "density", "attention<br>FLOPs saved", "denoising<br>seconds", "lowest<br>frame dB", "change<br>PSNR dB",
-            "latent<br>cosine",
+            "density", "attention<br>FLOPs saved", "FLOPs<br>saved", "denoising<br>seconds", "lowest<br>frame dB",
+            "change<br>PSNR dB", "latent<br>cosine",
         ]
         let rows = results.variants.map { row -> String in
             let isDense = row.variant.isDense
@@ -94,8 +94,8 @@ struct ReportPage {
             let measures: [String] = isDense
                 ? ["–", "–", "–", "–"]
                 : [similarity(row.ssim), decibels(row.psnrLowestFrame), decibels(row.changePsnr), cosine]
-            let cells = [name, speed, psnr, measures[0], density, percent(row.attentionFlopsSaved), seconds]
-                + measures.dropFirst()
+            let saved = [row.attentionFlopsSaved, row.flopsSaved].map { percent($0) }
+            let cells = [name, speed, psnr, measures[0], density] + saved + [seconds] + measures.dropFirst()
             return "<tr>" + cells.map { "<td>\($0)</td>" }.joined() + "</tr>"
         }
         return """
@@ -123,12 +123,16 @@ struct ReportPage {
                     }, hasMarks: true)
             }
         }
+        // A step cache leaves out more than attention.
+        let countsAll = results.variants.contains { $0.variant.cache != nil }
         let speed = Chart(
             title: "Quality against speed", xLabel: "speed, denoising (times dense)", yLabel: "PSNR (dB)",
             guide: (1, "dense"), series: series(\.speedRatio))
         let work = Chart(
-            title: "Quality against work", xLabel: "self-attention computed (% of dense)", yLabel: "PSNR (dB)",
-            series: series { 100 * (1 - $0.attentionFlopsSaved) })
+            title: "Quality against work",
+            xLabel: countsAll ? "work of the transformer (% of dense)" : "self-attention computed (% of dense)",
+            yLabel: "PSNR (dB)",
+            series: series { 100 * (1 - (countsAll ? $0.flopsSaved : $0.attentionFlopsSaved)) })
         let steps = divergence(results.variants.enumerated().compactMap { index, row in
             row.variant.isDense
                 ? nil : (row.variant, mean(results.clips.map { $0.rows[index].steps ?? [] }))

@@ -15,21 +15,28 @@ public struct Estimate: Sendable, Equatable {
     public let callsPerStep: [Int]
     /// Transformer calls of the whole run.
     public var calls: Int { callsPerStep.reduce(0, +) }
-    /// Those of them that are computed, as far as that is known.
+    /// Those of them that are computed, as far as that is known. What runs of a call that a step cache leaves out
+    /// counts for its part, self-attention not counted.
     public let computedCalls: Double
     /// Whether it may turn out less, because what decides is seen while the run runs.
-    public var isUpperBound: Bool { attention.isUpperBound || isCallsUpperBound }
-    private let isCallsUpperBound: Bool
-    /// What of the self-attention the sparse method computes.
+    public var isUpperBound: Bool { attention.isUpperBound }
+    /// What of the self-attention is computed: of all calls, those left out among them.
     public let attention: PredictedWork
     /// Of decoding the latents.
     public let decodeFLOPs: Double
     /// Of the whole run: what the method leaves out is not counted, as far as that is known.
-    public var totalFLOPs: Double { totalFLOPs(attentionWork: attention.share) }
+    public var totalFLOPs: Double {
+        totalFLOPs(attentionWork: attention.share, otherWork: computedCalls / Double(max(1, calls)))
+    }
 
-    /// Of a run that computed this share of dense attention's token pairs.
-    public func totalFLOPs(attentionWork share: Double) -> Double {
-        (selfAttentionFLOPs * share + otherFLOPs) * computedCalls + promptFLOPs + decodeFLOPs
+    /// Of a run that computed these shares of dense attention's token pairs and of all other work of its calls.
+    public func totalFLOPs(attentionWork: Double, otherWork: Double) -> Double {
+        callFLOPs(attentionWork: attentionWork, otherWork: otherWork) * Double(calls) + promptFLOPs + decodeFLOPs
+    }
+
+    /// Of a call, in the mean.
+    public func callFLOPs(attentionWork: Double, otherWork: Double) -> Double {
+        selfAttentionFLOPs * attentionWork + otherFLOPs * otherWork
     }
 
     public let parameters: Int
@@ -64,6 +71,7 @@ public struct Estimate: Sendable, Equatable {
     ///   - textTokens: of a prompt embedding.
     ///   - calls: transformer calls of every step: 2 where guidance is on.
     ///   - decoderActivationBytes: what the decoder holds beside its weights.
+    ///   - attention: of the calls that are computed.
     ///   - cached: what a step cache leaves of the calls.
     ///   - methodBytes: what the sparse method keeps.
     ///   - takesGates: whether the method needs the model's gates.
@@ -81,9 +89,8 @@ public struct Estimate: Sendable, Equatable {
         promptFLOPs = work.prompt * Double(branches * model.transformers.count)
         callsPerStep = calls
         computedCalls = cached?.computed ?? Double(calls.reduce(0, +))
-        isCallsUpperBound = cached?.isUpperBound ?? false
         cacheBytes = cached?.bytes ?? 0
-        self.attention = attention
+        self.attention = cached?.attention(attention) ?? attention
         let size = model.decoder.videoSize(of: latents)
         decodeFLOPs = model.decoder.decodeFLOPs(height: size.height, width: size.width, frames: latents.frames)
         parameters = model.parameterCount

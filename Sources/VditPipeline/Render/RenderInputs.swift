@@ -35,10 +35,13 @@ public struct RenderInputs: Sendable {
         pictures = try PictureInputs(job, settings, model)
         (cacheTables, cacheTablesDigest) = try blaming("cache_calibration") { () throws -> (CacheTables, String?) in
             guard let path = job.cacheCalibration else { return (.published, nil) }
-            guard settings.cache != nil else {
+            guard let cache = settings.cache else {
                 throw PipelineError.setting("cache_calibration", found: path, expected: "none without a step cache")
             }
-            return (try CacheTables.published.with(file: path), try Digest.sha256(file: path))
+            let tables = try CacheTables.published.with(
+                file: path, for: cache.table(ofModel: model.defaults.name),
+                size: [settings.numFrames, settings.height, settings.width])
+            return (tables, try Digest.sha256(file: path))
         }
     }
 

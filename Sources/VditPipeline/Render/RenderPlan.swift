@@ -84,39 +84,47 @@ public struct RenderPlan: Sendable {
         self.scheduler = scheduler
         let guidance = settings.guidance
         self.guidance = guidance
-        let calls = scheduler.steps.map { guidance[0].applies(to: $0) ? 2 : 1 }
         let own = Self.calls(model, scheduler.steps, guidance, trainTimesteps: settings.scheduler.trainTimesteps)
         self.calls = own
+        let calls = scheduler.steps.indices.map { step in own.reduce(0) { $0 + $1.branches(of: step).count } }
         let cache = settings.cache?.configured(forModel: model.defaults.name, tables: cacheTables)
         self.cache = cache
         let cached = try cache.map { cache in
-            try PredictedCalls(cache, own, tokens: layout.tokens, latents: latents, of: transformer)
+            try PredictedCalls(
+                cache, own, tokens: layout.tokens, latents: latents, precision: settings.precision, of: transformer)
         }
         method = settings.method.configured(forModel: model.defaults.name)
         if fallback == .refuse { try method.checkServes(model) }
         // Throws where the method cannot serve the layout.
         let attention = try AttentionContext(method, layouts: layouts, fallback: fallback)
+        let work = attention.predictedWork(calls: cached?.perStep ?? calls, layers: transformer.layers)
         estimate = Estimate(
             model: model, latents: latents, layout: layout, textTokens: text.conditional, calls: calls,
             precision: settings.precision,
             decoderActivationBytes: model.decoder.decodeBytes(
                 height: settings.height, width: settings.width,
                 operandBytes: settings.precision.dtype.byteCount),
-            attention: attention.predictedWork(
-                calls: cached?.perStep ?? calls, layers: transformer.layers), cached: cached,
+            attention: work, cached: cached,
             methodBytes: model.transformers.count
                 * method.predictedStateBytes(
                     layout: layout, heads: transformer.heads, headDim: transformer.headDim,
                     layers: transformer.layers, branches: calls.max() ?? 1),
             takesGates: method.method.takesGates)
-        notices = Self.notices(
-            settings, method, estimate.attention, steps: scheduler.steps.count, layers: transformer.layers)
+        notices = Self.notices(settings, method, work, steps: scheduler.steps.count, layers: transformer.layers)
     }
 
     /// Whether any step runs the unconditional branch.
     public var isGuided: Bool { estimate.callsPerStep.contains(2) }
 
     public var steps: [Step] { scheduler.steps }
+
+    /// Token pairs of all self-attention of a run that is dense and leaves no call out.
+    var pairs: Int {
+        calls.flatMap(\.counts).reduce(0) { total, calls in
+            let tokens = layouts[calls.key]?.tokens ?? 0
+            return total + calls.value * tokens * tokens * model.transformer.heads * model.transformer.layers
+        }
+    }
 
     /// Whether the run follows a list of few steps, each of which may take an hour.
     var isFewStep: Bool { settings.scheduler.list != nil }

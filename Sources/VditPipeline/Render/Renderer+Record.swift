@@ -46,10 +46,11 @@ extension Renderer {
                 lastImage: job.lastImage, video: settings.video),
             sampling: RunRecord.Sampling(settings),
             attention: RunRecord.Attention(
-                method: plan.method, contexts: attention, headDim: plan.model.transformer.headDim,
+                method: plan.method, contexts: attention, pairs: plan.pairs, headDim: plan.model.transformer.headDim,
                 predictedStateBytes: estimate.methodBytes, instructionSet: instructionSet),
             caching: RunRecord.Caching(
-                caches, calibration: job.cacheCalibration, predictedStateBytes: estimate.cacheBytes),
+                caches, calibration: job.cacheCalibration, layers: plan.model.transformer.layers,
+                flops: estimate.otherFLOPs, predictedStateBytes: estimate.cacheBytes),
             output: output, timing: timing, latentsSha256: latents.withBytes { Digest.sha256($0) },
             resumedSteps: resumed?.completed, warnings: notices)
     }

@@ -24,14 +24,13 @@ extension Renderer {
         let compute = try ComputeContext(threads: settings.threads, precision: settings.precision)
         let transformer = plan.model.transformer
         let (layer, loading) = try timedLayer(compute)
-        let perCall = Double(transformer.layers) * layer
         let decoder = try timedDecoder(compute)
         return ExpectedTime(
-            loading: loading + decoder.loading, denoising: estimate.computedCalls * perCall,
+            loading: loading + decoder.loading, denoising: Double(transformer.layers) * layer,
             decoding: decoder.decoding)
     }
 
-    /// Seconds of one layer at the run's size, and of loading all of the model's layers.
+    /// Seconds of one layer at the run's size in all calls, and of loading all of the model's layers.
     private func timedLayer(_ compute: ComputeContext) throws -> (layer: Double, loading: Double) {
         let transformer = plan.model.transformer
         // As large as a second allows.
@@ -52,7 +51,8 @@ extension Renderer {
         let attention = timed.attention.medianSeconds * work.selfAttention / timed.attentionFlops
         let rest = (timed.layer.medianSeconds - timed.attention.medianSeconds)
             * work.other / (timed.flops - timed.attentionFlops)
-        return (attention * estimate.attention.share + rest, loading)
+        let seconds = attention * estimate.attention.share * Double(estimate.calls) + rest * estimate.computedCalls
+        return (seconds, loading)
     }
 
     private func timedDecoder(_ compute: ComputeContext) throws -> (loading: Double, decoding: Double) {

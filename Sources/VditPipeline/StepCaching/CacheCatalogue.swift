@@ -1,4 +1,5 @@
 import VditAttention
+import VditTensor
 
 public typealias CacheDescription = CatalogueEntry<any StepCache>
 
@@ -12,7 +13,8 @@ public enum CacheCatalogue {
             thing: "step cache", option: "cache option", name: "cache", options: "cache_options", share: "cache_budget"),
         [
             MagCache.description, FirstBlockCache.description, TeaCache.description, TaylorSeer.description,
-            GuidanceCache.description,
+            GuidanceCache.description, DeepCache.description, PyramidAttentionBroadcast.description,
+            StepSchedule.description,
         ])
 
     public static var caches: [CacheDescription] { all.entries }
@@ -43,6 +45,9 @@ extension CatalogueChoice<any StepCache> {
     /// Wanted share of the transformer calls to compute at most, in `0 < budget <= 1`; nil where options decide.
     public var budget: Double? { share }
 
+    /// The name of the table it decides by, where it needs one.
+    func table(ofModel model: String) -> String { CacheOptions.table(decided(forModel: model).values) ?? model }
+
     /// Every option decided.
     ///
     /// - Parameters:
@@ -54,6 +59,7 @@ extension CatalogueChoice<any StepCache> {
             name: name, cache: cache, tables: tables,
             window: CacheWindow(first: values[CacheOptions.firstSteps], last: values[CacheOptions.lastSteps]),
             mostSkips: values[CacheOptions.mostSkips], order: values[CacheOptions.order],
+            lean: values[CacheOptions.lean],
             options: values.texts, budget: budget)
     }
 }
@@ -67,11 +73,23 @@ enum CacheOptions {
         "most-skips", .integer(0...100_000), default: 100_000, "calls left out in a row, at most")
     static let order = MethodOption(
         "order", .integer(0...2), default: 0, "0 repeats the last computed call, 1 and 2 follow its differences")
+    static let lean = MethodOption(
+        "lean", .number(0...1), default: 1, "part of what the differences say that a forecast follows")
     static let standIn = MethodOption<CacheStandIn>(
         "stand-in", .choice, default: .blocks,
-        "what is kept of a call: what its blocks added, its output, or the output's difference from the conditional one")
+        "what is kept of a call: what its blocks added, its output, the output's difference from the conditional one, "
+            + "or what self-attention gave")
     static let interval = MethodOption(
         "interval", .number(1...1000), default: 3, "every so many-th step is computed")
+
+    static let table = MethodOption(
+        "table", .text, default: "auto", "model whose table is used; auto is the model's own")
+
+    /// Whose table, nil for the model's own.
+    static func table(_ values: OptionSettings) -> String? {
+        let name = values[table]
+        return name == "auto" ? nil : name
+    }
 
     static func threshold(_ value: Double, _ summary: String) -> MethodOption<Double> {
         MethodOption("threshold", .number(0...1000), default: value, summary)
@@ -79,7 +97,7 @@ enum CacheOptions {
 
     /// Those that every cache has.
     static func common(first: DenseSchedule.Steps, last: Int, order: Int = 0) -> [any AnyMethodOption] {
-        [firstSteps.standing(at: first), lastSteps.standing(at: last), self.order.standing(at: order)]
+        [firstSteps.standing(at: first), lastSteps.standing(at: last), self.order.standing(at: order), lean]
     }
 }
 
@@ -91,6 +109,8 @@ public struct ConfiguredCache: Sendable {
     let window: CacheWindow
     let mostSkips: Int
     let order: Int
+    /// Part of what differences say that a forecast follows.
+    let lean: Double
     /// Every option's value as it is written, defaults included.
     public let options: [String: String]
     public let budget: Double?
@@ -111,12 +131,29 @@ public struct ConfiguredCache: Sendable {
     /// - Parameters:
     ///   - streams: of the residual streams, f32.
     ///   - latents: of the latents, f32.
-    public func predictedStateBytes(streams: Int, latents: Int, branches: Int) -> Int {
+    ///   - operand: the type that self-attention gives.
+    public func predictedStateBytes(
+        streams: Int, latents: Int, layers: Int, operand: DType, branches: Int
+    ) -> Int {
         let kept = order + 1
         switch cache.standIn {
         case .difference: return branches > 1 ? kept * latents : 0
         case .output: return kept * latents * branches
         case .blocks: return (kept * streams + Int(cache.signalShare * Double(streams))) * branches
+        case .attention:
+            return kept * layers * (order > 0 ? streams : streams / 4 * operand.byteCount) * branches
+        }
+    }
+
+    /// What still runs of a call that is left out, embedding and head not counted: of its self-attention, and of its
+    /// blocks' other work.
+    func remainder(layers: Int) -> (attention: Double, other: Double) {
+        switch cache.standIn {
+        case .difference, .output: return (0, 0)
+        case .attention: return (0, 1)
+        case .blocks:
+            let share = Double(cache.alwaysRuns.count) / Double(layers)
+            return (share, share)
         }
     }
 }

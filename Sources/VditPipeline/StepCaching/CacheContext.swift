@@ -42,33 +42,66 @@ public final class CacheContext {
     ///
     /// - Parameters:
     ///   - conditional: the output of the same step's conditional call, where this is the other.
-    ///   - run: runs the model with this decision about its blocks.
+    ///   - run: runs the model in a pass that this makes ready.
     public func predict(
-        _ call: CacheCall, conditional: Tensor?,
-        run: (((BlockState) throws -> BlockDecision)?) throws -> Tensor
+        _ call: CacheCall, conditional: Tensor?, run: ((inout ForwardPass) -> Void) throws -> Tensor
     ) throws -> Tensor {
         switch configuration.cache.standIn {
-        case .blocks: return try run(decider(call))
+        case .blocks:
+            let decide = decider(call)
+            return try run { $0.decideBlocks = decide }
+        case .attention: return try predictAroundAttention(call, run: run)
         case .output: return try predictOutput(call, run: run)
         case .difference:
             guard let conditional else {
                 _ = judge(call, change: 0)
-                return try run(nil)
+                return try run { _ in }
             }
             return try predictOutput(call, from: conditional, run: run)
         }
     }
 
+    /// Keeps what self-attention gives, layer by layer, or takes it from there.
+    private func predictAroundAttention(
+        _ call: CacheCall, run: ((inout ForwardPass) -> Void) throws -> Tensor
+    ) throws -> Tensor {
+        guard judge(call, change: 0) else {
+            let kept = forecast(call)
+            return try run { pass in
+                pass.attend = { attention in
+                    let layer = attention.site.layer
+                    let (tokens, heads) = (attention.tokens, attention.heads)
+                    guard layer < kept.count, kept[layer].shape == [tokens, heads, attention.q.shape[2]] else {
+                        throw PipelineError.damagedCheckpoint(
+                            "checkpoint: cached: found \(kept.map(\.shape)), expected attention of \(tokens) tokens")
+                    }
+                    return AttentionOutput(values: kept[layer], logSumExp: Tensor(.f32, [heads, 0]))
+                }
+            }
+        }
+        var given: [Tensor] = []
+        let output = try run { pass in
+            let attend = pass.attend
+            pass.attend = { attention in
+                let output = try attend(attention)
+                given.append(output.values)
+                return output
+            }
+        }
+        // Differences are taken in f32.
+        learn(configuration.order == 0 ? given : given.map { $0.converted(to: .f32) }, call)
+        return output
+    }
+
     /// - Parameter base: what the output is kept as a difference from.
     private func predictOutput(
-        _ call: CacheCall, from base: Tensor? = nil,
-        run: (((BlockState) throws -> BlockDecision)?) throws -> Tensor
+        _ call: CacheCall, from base: Tensor? = nil, run: ((inout ForwardPass) -> Void) throws -> Tensor
     ) throws -> Tensor {
         guard judge(call, change: 0) else {
             let kept = forecast(call)[0]
             return base.map { combination([(1, $0), (1, kept)], pool) } ?? kept
         }
-        let output = try run(nil)
+        let output = try run { _ in }
         learn([base.map { combination([(1, output), (-1, $0)], pool) } ?? output], call)
         return output
     }
@@ -76,7 +109,14 @@ public final class CacheContext {
     /// Decides about the blocks of a call.
     private func decider(_ call: CacheCall) -> (BlockState) throws -> BlockDecision {
         var opened: Tensor?
+        let outer = configuration.cache.alwaysRuns
         return { [self] blocks throws in
+            let inner = outer.inner(of: blocks.count)
+            if blocks.next >= inner.upperBound { return .run(upTo: blocks.count) }
+            if blocks.next < inner.lowerBound {
+                guard case .firstBlocks(let stride) = gate.rule.signal else { return .run(upTo: inner.lowerBound) }
+                return .run(upTo: inner.lowerBound) { opened = channels(every: stride, of: $0[0]) }
+            }
             var change = 0.0
             switch gate.rule.signal {
             case nil: break
@@ -88,10 +128,7 @@ public final class CacheContext {
                 }
                 if let before = memory(call).signal { change = try relativeChange(now, since: before, pool) }
                 state.memories[call.branch, default: CacheMemory()].signal = now
-            case .firstBlocks(let count, let stride):
-                guard blocks.next >= count else {
-                    return .run(upTo: min(count, blocks.count)) { opened = channels(every: stride, of: $0[0]) }
-                }
+            case .firstBlocks:
                 if let opened, let before = memory(call).signal {
                     change = try relativeChange(opened, since: before, pool)
                 }
@@ -102,11 +139,11 @@ public final class CacheContext {
                     throw PipelineError.damagedCheckpoint(
                         "checkpoint: cached: found \(kept.map(\.shape)), expected \(blocks.streams.map(\.shape))")
                 }
-                return .skip(upTo: blocks.count, adding: kept)
+                return .skip(upTo: inner.upperBound, adding: kept)
             }
             if let opened { state.memories[call.branch, default: CacheMemory()].signal = opened }
             let signal = observer == nil ? nil : blocks.signal(.time)
-            return .run(upTo: blocks.count) { [self] in
+            return .run(upTo: inner.upperBound) { [self] in
                 observer?(Observation(call: call, residual: $0[0], signal: signal))
                 learn($0, call)
             }
@@ -127,7 +164,9 @@ public final class CacheContext {
         return verdict.isComputed
     }
 
-    private func forecast(_ call: CacheCall) -> [Tensor] { memory(call).forecast(call.step, pool) }
+    private func forecast(_ call: CacheCall) -> [Tensor] {
+        memory(call).forecast(call.step, lean: configuration.lean, pool)
+    }
 
     private func learn(_ value: [Tensor], _ call: CacheCall) {
         state.memories[call.branch, default: CacheMemory()].learn(value, order: configuration.order, pool)
@@ -164,8 +203,8 @@ public final class CacheContext {
             guard let numbers = saved.numbers[branch.rawValue] else { continue }
             let memory = try CacheMemory(
                 Dictionary(uniqueKeysWithValues: own.map { (String($0.key.dropFirst(prefix.count)), $0.value) }), numbers)
-            guard configuration.cache.standIn == .blocks || memory.terms.allSatisfy({ $0.map(\.shape) == [output] })
-            else {
+            let isOutput = [.output, .difference].contains(configuration.cache.standIn)
+            guard !isOutput || memory.terms.allSatisfy({ $0.map(\.shape) == [output] }) else {
                 throw .damagedCheckpoint("checkpoint: cached: found other extents, expected \(output)")
             }
             restored.memories[branch] = memory

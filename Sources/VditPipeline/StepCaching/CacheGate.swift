@@ -161,9 +161,10 @@ public struct CacheGate: Sendable {
         return high
     }
 
-    /// Calls that will be computed; at most so many, where a signal decides.
-    var predicted: (computed: Int, isUpperBound: Bool) {
-        if rule.signal == nil { return (computedCalls().count, false) }
-        return (quota?.values.reduce(0, +) ?? calls.all.count, true)
+    /// Calls that will be computed. Where a signal decides, as many as may be, the first ones of each branch.
+    var predicted: (computed: [CacheCall], isUpperBound: Bool) {
+        if rule.signal == nil { return (computedCalls(), false) }
+        guard let quota else { return (calls.all, true) }
+        return (calls.all.filter { $0.step - calls.steps(of: $0.branch).lowerBound < quota[$0.branch] ?? 0 }, true)
     }
 }

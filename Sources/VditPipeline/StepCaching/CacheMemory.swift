@@ -34,7 +34,9 @@ struct CacheMemory: Sendable {
             terms.append(streams)
         }
         let known = self.tensors
-        guard known.count == tensors.count, known.values.allSatisfy({ $0.dtype == .f32 }), numbers.isPlausible,
+        // Differences are f32; attention is kept in its own type.
+        let types: [DType] = terms.count > 1 ? [.f32] : [.f32, .bf16]
+        guard known.count == tensors.count, known.values.allSatisfy({ types.contains($0.dtype) }), numbers.isPlausible,
             Set(terms.map { $0.map(\.shape) }).count <= 1, terms.isEmpty || numbers.lastComputed != nil
         else {
             throw .damagedCheckpoint(
@@ -42,15 +44,16 @@ struct CacheMemory: Sendable {
         }
     }
 
-    /// What stands in for a call some steps after the last computed one: `Σ Dʲ Δʲ / j!`.
+    /// What stands in for a call some steps after the last computed one: `Σ leanʲ Dʲ Δʲ / j!`.
     ///
+    /// Differences of steps that lie apart overshoot: a `lean` below 1 follows a part of them.
     /// - Source: Liu et al., From Reusing to Forecasting: Accelerating Diffusion Models with TaylorSeers
     ///   (arXiv 2503.06923).
-    func forecast(_ step: Int, _ pool: WorkPool) -> [Tensor] {
+    func forecast(_ step: Int, lean: Double, _ pool: WorkPool) -> [Tensor] {
         if terms.count == 1 { return terms[0] }
         let distance = Double(step - (numbers.lastComputed ?? step))
         var weights = [1.0]
-        for order in 1..<terms.count { weights.append(weights[order - 1] * distance / Double(order)) }
+        for order in 1..<terms.count { weights.append(weights[order - 1] * lean * distance / Double(order)) }
         return terms[0].indices.map { stream in
             combination(zip(weights, terms).map { (weight: $0, tensor: $1[stream]) }, pool)
         }

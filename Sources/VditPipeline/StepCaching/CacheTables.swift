@@ -1,4 +1,5 @@
 import Foundation
+import Glibc
 import VditFiles
 
 /// What is known of a model that a step cache decides by.
@@ -13,13 +14,15 @@ public struct CacheTable: Sendable, Codable, Equatable {
     public var coefficients: [Double]?
     /// Whether the signal is the embedding's projection, not the embedding itself.
     public var isModulation: Bool?
+    /// Frames, height and width of the video that was measured, where the table holds for that size alone.
+    public var size: [Int]?
 
     public init(
         steps: Int? = nil, streams: Int? = nil, ratios: [Double]? = nil, coefficients: [Double]? = nil,
-        isModulation: Bool? = nil
+        isModulation: Bool? = nil, size: [Int]? = nil
     ) {
         (self.steps, self.streams, self.ratios) = (steps, streams, ratios)
-        (self.coefficients, self.isModulation) = (coefficients, isModulation)
+        (self.coefficients, self.isModulation, self.size) = (coefficients, isModulation, size)
     }
 
     /// Whether the numbers fit each other.
@@ -29,7 +32,27 @@ public struct CacheTable: Sendable, Codable, Equatable {
                 ratios.count == streams * (steps - 1), ratios.allSatisfy({ $0.isFinite && $0 > 0 })
             else { return false }
         }
+        guard size.map({ $0.count == 3 && $0.allSatisfy { $0 > 0 } }) ?? true else { return false }
         return coefficients.map { $0.count == 5 && $0.allSatisfy(\.isFinite) } ?? (ratios != nil)
+    }
+
+    /// The polynomial of degree 4 that takes signals to changes with the least squared error, as `coefficients` has it;
+    /// nil where the points do not decide it.
+    ///
+    /// - Parameter points: relative changes of a signal (x) and of the output (y).
+    public static func fittedCoefficients(_ points: [(x: Double, y: Double)]) -> [Double]? {
+        guard points.count > 5, let scale = points.map(\.x).max(), scale > 0 else { return nil }
+        // Powers of x / scale, the highest first: better conditioned than those of x.
+        var matrix = [[Double]](repeating: [Double](repeating: 0, count: 6), count: 5)
+        for (x, y) in points.sorted(by: { ($0.x, $0.y) < ($1.x, $1.y) }) {
+            let powers = (0..<5).map { pow(x / scale, Double(4 - $0)) }
+            for row in 0..<5 {
+                for column in 0..<5 { matrix[row][column] += powers[row] * powers[column] }
+                matrix[row][5] += powers[row] * y
+            }
+        }
+        guard let solution = solved(matrix) else { return nil }
+        return solution.indices.map { solution[$0] / pow(scale, Double(4 - $0)) }
     }
 
     /// The ratios of a loop of another length, by branch: the nearest step's, halves to even. The first is 1.
@@ -61,9 +84,12 @@ public struct CacheTables: Sendable, Equatable {
 
     /// These, over which those of a file go.
     ///
-    /// - Parameter path: JSON, by model what `CacheTable` has: what `vdit calibrate` writes, and MagCache's own tables.
-    /// - Throws: `FileError`, `PipelineError.invalid` (65) for what is no table.
-    public func with(file path: String) throws -> CacheTables {
+    /// - Parameters:
+    ///   - path: JSON, by model what `CacheTable` has: what `vdit calibrate` writes, and MagCache's own tables.
+    ///   - model: what it must hold a table of.
+    ///   - size: frames, height and width of the video.
+    /// - Throws: `FileError`, `PipelineError.invalid` (65) for what is no table, or one of another model or size.
+    public func with(file path: String, for model: String, size: [Int]) throws -> CacheTables {
         let decoder = JSONDecoder()
         decoder.keyDecodingStrategy = .convertFromSnakeCase
         let read = try decodeJSON([String: CacheTable].self, from: readSmallFile(path), path: path, decoder: decoder)
@@ -72,7 +98,21 @@ public struct CacheTables: Sendable, Equatable {
                 "\(path): \(name)", found: "numbers that do not fit",
                 expected: "ratios of streams × (steps − 1) numbers above 0, or 5 coefficients", kind: .badData)
         }
+        guard let own = read[model] else {
+            throw PipelineError.invalid(
+                path, found: "a calibration of \(read.keys.sorted().joined(separator: ", "))",
+                expected: "one of \(model), as 'vdit calibrate' makes it", kind: .badData)
+        }
+        if let measured = own.size, measured != size {
+            throw PipelineError.invalid(
+                "\(path): \(model)", found: "a calibration at \(Self.words(measured))",
+                expected: "one at \(Self.words(size)), as 'vdit calibrate' makes it", kind: .badData)
+        }
         return CacheTables(tables.merging(read) { $1 })
+    }
+
+    private static func words(_ size: [Int]) -> String {
+        size.count == 3 ? "\(size[2])x\(size[1]), \(size[0]) frames" : "\(size)"
     }
 
     /// Writes a table where others may be read from.
@@ -84,4 +124,20 @@ public struct CacheTables: Sendable, Equatable {
         encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
         try AtomicFile.write(Array(try encoder.encode([model: table])) + [10], to: path, existing: existing)
     }
+}
+
+/// Gauss's elimination with row pivots; nil where the equations do not decide.
+func solved(_ equations: [[Double]]) -> [Double]? {
+    var rows = equations
+    for column in rows.indices {
+        guard let pivot = (column..<rows.count).max(by: { abs(rows[$0][column]) < abs(rows[$1][column]) }),
+            abs(rows[pivot][column]) > 1e-14
+        else { return nil }
+        rows.swapAt(column, pivot)
+        for row in rows.indices where row != column {
+            let factor = rows[row][column] / rows[column][column]
+            for place in column..<rows[row].count { rows[row][place] -= factor * rows[column][place] }
+        }
+    }
+    return rows.indices.map { rows[$0][rows.count] / rows[$0][$0] }
 }

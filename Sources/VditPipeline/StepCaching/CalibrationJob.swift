@@ -1,4 +1,3 @@
-import Glibc
 import VditAttention
 import VditFiles
 import VditModels
@@ -52,7 +51,9 @@ public struct CalibrationJob: Sendable {
             model: plan.model.defaults.name,
             table: CacheTable(
                 steps: plan.steps.count, streams: plan.isGuided ? 2 : 1, ratios: seen.ratios,
-                coefficients: fit(seen.signals, outputs.changes)),
+                coefficients: CacheTable.fittedCoefficients(
+                    seen.signals.compactMap { place, x in outputs.changes[place].map { (x: x, y: $0) } }),
+                size: [plan.settings.numFrames, plan.settings.height, plan.settings.width]),
             notices: inputs.notices(render, plan))
     }
 
@@ -106,39 +107,6 @@ public struct CalibrationJob: Sendable {
                 changes[Place(step: step, branch: .unconditional)] = relativeDistance(now.floats(), then.floats())
             }
         }
-    }
-
-    /// The polynomial of degree 4 that takes signals to changes with the least squared error; nil without signals.
-    private func fit(_ signals: [Place: Double], _ changes: [Place: Double]) -> [Double]? {
-        let points = signals.compactMap { place, x in changes[place].map { (x: x, y: $0) } }.sorted { $0.x < $1.x }
-        guard points.count > 5, let scale = points.last?.x, scale > 0 else { return nil }
-        // Powers of x / scale, the highest first: better conditioned than those of x.
-        var matrix = [[Double]](repeating: [Double](repeating: 0, count: 6), count: 5)
-        for (x, y) in points {
-            let powers = (0..<5).map { pow(x / scale, Double(4 - $0)) }
-            for row in 0..<5 {
-                for column in 0..<5 { matrix[row][column] += powers[row] * powers[column] }
-                matrix[row][5] += powers[row] * y
-            }
-        }
-        guard let solution = solved(matrix) else { return nil }
-        return solution.indices.map { solution[$0] / pow(scale, Double(4 - $0)) }
-    }
-
-    /// Gauss's elimination with row pivots; nil where the equations do not decide.
-    private func solved(_ equations: [[Double]]) -> [Double]? {
-        var rows = equations
-        for column in rows.indices {
-            guard let pivot = (column..<rows.count).max(by: { abs(rows[$0][column]) < abs(rows[$1][column]) }),
-                abs(rows[pivot][column]) > 1e-14
-            else { return nil }
-            rows.swapAt(column, pivot)
-            for row in rows.indices where row != column {
-                let factor = rows[row][column] / rows[column][column]
-                for place in column..<rows[row].count { rows[row][place] -= factor * rows[column][place] }
-            }
-        }
-        return rows.indices.map { rows[$0][rows.count] / rows[$0][$0] }
     }
 }
 

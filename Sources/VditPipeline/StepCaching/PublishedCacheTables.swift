@@ -3,6 +3,16 @@
 /// - Source: ratios, `Zehong-Ma/MagCache`; coefficients, `ali-vilab/TeaCache`.
 extension CacheTables {
     public static let published = CacheTables([
+        // vdit calibrate, 320x192, 81 frames, prompt 06, seed 11: docs/caches.md has the command.
+        "wan-mini": CacheTable(
+            steps: 20, streams: 2,
+            ratios: [
+                0.833176, 0.82373, 0.931656, 0.936434, 0.964862, 0.966752, 0.984144, 0.984843, 0.99055, 0.990451,
+                0.992291, 0.992616, 0.990593, 0.990366, 0.995355, 0.995433, 0.984581, 0.984487, 0.989809, 0.989874,
+                0.987707, 0.98767, 0.985352, 0.985293, 0.98239, 0.982368, 0.984096, 0.984101, 0.97658, 0.976568,
+                0.970178, 0.970192, 0.953332, 0.953418, 0.935846, 0.936229, 0.895766, 0.896734
+            ],
+            coefficients: [11.1258084, -20.734484, 13.4690305, -3.35709232, 0.292743494]),
         "wan2.1-t2v-1.3b": CacheTable(
             steps: 50, streams: 2,
             ratios: [

@@ -22,6 +22,10 @@ extension RunRecord {
         public var computedCalls: Int
         public var reusedCalls: Int
         public var forecastCalls: Int
+        /// What ran of the work of all calls, self-attention not counted, and the operations that did not run. Left out
+        /// in older records.
+        public var work: Double?
+        public var flopsSaved: Double?
         /// What the cache keeps at the end of the run, and at most.
         public var stateBytes: Int
         public var predictedStateBytes: Int
@@ -33,16 +37,24 @@ extension RunRecord {
 extension RunRecord.Caching {
     /// Nil without a step cache.
     ///
-    /// - Parameter contexts: of every transformer that ran.
-    init?(_ contexts: [CacheContext], calibration: String?, predictedStateBytes: Int) {
+    /// - Parameters:
+    ///   - contexts: of every transformer that ran.
+    ///   - layers: of a transformer.
+    ///   - flops: of one call without its self-attention.
+    init?(
+        _ contexts: [CacheContext], calibration: String?, layers: Int, flops: Double, predictedStateBytes: Int
+    ) {
         guard let first = contexts.first else { return nil }
         let all = contexts.flatMap(\.state.statistics.calls)
         let configuration = first.configuration
+        let leftOut = Double(all.count { $0.outcome != .computed })
+            * (1 - configuration.remainder(layers: layers).other)
         self.init(
             cache: configuration.name, options: configuration.options, budget: configuration.budget,
             solvedThreshold: configuration.budget != nil && first.gate.rule.signal == nil ? first.gate.threshold : nil,
             calibration: calibration, computedCalls: all.count { $0.outcome == .computed },
             reusedCalls: all.count { $0.outcome == .reused }, forecastCalls: all.count { $0.outcome == .forecast },
+            work: 1 - leftOut / Double(max(1, all.count)), flopsSaved: leftOut * flops,
             stateBytes: contexts.reduce(0) { $0 + $1.keptBytes }, predictedStateBytes: predictedStateBytes,
             calls: all.map { Call(step: $0.step, branch: $0.branch, outcome: $0.outcome, estimate: $0.estimate) })
     }
@@ -50,38 +62,59 @@ extension RunRecord.Caching {
 
 /// What a step cache leaves of a run's calls, as far as that is known before it starts.
 struct PredictedCalls {
-    /// Whole calls; what of a call runs although it is left out counts for its part.
-    let computed: Double
+    /// Computed calls of every step. Where they show while the run runs, as many as may be, the first ones: methods
+    /// compute those densely.
+    let perStep: [Int]
     let isUpperBound: Bool
-    /// Computed calls of every step, where they are known: nil else.
-    let perStep: [Int]?
+    /// Calls in all but what is left out of them, self-attention not counted.
+    let computed: Double
+    /// Calls whose self-attention runs although they are left out; parts count as such.
+    private let attended: Double
+    private let all: Int
     /// What the cache keeps.
     let bytes: Int
 
     /// - Parameters:
     ///   - tokens: of the joint sequence.
     ///   - transformer: of which all transformers are.
-    /// - Throws: what the cache throws for a model it cannot serve or a budget it cannot keep.
+    /// - Throws: what the cache throws for a model it cannot serve or a budget it cannot keep; `PipelineError.setting`
+    ///   where its blocks that always run are all there are.
     init(
-        _ cache: ConfiguredCache, _ calls: [TransformerCalls], tokens: Int, latents: LatentShape,
+        _ cache: ConfiguredCache, _ calls: [TransformerCalls], tokens: Int, latents: LatentShape, precision: Precision,
         of transformer: any TransformerSpecification
     ) throws(PipelineError) {
-        var (computed, isUpperBound, bytes) = (0.0, false, 0)
+        let outer = cache.cache.alwaysRuns
+        guard outer.count < transformer.layers else {
+            throw .setting(
+                "cache_options", found: "\(outer.count) blocks of \(cache.name) that always run",
+                expected: "fewer than the model's \(transformer.layers)")
+        }
+        var (isUpperBound, bytes) = (false, 0)
         var perStep = [Int](repeating: 0, count: calls.first?.steps ?? 0)
         for calls in calls {
             let gate = try cache.gate(for: calls)
-            let (count, isLimit) = gate.predicted
-            computed += Double(count)
-            if case .firstBlocks(let blocks, _) = gate.rule.signal {
-                computed += Double(calls.all.count - count) * Double(blocks) / Double(transformer.layers)
-            }
-            isUpperBound = isUpperBound || isLimit
-            for call in gate.computedCalls() { perStep[call.step] += 1 }
+            let predicted = gate.predicted
+            for call in predicted.computed { perStep[call.step] += 1 }
+            isUpperBound = isUpperBound || predicted.isUpperBound
             bytes += cache.predictedStateBytes(
                 streams: tokens * transformer.heads * transformer.headDim * 4, latents: latents.count * 4,
-                branches: calls.isGuided ? 2 : 1)
+                layers: transformer.layers, operand: precision.dtype, branches: calls.isGuided ? 2 : 1)
         }
-        (self.computed, self.isUpperBound, self.bytes) = (computed, isUpperBound, bytes)
-        self.perStep = isUpperBound ? nil : perStep
+        let all = calls.reduce(0) { $0 + $1.all.count }
+        let leftOut = Double(all - perStep.reduce(0, +))
+        let remainder = cache.remainder(layers: transformer.layers)
+        computed = Double(all) - leftOut * (1 - remainder.other)
+        attended = leftOut * remainder.attention
+        (self.perStep, self.isUpperBound, self.bytes, self.all) = (perStep, isUpperBound, bytes, all)
+    }
+
+    /// The self-attention of the whole run.
+    ///
+    /// - Parameter work: of the computed calls alone. What runs of the others counts as dense.
+    func attention(_ work: PredictedWork) -> PredictedWork {
+        let computed = Double(perStep.reduce(0, +))
+        return PredictedWork(
+            share: (work.share * computed + attended) / Double(max(1, all)),
+            isUpperBound: work.isUpperBound || isUpperBound)
     }
 }

@@ -13,6 +13,8 @@ public protocol StepCache: Sendable {
     /// The estimate from which on a call is computed, where no budget decides.
     var threshold: Double { get }
     var standIn: CacheStandIn { get }
+    /// Blocks that run in every call, where blocks are what is left out.
+    var alwaysRuns: OuterBlocks { get }
     /// What it keeps of its signal, over the bytes of the residual streams.
     var signalShare: Double { get }
 
@@ -24,6 +26,7 @@ public protocol StepCache: Sendable {
 
 extension StepCache {
     public var standIn: CacheStandIn { .blocks }
+    public var alwaysRuns: OuterBlocks { OuterBlocks() }
     public var signalShare: Double { 0 }
 }
 
@@ -55,8 +58,22 @@ extension CacheRule {
 public enum CacheSignal: Sendable, Equatable {
     /// What the family says of the call, with the call before it, computed or not.
     case call(CallSignal)
-    /// What the first blocks add to the first stream, with the last call that was computed; every so many-th channel.
-    case firstBlocks(Int, everyChannel: Int)
+    /// What the blocks that always run first add to the first stream, with the last call that was computed; every so
+    /// many-th channel.
+    case firstBlocks(everyChannel: Int)
+}
+
+/// Blocks at both ends of a transformer.
+public struct OuterBlocks: Sendable, Equatable {
+    public var first: Int
+    public var last: Int
+
+    public init(first: Int = 0, last: Int = 0) { (self.first, self.last) = (first, last) }
+
+    var count: Int { first + last }
+
+    /// The blocks between them, of so many.
+    func inner(of count: Int) -> Range<Int> { min(first, count)..<max(min(first, count), count - last) }
 }
 
 /// What stands in for a call that is left out.
@@ -67,6 +84,8 @@ public enum CacheStandIn: String, Sendable, CaseIterable {
     case output
     /// What the unconditional output differs by from the conditional one of its step, which is always computed.
     case difference
+    /// What self-attention gave in every layer, of the operand type: all else runs.
+    case attention
 }
 
 /// One call of a transformer.
@@ -112,9 +131,13 @@ public struct TransformerCalls: Sendable {
     /// All of them in the order they come.
     var all: [CacheCall] {
         served.flatMap { step in
-            AttentionSite.Branch.allCases.filter { steps(of: $0).contains(step) }
-                .map { CacheCall(step: step, branch: $0) }
+            branches(of: step).map { CacheCall(step: step, branch: $0) }
         }
+    }
+
+    /// Those of a step, in the order they come.
+    func branches(of step: Int) -> [AttentionSite.Branch] {
+        AttentionSite.Branch.allCases.filter { steps(of: $0).contains(step) }
     }
 }
 

@@ -9,20 +9,19 @@ import VditFiles
 public struct FirstBlockCache: StepCache {
     public static let name = "fbcache"
     public let threshold: Double
-    let blocks: Int
+    public let alwaysRuns: OuterBlocks
     let everyChannel: Int
 
     public var signalShare: Double { 1 / Double(everyChannel) }
 
     public func rule(for calls: TransformerCalls, _ tables: CacheTables) -> any CacheRule {
-        Rule(blocks: blocks, everyChannel: everyChannel)
+        Rule(everyChannel: everyChannel)
     }
 
     struct Rule: CacheRule {
-        let blocks: Int
         let everyChannel: Int
 
-        var signal: CacheSignal? { .firstBlocks(blocks, everyChannel: everyChannel) }
+        var signal: CacheSignal? { .firstBlocks(everyChannel: everyChannel) }
 
         func estimate(_ call: CacheCall, change: Double, _ numbers: inout CacheNumbers) -> Double { change }
     }
@@ -40,7 +39,7 @@ public struct FirstBlockCache: StepCache {
             + CacheOptions.common(first: .fraction(0.25), last: 0), shareOptions: [thresholdOption]
     ) { values, _ in
         FirstBlockCache(
-            threshold: values[thresholdOption], blocks: values[blocksOption],
+            threshold: values[thresholdOption], alwaysRuns: OuterBlocks(first: values[blocksOption]),
             everyChannel: values[everyChannelOption])
     }
 }

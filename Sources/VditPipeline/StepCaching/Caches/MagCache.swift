@@ -39,15 +39,12 @@ public struct MagCache: StepCache {
 
     private static let thresholdOption = CacheOptions.threshold(
         0.12, "sum of the ratio's distances from 1 from which on a call is computed")
-    private static let tableOption = MethodOption(
-        "table", .text, default: "auto", "model whose table of ratios is used; auto is the model's own")
-
     static let description = CacheDescription(
         name: name, summary: "reuses a residual while its size is known to stay, by a table of the model",
         paper: CataloguePaper(
             title: "MagCache: Fast Video Generation with Magnitude-Aware Cache", arXiv: "2506.09045"),
         options: [thresholdOption, CacheOptions.mostSkips.standing(at: 4)]
-            + CacheOptions.common(first: .fraction(0.2), last: 0) + [CacheOptions.standIn, tableOption],
+            + CacheOptions.common(first: .fraction(0.2), last: 0) + [CacheOptions.standIn, CacheOptions.table],
         presets: [
             CataloguePreset(
                 name: "wan2.1-14b", models: [CataloguePreset.wan14B], source: "authors, E024 K6 R0.2",
@@ -63,7 +60,8 @@ public struct MagCache: StepCache {
         ],
         shareOptions: [thresholdOption]
     ) { values, _ in
-        let table = values[tableOption]
-        return MagCache(threshold: values[thresholdOption], table: table == "auto" ? nil : table, standIn: values[CacheOptions.standIn])
+        MagCache(
+            threshold: values[thresholdOption], table: CacheOptions.table(values),
+            standIn: values[CacheOptions.standIn])
     }
 }

@@ -44,15 +44,12 @@ public struct TeaCache: StepCache {
 
     private static let thresholdOption = CacheOptions.threshold(
         0.08, "sum of the output's predicted changes from which on a call is computed")
-    private static let tableOption = MethodOption(
-        "table", .text, default: "auto", "model whose coefficients are used; auto is the model's own")
-
     static let description = CacheDescription(
         name: name, summary: "reuses a residual while the timestep's embedding says that little changes",
         paper: CataloguePaper(
             title: "Timestep Embedding Tells: It's Time to Cache for Video Diffusion Model", arXiv: "2411.19108"),
         options: [thresholdOption, CacheOptions.mostSkips]
-            + CacheOptions.common(first: .count(1), last: 1) + [tableOption],
+            + CacheOptions.common(first: .count(1), last: 1) + [CacheOptions.table],
         presets: [
             CataloguePreset(
                 name: "wan2.1-14b", models: [CataloguePreset.wan14B], source: "authors",
@@ -60,19 +57,18 @@ public struct TeaCache: StepCache {
             CataloguePreset(
                 name: "wan2.1-1.3b-ret", models: [], source: "authors, ret steps",
                 settings: [
-                    thresholdOption(0.05), tableOption("wan2.1-t2v-1.3b-ret"), CacheOptions.firstSteps(.count(5)),
-                    CacheOptions.lastSteps(0),
+                    thresholdOption(0.05), CacheOptions.table("wan2.1-t2v-1.3b-ret"),
+                    CacheOptions.firstSteps(.count(5)), CacheOptions.lastSteps(0),
                 ]),
             CataloguePreset(
                 name: "wan2.1-14b-ret", models: [], source: "authors, ret steps",
                 settings: [
-                    thresholdOption(0.1), tableOption("wan2.1-t2v-14b-ret"), CacheOptions.firstSteps(.count(5)),
+                    thresholdOption(0.1), CacheOptions.table("wan2.1-t2v-14b-ret"), CacheOptions.firstSteps(.count(5)),
                     CacheOptions.lastSteps(0),
                 ]),
         ],
         shareOptions: [thresholdOption]
     ) { values, _ in
-        let table = values[tableOption]
-        return TeaCache(threshold: values[thresholdOption], table: table == "auto" ? nil : table)
+        TeaCache(threshold: values[thresholdOption], table: CacheOptions.table(values))
     }
 }
