@@ -31,6 +31,7 @@ struct StepCacheTests {
         var options = ["first-steps": "2", "order": "\(order)"]
         switch cache {
         case "magcache": options["threshold"] = "0.1"
+        case "weighted": options["threshold"] = "0.06"
         case "fbcache", "teacache": options["threshold"] = "0.3"
         case "schedule": options["steps"] = "0-2+5+6+9"
         default: options["interval"] = "3"

@@ -137,6 +137,24 @@ struct StepCacheTests {
         #expect(try options("teacache", "wan2.1-t2v-14b")["threshold"] == "0.14")
     }
 
+    /// Stretches get longer as less depends on a step, and shorter again at the end.
+    @Test func theWeightedStepsOfTwentyAreThese() throws {
+        func computed(_ steps: Int, budget: Double?) throws -> [Int] {
+            let calls = TransformerCalls(model: "any", steps: steps, served: 0..<steps, guided: 0..<steps)
+            let gate = try CacheChoice(cache: "weighted", budget: budget).configured().gate(for: calls)
+            var numbers = CacheNumbers()
+            return (0..<steps).filter { step in
+                gate.judge(
+                    CacheCall(step: step, branch: .conditional), change: 0, mayReuse: step > 0, &numbers
+                ).isComputed
+            }
+        }
+        #expect(try computed(20, budget: nil) == [0, 1, 2, 3, 4, 5, 6, 8, 11, 14, 17, 19])
+        #expect(try computed(20, budget: 0.6).count == 12)
+        #expect(try computed(50, budget: 0.5).count <= 25)
+        #expect(try computed(50, budget: 0.5).count >= 23)
+    }
+
     /// A fit of points on a polynomial is that polynomial.
     @Test func coefficientsAreFoundAgain() throws {
         let known = [220.0, -37.5, 4.25, 0.6, 0.01]

@@ -12,7 +12,7 @@ public enum CacheCatalogue {
         CatalogueWords(
             thing: "step cache", option: "cache option", name: "cache", options: "cache_options", share: "cache_budget"),
         [
-            MagCache.description, FirstBlockCache.description, TeaCache.description, TaylorSeer.description,
+            WeightedSteps.description, MagCache.description, FirstBlockCache.description, TeaCache.description, TaylorSeer.description,
             GuidanceCache.description, DeepCache.description, PyramidAttentionBroadcast.description,
             StepSchedule.description,
         ])
@@ -96,8 +96,13 @@ enum CacheOptions {
     }
 
     /// Those that every cache has.
-    static func common(first: DenseSchedule.Steps, last: Int, order: Int = 0) -> [any AnyMethodOption] {
-        [firstSteps.standing(at: first), lastSteps.standing(at: last), self.order.standing(at: order), lean]
+    static func common(
+        first: DenseSchedule.Steps, last: Int, order: Int = 0, lean: Double = 1
+    ) -> [any AnyMethodOption] {
+        [
+            firstSteps.standing(at: first), lastSteps.standing(at: last), self.order.standing(at: order),
+            self.lean.standing(at: lean),
+        ]
     }
 }
 
