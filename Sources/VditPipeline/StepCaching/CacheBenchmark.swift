@@ -39,7 +39,7 @@ public struct CacheBenchmark: Sendable {
         let model = try few.load(RandomWeights(few.tensors, seed: layers.seed), compute)
         let prepared = try model.prepare(layers.conditioning())
         var random = TorchRandom(seed: layers.seed)
-        let noise = random.normal(layers.latents.extents, .f32)
+        let noise = random.normal([specification.inputChannels] + layers.latents.extents.dropFirst(), .f32)
         func reused(_ cache: ConfiguredCache) throws -> Double {
             try Self.reusedSeconds(cache, repeats: repeats, compute) { pass in
                 try model.predict(noise, conditioning: prepared, pass)
