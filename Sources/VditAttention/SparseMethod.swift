@@ -37,6 +37,13 @@ public struct MethodState: Sendable {
         set { tensors[name] = newValue }
     }
 
+    /// - Throws: `AttentionError.state` for a tensor of another type or shape, as a checkpoint of another run has it.
+    static func check(_ tensor: Tensor, _ name: String, _ type: DType, _ shape: [Int]) throws(AttentionError) {
+        if tensor.dtype == type && tensor.shape == shape { return }
+        throw .state(
+            name, found: "\(tensor.dtype.rawValue) \(tensor.shape)", expected: "\(type.rawValue) \(shape)")
+    }
+
     var byteCount: Int { tensors.values.reduce(0) { $0 + $1.byteCount } }
 }
 

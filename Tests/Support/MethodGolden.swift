@@ -174,6 +174,7 @@ public struct MethodExample: Sendable, CustomTestStringConvertible {
         .init("rettention", ["rest": "pooled", "kept": "0.2"]),
         .init("adaspa", ["block": "16", "sparsity": "0.5", "refresh-every": "3"]),
         .init("mass", ["refresh-every": "3", "ramp": "0.5"], density: 0.6),
+        .init("mass", ["order": "raster", "residual": "1", "second-after": "3"], density: 0.5),
         .init("mass", ["order": "positions", "block": "20", "budget": "rows", "neighbours": "on"]),
         .init("draft", ["rest": "pooled", "pool-height": "3", "pool-width": "4", "sparsity": "0.9"]),
         .init("xattention", ["block": "16", "stride": "3", "mass": "0.4", "own": "off", "first-block": "off"]),

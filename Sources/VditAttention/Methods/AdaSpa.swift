@@ -12,7 +12,7 @@ public struct AdaSpa: SparseMethod {
     public static let name = "adaspa"
 
     private let order: BlockOrder
-    private let refreshEvery: Int
+    private let refresh: Refresh
     private let selector: Selector
     private let density: Double?
 
@@ -36,7 +36,7 @@ public struct AdaSpa: SparseMethod {
             }
             selector.sparsity = max(0, 1 - (max(kept, least) * Double(blocks.count)).rounded() / Double(blocks.count))
         }
-        return MassPlanner(selector, blocks, refreshEvery: refreshEvery)
+        return MassPlanner(selector, blocks, refresh)
     }
 
     struct Selector: MassSelector {
@@ -122,7 +122,7 @@ public struct AdaSpa: SparseMethod {
         shareOptions: [sparsity]
     ) { values, density in
         AdaSpa(
-            order: BlockOrder(values), refreshEvery: values[refreshes],
+            order: BlockOrder(values), refresh: Refresh(every: values[refreshes]),
             selector: Selector(sparsity: values[sparsity], bar: values[bar] < 1 ? values[bar] : nil),
             density: density)
     }

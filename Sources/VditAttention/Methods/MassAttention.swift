@@ -5,23 +5,26 @@ import VditTensor
 /// rest stand in as means.
 ///
 /// Full calls measure the mass of every pair as they go. Between them each call keeps its own share of the pairs: of
-/// all heads together, so that heads whose mass is spread keep more than those whose mass is concentrated.
+/// all heads together, so that heads whose mass is spread keep more than those whose mass is concentrated. What such a
+/// call would have lacked can be measured too, and put back, less and less with every step.
 ///
 /// - Source: ours, of known parts: exact mass and its reuse across steps from AdaSpa (arXiv 2502.21079), boxes from STA
-///   (2502.04507), the means from PISA (2602.01077).
+///   (2502.04507), the means from PISA (2602.01077), what is put back from Re-ttention (2505.22918).
 public struct MassAttention: SparseMethod {
     public static let name = "mass"
 
     private let order: BlockOrder
-    private let refreshEvery: Int
+    private let refresh: Refresh
+    private let residual: MeanResidual?
     private let selector: Selector
     /// Whether the density was asked for, and must be reached.
     private let mustReach: Bool
 
-    public var learns: [String] { MassPlanner<Selector>.learns }
+    public var learns: [String] { MassPlanner<Selector>.learns + (residual == nil ? [] : [MeanResidual.name]) }
 
     public func stateBytes(layout: TokenLayout, heads: Int, headDim: Int) -> Int {
         MassPlanner<Selector>.stateBytes(order, layout, heads: heads)
+            + (residual?.stateBytes(order, layout, heads: heads, headDim: headDim) ?? 0)
     }
 
     public func planner(for layout: TokenLayout) throws(AttentionError) -> any AttentionPlanner {
@@ -31,7 +34,7 @@ public struct MassAttention: SparseMethod {
         if mustReach, selector.share < least {
             throw .unreachableDensity(selector.share, method: Self.name, reachable: min(1, least)...1)
         }
-        return MassPlanner(selector, blocks, refreshEvery: refreshEvery)
+        return MassPlanner(selector, blocks, refresh, residual: residual)
     }
 
     /// Among what pairs compete.
@@ -150,7 +153,15 @@ public struct MassAttention: SparseMethod {
     private static let ramp = MethodOption(
         "ramp", .number(-0.9...0.9), default: 0,
         "the first steps keep this part more than the share, the last ones as much less")
+    private static let second = MethodOption(
+        "second-after", .automaticInteger(1...1000), default: nil,
+        "the second full step so many steps after the first; auto is as the others")
     private static let refreshes = Refresh.option(20)
+    private static let fade = MethodOption(
+        "fade", .number(0...1), default: 0.04, "the part of that which is lost with every step")
+    private static let residualRun = MethodOption(
+        "residual", .integer(0...AttentionKernel.rows), default: 0,
+        "tokens that share a mean of what a call lacked at the last full step, and get it back; 0 for none")
     private static let budget = MethodOption<Budget>(
         "budget", .choice, default: .heads, "pairs of all heads compete for the share, or each query block has it")
     private static let rest = RestChoice.option.standing(at: .pooled)
@@ -158,12 +169,13 @@ public struct MassAttention: SparseMethod {
     static let description = MethodDescription(
         name: name, summary: "keeps the boxes with the most mass, measured in full steps, the rest as means",
         paper: nil,
-        options: [kept, ramp, refreshes, budget, ForcedBlocks.neighbours, ForcedBlocks.sink]
+        options: [kept, ramp, second, refreshes, residualRun, fade, budget, ForcedBlocks.neighbours, ForcedBlocks.sink]
             + BlockOrder.options(.tiles) + DenseSchedule.options(steps: .fraction(0.15), layers: 0) + [rest],
         shareOptions: [kept]
     ) { values, density in
         MassAttention(
-            order: BlockOrder(values), refreshEvery: values[refreshes],
+            order: BlockOrder(values), refresh: Refresh(every: values[refreshes], second: values[second]),
+            residual: values[residualRun] > 0 ? MeanResidual(run: values[residualRun], fade: Float(values[fade])) : nil,
             selector: Selector(
                 share: density ?? values[kept], ramp: values[ramp], isByRow: values[budget] == .rows,
                 means: values[rest] == .dropped ? 0 : 1, forcing: ForcedBlocks(values)),

@@ -170,11 +170,7 @@ public struct Rettention: SparseMethod {
             (Self.refreshed, .f32, [1]),
         ]
         for (name, dtype, shape) in expected {
-            if let tensor = state[name], tensor.dtype != dtype || tensor.shape != shape {
-                throw .state(
-                    name, found: "\(tensor.dtype.rawValue) \(tensor.shape)",
-                    expected: "\(dtype.rawValue) \(shape)")
-            }
+            if let tensor = state[name] { try MethodState.check(tensor, name, dtype, shape) }
         }
     }
 

@@ -55,8 +55,11 @@ struct BlockOrder: Sendable, Equatable {
         return (video.map(layout.order(ofVideo:)), blocks)
     }
 
-    /// Video blocks of a layout.
-    func count(_ layout: TokenLayout) -> Int { cut(layout).offsets.count - 1 }
+    /// Tokens of each video block of a layout.
+    func sizes(_ layout: TokenLayout) -> [Int] {
+        let offsets = cut(layout).offsets
+        return zip(offsets, offsets.dropFirst()).map { Int($1 - $0) }
+    }
 
     private func cut(_ layout: TokenLayout) -> (order: [Int32]?, offsets: [Int32]) {
         let offsets = AttentionPlan.offsets(tokens: layout.videoTokens, block: block)

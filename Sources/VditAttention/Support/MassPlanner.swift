@@ -38,64 +38,94 @@ extension VideoBlocks {
     }
 }
 
+/// When a method that measures computes a call in full.
+struct Refresh: Sendable {
+    /// Steps from a full one to the next.
+    let every: Int
+    /// And from the first of all to the second.
+    let second: Int
+
+    init(every: Int, second: Int? = nil) {
+        self.every = every
+        self.second = min(second ?? every, every)
+    }
+
+    /// Whether a step is one, where none is left out.
+    func isFull(step: Int, first: Int) -> Bool {
+        let age = step - first
+        return age == 0 || (age >= second && (age - second) % every == 0)
+    }
+
+    /// Whether a step is one, or the one that should have been was left out.
+    func isDue(step: Int, first: Float, last: Float) -> Bool {
+        Float(step) - last >= Float(last == first ? second : every)
+    }
+
+    static func option(_ standard: Int) -> MethodOption<Int> {
+        MethodOption(
+            "refresh-every", .integer(1...1000), default: standard,
+            "a full step, measuring anew, so many steps after the last")
+    }
+}
+
 /// Computes a call in full now and then, measuring where the mass lies, and in between the blocks a selector makes of
 /// that.
 struct MassPlanner<Selector: MassSelector>: AttentionPlanner {
     let selector: Selector
     let blocks: VideoBlocks
     let full: AttentionPlan
-    let refreshEvery: Int
+    let refresh: Refresh
+    /// Nil where calls between full ones do not get back what they lacked at the last of these.
+    let residual: MeanResidual?
 
-    init(_ selector: Selector, _ blocks: VideoBlocks, refreshEvery: Int) {
-        self.selector = selector
-        self.blocks = blocks
-        self.refreshEvery = refreshEvery
+    init(_ selector: Selector, _ blocks: VideoBlocks, _ refresh: Refresh, residual: MeanResidual? = nil) {
+        (self.selector, self.blocks, self.refresh, self.residual) = (selector, blocks, refresh, residual)
         full = blocks.full
     }
 
+    var finishes: Bool { residual != nil }
+
     func predictedWork(step: Int, first: Int) -> Double? {
-        (step - first) % refreshEvery == 0 ? 1 : selector.density(blocks)
+        let density = selector.density(blocks)
+        return refresh.isFull(step: step, first: first) ? 1 + (residual == nil ? 0 : density) : density
     }
 
     func plan(_ call: AttentionCall, _ state: inout MethodState) throws(AttentionError) -> AttentionPlan {
-        guard let learned = state[Selector.learned], let last = state[Self.step]?.floats().first,
-            Float(call.step) - last < Float(refreshEvery)
+        guard let learned = state[Selector.learned], let fulls = state[Self.steps]?.floats(), fulls.count == 2,
+            !refresh.isDue(step: call.step, first: fulls[0], last: fulls[1])
         else { return full }
-        let shape = [call.heads, blocks.count, blocks.count]
-        guard learned.dtype == .u8, learned.shape == shape else {
-            throw .state(
-                Selector.learned, found: "\(learned.dtype.rawValue) \(learned.shape)",
-                expected: "\(DType.u8.rawValue) \(shape)")
-        }
+        try MethodState.check(learned, Selector.learned, .u8, [call.heads, blocks.count, blocks.count])
+        if let residual, let known = state[MeanResidual.name] { try residual.check(known, blocks, call) }
         return blocks.plan(heads: try selector.kept(learned, call, blocks))
     }
 
     func finish(
         _ output: inout AttentionOutput, of call: AttentionCall, _ state: inout MethodState,
         attend: (AttentionPlan) -> AttentionOutput
-    ) {
-        if output.masses.isEmpty { return }
-        state[Selector.learned] = selector.learn(blocks.masses(output), blocks)
-        state[Self.step] = Tensor([Float(call.step)])
+    ) throws(AttentionError) {
+        guard !output.masses.isEmpty else {
+            if let residual, let known = state[MeanResidual.name], let last = state[Self.steps]?.floats().last {
+                residual.add(known, age: Float(call.step) - last, to: output.values, blocks, call)
+            }
+            return
+        }
+        let learned = selector.learn(blocks.masses(output), blocks)
+        state[Selector.learned] = learned
+        let step = Float(call.step)
+        state[Self.steps] = Tensor([state[Self.steps]?.floats().first ?? step, step])
+        guard let residual else { return }
+        let sparse = attend(blocks.plan(heads: try selector.kept(learned, call, blocks)))
+        state[MeanResidual.name] = residual.measured(full: output.values, sparse: sparse.values, blocks, call)
     }
 
-    /// Name of the step of the last full call.
-    private static var step: String { "measured-step" }
+    /// Name of the first and the last full step.
+    private static var steps: String { "measured-steps" }
 
-    static var learns: [String] { [Selector.learned, step] }
+    static var learns: [String] { [Selector.learned, steps] }
 
-    /// A byte for every pair of blocks of every head, and the step.
+    /// A byte for every pair of blocks of every head, and two steps.
     static func stateBytes(_ order: BlockOrder, _ layout: TokenLayout, heads: Int) -> Int {
-        let count = order.count(layout)
-        return heads * count * count + 4
-    }
-}
-
-/// How often a method that measures computes a call in full.
-enum Refresh {
-    static func option(_ standard: Int) -> MethodOption<Int> {
-        MethodOption(
-            "refresh-every", .integer(1...1000), default: standard,
-            "a full step, measuring anew, so many steps after the last")
+        let count = order.sizes(layout).count
+        return heads * count * count + 8
     }
 }

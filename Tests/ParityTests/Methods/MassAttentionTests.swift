@@ -59,7 +59,8 @@ import VDiT
 
     @Test func aRampMovesDensityFromTheLastStepsToTheFirst() throws {
         let context = try AttentionContext(
-            MethodExample("mass", ["ramp": "0.5", "refresh-every": "100"], density: 0.5).configured(), layout: layout)
+            MethodExample("mass", ["ramp": "0.5", "refresh-every": "100", "second-after": "100"], density: 0.5)
+                .configured(), layout: layout)
         for step in 0..<9 {
             var random = SeededRandom(seed: 3)
             _ = try context.attend(MethodCase.call(layout, step: step, steps: 9, &random))
@@ -69,6 +70,49 @@ import VDiT
             #expect(abs(density - 0.5 * (1 + 0.5 * (1 - Double(step + 1) / 4))) < 0.01)
         }
         #expect(found.count == 8)
+    }
+
+    @Test func theSecondFullStepComesSoonAndTheOthersLate() throws {
+        let context = try AttentionContext(
+            MethodExample("mass", ["second-after": "2", "refresh-every": "4"]).configured(), layout: layout)
+        for step in 1..<12 {
+            var random = SeededRandom(seed: UInt64(step))
+            _ = try context.attend(MethodCase.call(layout, step: step, &random))
+        }
+        #expect(context.statistics.rows.map(\.fullCalls) == [1, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1])
+        let planner = try #require(context.planner())
+        for (step, row) in context.statistics.rows.enumerated() {
+            let work = try #require(planner.predictedWork(step: step + 1, first: 1))
+            #expect((work >= 1) == (row.fullCalls == 1))
+        }
+    }
+
+    /// Where operands stay, what a sparse call lacks comes back: as a mean of every few tokens.
+    @Test(arguments: [1, 4, 32], [DType.f32, .bf16])
+    func theResidualBringsBackWhatWasLost(run: Int, dtype: DType) throws {
+        let options = ["residual": "\(run)", "fade": "0", "second-after": "9"]
+        let context = try AttentionContext(MethodExample("mass", options, density: 0.3).configured(), layout: layout)
+        var plan: AttentionPlan?
+        context.observer = { (observation) throws(AttentionError) in plan = observation.plans.last }
+        let outputs = try (0..<2).map { step in
+            var random = SeededRandom(seed: 6)
+            return try context.attend(MethodCase.call(layout, dtype: dtype, step: step, &random)).values.floats()
+        }
+        #expect(outputs[0] != outputs[1])
+        let head = try #require(plan).heads[0]
+        let order = try #require(head.queryOrder)
+        let width = 2 * 16
+        for block in 1..<head.queryBlocks - 1 {
+            for start in stride(from: head.queryOffsets[block], to: head.queryOffsets[block + 1], by: run) {
+                let tokens = (start..<min(start + Int32(run), head.queryOffsets[block + 1])).map { Int(order[Int($0)]) }
+                for column in 0..<width {
+                    let lost = tokens.reduce(Float(0)) {
+                        $0 + outputs[0][$1 * width + column] - outputs[1][$1 * width + column]
+                    }
+                    #expect(abs(lost) / Float(tokens.count) < 1e-2)
+                }
+            }
+        }
     }
 
     /// Neighbours and the first frame are kept whatever their mass.
@@ -99,7 +143,7 @@ import VDiT
     @Test func stateOfAnotherSizeIsRefused() throws {
         let context = try AttentionContext(MethodExample("mass").configured(), layout: layout)
         try context.restore([
-            "conditional.0.mass-levels": Tensor(.u8, [2, 3, 3]), "conditional.0.measured-step": Tensor([0]),
+            "conditional.0.mass-levels": Tensor(.u8, [2, 3, 3]), "conditional.0.measured-steps": Tensor([0, 0]),
         ])
         var random = SeededRandom(seed: 1)
         let call = MethodCase.call(layout, step: 1, &random)
