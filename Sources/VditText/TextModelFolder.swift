@@ -46,7 +46,7 @@ public struct TextModelFolder: Sendable {
     ///   version does not know.
     public func openEncoder() throws -> (any TextEncoder, Kind) {
         let config = "\(encoder)/config.json"
-        if !Self.exists(config) { return try openFile() }
+        if !FilePath.isFolder(encoder) { return try openFile() }
         let file = try ConfigFile(path: config)
         let type = try file.string("model_type", oneOf: ["umt5", "t5", "bert"])
         if type == "bert" {
@@ -56,8 +56,7 @@ public struct TextModelFolder: Sendable {
         return (try T5Encoder(config: sizes, weights: WeightStore(weights)), sizes.kind)
     }
 
-    /// An encoder without a configuration of its own; one beside its file is believed where the tensors are those it
-    /// describes.
+    /// An encoder in a file of its own; a configuration beside it is believed where the tensors are those it describes.
     private func openFile() throws -> (any TextEncoder, Kind) {
         let store = try WeightStore(encoder)
         for table in NameTable.t5 {
@@ -65,17 +64,14 @@ public struct TextModelFolder: Sendable {
             guard let read = T5EncoderConfig(weights.shapes) else { continue }
             var encoder = try T5Encoder(config: read, weights: weights)
             var kind = read.kind
-            if !FilePath.isFolder(self.encoder) {
-                let config = FilePath.joined(FilePath.folder(of: self.encoder), "config.json")
-                if Self.exists(config), let stated = try? T5EncoderConfig(ConfigFile(path: config)),
-                    let fitting = try? T5Encoder(config: stated, weights: weights)
-                {
-                    (encoder, kind) = (fitting, stated.kind)
-                }
+            let config = FilePath.joined(FilePath.folder(of: self.encoder), "config.json")
+            if Self.exists(config), let stated = try? T5EncoderConfig(ConfigFile(path: config)),
+                let fitting = try? T5Encoder(config: stated, weights: weights)
+            {
+                (encoder, kind) = (fitting, stated.kind)
             }
             return (encoder, kind)
         }
-        if FilePath.isFolder(encoder) { throw FileError.missing(path: "\(encoder)/config.json") }
         throw FileError.unsupported(
             path: encoder, found: "a file of tensors such as \(store.names.prefix(3).map(\.shortened).joined(separator: ", "))",
             expected: "an encoder of T5 or UMT5")

@@ -40,12 +40,13 @@ struct SampledRows: Sendable {
         (self.tokens, self.offsets) = (tokens, offsets)
     }
 
-    /// `[rows, width · columns]` of the type of `x`, a row's tokens side by side, in scratch memory.
+    /// `[rows, width · columns]` f32, a row's tokens side by side, in scratch memory: not every instruction set
+    /// multiplies bf16, and plans are those of fp32 on all.
     func gathered(_ x: Tensor, _ scratch: Scratch) -> Tensor {
-        let rows = scratch.tensor(x.dtype, [tokens.count, x.columns])
+        let rows = scratch.tensor(.f32, [tokens.count, x.columns])
         for (index, token) in tokens.enumerated() {
             let row = rows[index]
-            if token < 0 { row.fill(byte: 0) } else { row.assign(x[Int(token)]) }
+            if token < 0 { row.fill(byte: 0) } else { row.convert(from: x[Int(token)]) }
         }
         return rows.reshaped([tokens.count / width, width * x.columns])
     }
@@ -59,11 +60,11 @@ struct SampledRows: Sendable {
         let (q, k) = (queries.gathered(q, scratch), keys.gathered(k, scratch))
         let most = zip(queries.offsets, queries.offsets.dropFirst()).map { $1 - $0 }.max() ?? 0
         // Rows past a block's are computed and not read: one product serves every size.
-        let rows = scratch.tensor(q.dtype, [most, q.columns])
+        let rows = scratch.tensor(.f32, [most, q.columns])
         rows.fill(byte: 0)
         let scores = scratch.tensor(.f32, [most, k.shape[0]])
         try tensorWork { () throws(TensorError) in
-            let product = try Linear(weights: [k], biases: [], operand: q.dtype, result: .f32, on: set)
+            let product = try Linear(weights: [k], biases: [], operand: .f32, result: .f32, on: set)
             for block in 0..<queries.offsets.count - 1 {
                 let part = queries.offsets[block]..<queries.offsets[block + 1]
                 rows.slice(0..<part.count).assign(q.slice(part))
