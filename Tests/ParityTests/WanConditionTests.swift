@@ -86,9 +86,9 @@ struct WanConditionTests {
         return PictureChannels.joined(try encoder.encode(video, noise: nil), compression: 4, hasLast: last != nil)
     }
 
-    /// Guidance and sampler of the A14B's run, on the reference's own predictions. Those are not its model's: they are
-    /// met within 0.4 % when all scores of self-attention are 0, as where the rotary table was never filled, and
-    /// otherwise missed by 8 %, by ours and by an implementation in fp64 alike.
+    /// Guidance and sampler of the A14B's run, on the reference's own predictions: those are missed by 8 %, by ours and
+    /// by an implementation in fp64 alike, and met within 0.4 % when all scores of self-attention are 0. Why is not
+    /// known; a rotary table that was never filled would do it.
     @Test func bothStepsOfTheFirstExpertAreTheReferences() throws {
         let golden = try WanPictureGolden(Self.experts)
         let folder = try TemporaryDirectory()
