@@ -111,9 +111,9 @@ public final class LocalRunner: JobRunner {
     private static func isUnchanged(_ model: ModelDirectory) -> Bool { (try? model.verifyUnchanged()) != nil }
 
     private func reuse(_ model: ModelDirectory, _ settings: RenderSettings) throws -> LoadedModel {
-        if let loaded, loaded.serves(threads: settings.threads, precision: settings.precision) { return loaded }
+        if let loaded, loaded.serves(settings) { return loaded }
         loaded = nil
-        let fresh = try LoadedModel(model, threads: settings.threads, precision: settings.precision)
+        let fresh = try LoadedModel(model, settings)
         loaded = fresh
         return fresh
     }

@@ -3,6 +3,8 @@ public struct ComputeContext: Sendable {
     public let pool: WorkPool
     public let instructionSet: InstructionSet
     public let precision: Precision
+    /// How transformers keep their blocks.
+    public var keeping = LayerKeeping.packed
 
     /// The kernels of `instructionSet`, which may be another than the process's.
     public init(pool: WorkPool, instructionSet: InstructionSet, precision: Precision) {

@@ -56,6 +56,8 @@ public final class WorkPool: @unchecked Sendable {
     private var handles: [pthread_t] = []
     private let scratch: [Scratch]
     private let exclusive = Mutex<Void>(())
+    /// Of the thread: whether what it asks of a pool it does itself.
+    @TaskLocal private static var isAlone = false
 
     /// - Parameter threads: worker threads including the caller's, at least 1.
     public init(threads: Int) {
@@ -108,11 +110,19 @@ public final class WorkPool: @unchecked Sendable {
     /// Runs `body` for every item in `0..<items`, in no particular order, and returns when all are done.
     ///
     /// `body` gets the item and the worker's scratch. If items throw, the error of the lowest item that
-    /// ran and failed is thrown after all workers have stopped. Not to be called from inside an item.
+    /// ran and failed is thrown after all workers have stopped. From inside an item, everything is done on its thread.
     public func run<E: Error>(
         _ items: Int, _ body: @Sendable (Int, Scratch) throws(E) -> Void
     ) throws(E) {
         if items <= 0 { return }
+        if Self.isAlone {
+            let scratch = Scratch()
+            for item in 0..<items {
+                scratch.reset()
+                try body(item, scratch)
+            }
+            return
+        }
         let failure = Mutex<(item: Int, error: E)?>(nil)
         let failed = Atomic<Bool>(false)
         exclusive.withLock { _ in
@@ -154,12 +164,17 @@ public final class WorkPool: @unchecked Sendable {
         }
     }
 
+    /// Runs something whose calls of `run` are to be done on this thread.
+    static func alone(_ body: () -> Void) { $isAlone.withValue(true) { body() } }
+
     private func drain(_ work: Job, _ worker: Int) {
-        while true {
-            let item = next.wrappingAdd(1, ordering: .relaxed).oldValue
-            if item >= items { return }
-            scratch[worker].reset()
-            work(item, scratch[worker])
+        Self.alone {
+            while true {
+                let item = next.wrappingAdd(1, ordering: .relaxed).oldValue
+                if item >= items { return }
+                scratch[worker].reset()
+                work(item, scratch[worker])
+            }
         }
     }
 

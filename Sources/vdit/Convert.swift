@@ -30,7 +30,8 @@ struct Convert: ParsableCommand {
     @Option(
         name: .long, parsing: .unconditional,
         help: ArgumentHelp(
-            "Default: 16 and 32 bits as they are, bf16 of fewer; q8_0 in GGUF.", valueName: "f32|f16|bf16|q8_0"))
+            "Default: 16 and 32 bits as they are, bf16 of fewer; q8_0 in GGUF.",
+            valueName: StoredType.allCases.map(\.rawValue).joined(separator: "|")))
     var type: StoredType?
 
     @Flag(name: .long, help: "Replace a file that exists.")

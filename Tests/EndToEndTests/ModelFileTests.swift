@@ -53,6 +53,21 @@ import VDiT
         #expect(try video("d.y4m") == video("a.y4m"))
     }
 
+    @Test func blocksThatAreNotPackedMakeTheSameVideo() throws {
+        let files = ["--model", gguf, "--vae", vae]
+        #expect(try render("a.y4m", files).status == 0)
+        let stored = try render("b.y4m", files + ["--weights", "as-stored"])
+        #expect(stored.status == 0, "\(stored.errors)")
+        #expect(try video("a.y4m") == video("b.y4m"))
+        let kept = try render("c.y4m", files + ["--weights", "q8_0"])
+        #expect(kept.status == 0, "\(kept.errors)")
+        let record = try RunRecord(path: folder.path("c.y4m.json"))
+        #expect(record.sampling?.weights == .q8_0 && record.identity?["weights"] == "q8_0")
+        let again = try CommandRun.run(["render", "--from", folder.path("c.y4m.json"), "-o", folder.path("d.y4m")])
+        #expect(again.status == 0, "\(again.errors)")
+        #expect(try video("c.y4m") == video("d.y4m"))
+    }
+
     @Test func aPartThatIsMissingIsNamed() throws {
         let alone = try render("a.y4m", ["--model", gguf])
         #expect(alone.status == 66 && alone.errors.contains("--vae"), "\(alone.errors)")

@@ -77,22 +77,22 @@ import Testing
     }
 
     @Test(arguments: [1, 5, 17, 256], [(3, 16), (96, 40), (520, 545), (1536, 33)])
-    func everyKernelGivesTheSameBits(rows: Int, size: (inputs: Int, outputs: Int)) {
+    func everyKernelGivesTheSameBits(rows: Int, size: (inputs: Int, outputs: Int)) throws {
         var random = SeededRandom.fresh()
         let (inputs, outputs) = size
         let x = TileProductTests.normal([rows, inputs], &random)
         let weights = StackedWeights(
-            parts: [TileProductTests.normal([outputs, inputs], scale: 1 / Float(inputs).squareRoot(), &random)],
+            parts: [.values(TileProductTests.normal([outputs, inputs], scale: 1 / Float(inputs).squareRoot(), &random))],
             rounding: .int8)
         let bias = TileProductTests.normal([outputs], &random)
         for (activation, result) in [(Linear.Activation.none, DType.f32), (.geluTanh, .bf16), (.silu, .f32)] {
             for operand in [DType.f32, .bf16] {
-                let outputs = Self.kernels.map { kernel in
+                let outputs = try Self.kernels.map { kernel in
                     let shape = Self.shape(
                         inputs, outputs, operand: operand, result: result, hasBias: true, activation: activation)
                     let y = Tensor(result, [rows, outputs])
                     y.fill(byte: 0xff)
-                    Int8Product(shape, weights, bias, kernel)
+                    try Int8Product(shape, weights, bias, kernel)
                         .multiply(x.converted(to: operand), rows: rows, into: y, Scratch())
                     return y.floats()
                 }
@@ -120,12 +120,12 @@ import Testing
     }
 
     /// A row's result depends on the row alone: neither its chunk nor its place in it.
-    @Test func aRowIsTheSameInAnyChunk() {
+    @Test func aRowIsTheSameInAnyChunk() throws {
         var random = SeededRandom.fresh()
         let x = TileProductTests.normal([70, 200], &random)
-        let weights = StackedWeights(parts: [TileProductTests.normal([48, 200], &random)], rounding: .int8)
+        let weights = StackedWeights(parts: [.values(TileProductTests.normal([48, 200], &random))], rounding: .int8)
         for kernel in Self.kernels {
-            let product = Int8Product(Self.shape(200, 48), weights, nil, kernel)
+            let product = try Int8Product(Self.shape(200, 48), weights, nil, kernel)
             let whole = Tensor(.f32, [70, 48]), part = Tensor(.f32, [9, 48])
             product.multiply(x, rows: 70, into: whole, Scratch())
             product.multiply(x.slice(41..<50), rows: 9, into: part, Scratch())
@@ -134,7 +134,7 @@ import Testing
     }
 
     /// What is not finite is seen in its row and nowhere else; a row of nothing gives the bias.
-    @Test func rowsThatCannotBeRounded() {
+    @Test func rowsThatCannotBeRounded() throws {
         var random = SeededRandom.fresh()
         let x = TileProductTests.normal([5, 80], &random)
         x.withMutableFloats { values in
@@ -142,11 +142,11 @@ import Testing
             values[2 * 80 + 79] = -.infinity
             for i in 0..<80 { values[3 * 80 + i] = i % 2 == 0 ? 0 : 1e-33 }
         }
-        let weights = StackedWeights(parts: [TileProductTests.normal([7, 80], &random)], rounding: .int8)
+        let weights = StackedWeights(parts: [.values(TileProductTests.normal([7, 80], &random))], rounding: .int8)
         let bias = TileProductTests.normal([7], &random)
         for kernel in Self.kernels {
             let y = Tensor(.f32, [5, 7])
-            Int8Product(Self.shape(80, 7, hasBias: true), weights, bias, kernel)
+            try Int8Product(Self.shape(80, 7, hasBias: true), weights, bias, kernel)
                 .multiply(x, rows: 5, into: y, Scratch())
             #expect(y[1].floats().allSatisfy { $0.isNaN } && y[2].floats().allSatisfy { $0.isNaN }, "\(kernel)")
             #expect(y[3].floats() == bias.floats(), "\(kernel)")

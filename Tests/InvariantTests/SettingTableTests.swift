@@ -31,7 +31,7 @@ struct SettingTableTests {
                 "density", "flow_shift", "guidance_interval", "guidance_rescale", "guidance_scale", "guidance_scale_2",
                 "height", "latents",
                 "num_frames", "precision", "scheduler", "seed", "sigma_spacing", "sigmas", "sparse", "sparse_options",
-                "steps", "timesteps", "width",
+                "steps", "timesteps", "weights", "width",
             ])
     }
 

@@ -28,7 +28,7 @@ import Testing
                     activation: activation)
                 let row = try #require(ProductRow.tiles("test", kernel, on: .scalar))
                 #expect(row.serves(shape, .scalar))
-                let product = try row.pack(shape, StackedWeights(parts: [weights], rounding: .bf16), bias)
+                let product = try row.pack(shape, StackedWeights(parts: [.values(weights)], rounding: .bf16), bias)
                 let y = Tensor(result, [rows, outputs])
                 y.fill(byte: 0xff)
                 try product.multiply(x, rows: rows, into: y, Scratch())
@@ -54,7 +54,7 @@ import Testing
         let shape = ProductShape(
             inputs: 200, outputs: 48, operand: .bf16, result: .f32, weights: .bf16, hasBias: false, activation: .none)
         for kernel in Self.kernels {
-            let product = TileProduct(shape, StackedWeights(parts: [weights], rounding: .bf16), nil, kernel)
+            let product = try TileProduct(shape, StackedWeights(parts: [.values(weights)], rounding: .bf16), nil, kernel)
             let whole = Tensor(.f32, [70, 48]), part = Tensor(.f32, [9, 48])
             product.multiply(x, rows: 70, into: whole, Scratch())
             product.multiply(x.slice(41..<50), rows: 9, into: part, Scratch())

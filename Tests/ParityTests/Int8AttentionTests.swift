@@ -111,7 +111,10 @@ import VDiT
 
     @Test func weightsAreCountedAsTheyAreKept() throws {
         let specification = try Self.model.get().specification.transformer
-        let (all, whole) = (specification.parameterCount, specification.int8ParameterCount)
+        let whole = specification.int8ParameterCount
+        // What makes keys and values of the prompt is not kept.
+        let all = specification.parameterCount - specification.promptParameterCount
+        #expect(specification.promptParameterCount == 8 * 2 * (384 * 384 + 384) + 8 * 384)
         #expect(specification.weightBytes(.fp32) == 4 * all && specification.weightBytes(.bf16) == 2 * all)
         #expect(specification.weightBytes(.int8) == 2 * all - whole)
         // Six of eight blocks, which are most of the model.

@@ -37,7 +37,10 @@ import VDiT
         let isNaN = try golden.tensor("\(name).is_nan").withBytes { $0.map { $0 == 1 } }
         // Codes that stand for no number would be refused: they are read one at a time.
         let store = try WeightStore(Golden.path("fp8/codes/codes.safetensors"))
-        let codes = try #require(try store.encoded("\(name).typed"))
+        guard case .blocks(let codes) = try store.weight("\(name).typed") else {
+            Issue.record("no blocks")
+            return
+        }
         let found = codes.decoded().floats()
         for code in 0..<256 {
             #expect(isNaN[code] ? found[code].isNaN : found[code] == expected[code], "\(code)")

@@ -26,11 +26,12 @@ public struct AdaptedWeights: WeightSource {
     public func contains(_ name: String) -> Bool { base.contains(name) }
     public func release(_ name: String) { base.release(name) }
 
+    public func tensor(_ name: String) throws(TensorError) -> Tensor { try weight(name).tensor() }
+
     /// - Throws: what the base throws, and `TensorError.mismatch` for a sum that bf16 cannot hold.
-    public func tensor(_ name: String) throws(TensorError) -> Tensor {
-        let stored = try base.tensor(name)
-        if adapters.allSatisfy({ $0.adapter.changes(of: name).isEmpty }) { return stored }
-        let sum = stored.converted(to: .f32)
+    public func weight(_ name: String) throws(TensorError) -> StoredWeight {
+        if adapters.allSatisfy({ $0.adapter.changes(of: name).isEmpty }) { return try base.weight(name) }
+        let sum = try base.tensor(name).converted(to: .f32)
         for (adapter, strength) in adapters {
             for change in adapter.changes(of: name) {
                 try add(change, of: adapter.file, strength, to: sum)
@@ -40,7 +41,7 @@ public struct AdaptedWeights: WeightSource {
             throw .mismatch(
                 tensor: name, found: "a value beyond 3.39e38 after merging", expected: "weights bf16 can hold")
         }
-        return sum
+        return .values(sum)
     }
 
     private func add(

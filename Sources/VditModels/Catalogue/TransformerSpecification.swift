@@ -96,6 +96,8 @@ public protocol TransformerSpecification: Sendable {
     var hasGates: Bool { get }
     /// Parameters that precision int8 keeps as whole numbers.
     var int8ParameterCount: Int { get }
+    /// Parameters that only prompts need, which are not kept.
+    var promptParameterCount: Int { get }
     /// The same with what its configuration does not tell and the names of the tensors do.
     func matching(_ weights: any WeightSource) -> Self
     /// The names an adapter may call its modules by.
@@ -149,12 +151,19 @@ extension TransformerSpecification {
 
     public var hasGates: Bool { false }
     public var int8ParameterCount: Int { 0 }
+    public var promptParameterCount: Int { 0 }
     public func matching(_ weights: any WeightSource) -> Self { self }
 
-    /// Packed weights of a precision.
-    public func weightBytes(_ precision: Precision) -> Int {
+    /// Memory of its weights in a precision, as they are kept. Where blocks are made anew, three of them are there at a
+    /// time: the one at work, the one before it, and the next. The mapped file's own pages are the system's to take back.
+    public func weightBytes(_ precision: Precision, _ keeping: LayerKeeping = .packed) -> Int {
         let bytes = precision.dtype.byteCount
-        return parameterCount * bytes - (precision == .int8 ? int8ParameterCount * (bytes - 1) : 0)
+        let kept = parameterCount - promptParameterCount
+        if keeping == .packed { return kept * bytes - (precision == .int8 ? int8ParameterCount * (bytes - 1) : 0) }
+        let (one, two) = (withLayers(1), withLayers(2))
+        let block = two.parameterCount - one.parameterCount
+        let working = block - (two.promptParameterCount - one.promptParameterCount)
+        return (kept - (layers - min(3, layers)) * working) * bytes + (keeping.type?.byteCount([layers, block]) ?? 0)
     }
 
     /// The checkpoint's own names and no others.

@@ -1,7 +1,7 @@
 import VditTensor
 
 /// Packs the tensors of a weight source into layers, releasing each as soon as it is packed.
-public struct WeightLoader {
+public struct WeightLoader: Sendable {
     public let source: any WeightSource
     public let compute: ComputeContext
     /// Of the layers it packs.
@@ -41,10 +41,10 @@ public struct WeightLoader {
     public func linear(
         _ names: String..., result: DType, activation: Linear.Activation = .none, isFP32: Bool = false
     ) throws(TensorError) -> Linear {
-        var weights: [Tensor] = []
+        var weights: [StoredWeight] = []
         var biases: [Tensor] = []
         for name in names {
-            weights.append(try source.tensor(name + ".weight"))
+            weights.append(try source.weight(name + ".weight"))
             if contains(name + ".bias") { biases.append(try source.tensor(name + ".bias")) }
         }
         let precision = isFP32 ? .fp32 : precision

@@ -58,7 +58,7 @@ public struct AttentionProbe: Sendable {
         _ = try AttentionContext(configured, layouts: plan.layouts, fallback: job.fallback)
         try plan.check(.current())
 
-        let loaded = try LoadedModel(model, threads: settings.threads, precision: settings.precision)
+        let loaded = try LoadedModel(model, settings)
         let seen = Sight()
         let enough = StopFlag(following: stop)
         let contexts = try model.specification.transformers.map { _ in

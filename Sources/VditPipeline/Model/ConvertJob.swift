@@ -46,9 +46,10 @@ public struct ConvertJob: Sendable {
         if isFile { try AtomicFile.check(output, existing: existing) }
         let source = try Source.open(model, adapters, compute, transformerOnly: isFile)
         if isFile { return try writeGGUF(source, progress) }
-        if type == .q8_0 {
+        if let type, type.dtype == nil {
             throw PipelineError.invalid(
-                "type", found: "q8_0 for a folder", expected: "f32, f16 or bf16; q8_0 goes to a file named .gguf",
+                "type", found: "\(type.rawValue) for a folder",
+                expected: "f32, f16 or bf16; \(type.rawValue) goes to a file named .gguf",
                 kind: .usage)
         }
         return try writeFolder(source, progress)
@@ -89,8 +90,8 @@ public struct ConvertJob: Sendable {
         if shape.count == 1 || shape.reduce(1, *) <= 1024 || !name.hasSuffix(".weight") { return .f32 }
         let words = name.split(separator: ".")
         let isInBlock = words.count > 2 && Int(words[1]) != nil
-        if most != .q8_0 { return most }
-        return isInBlock && most.fits(shape) ? most : .bf16
+        if most.dtype != nil { return most }
+        return isInBlock && most.suits(name, shape) ? most : .bf16
     }
 
     // MARK: Folders

@@ -12,20 +12,24 @@ public final class LoadedModel {
     private var packedDecoder: (any VideoDecoder)?
 
     /// Loads nothing yet.
-    public init(_ model: ModelDirectory, threads: Int, precision: Precision) throws {
+    public init(_ model: ModelDirectory, _ settings: RenderSettings) throws {
         self.model = model
-        compute = try ComputeContext(threads: threads, precision: precision)
+        var compute = try ComputeContext(threads: settings.threads, precision: settings.precision)
+        compute.keeping = settings.weights ?? .packed
+        self.compute = compute
     }
 
     /// Whether it computes what a run with these settings would.
-    public func serves(threads: Int, precision: Precision) -> Bool {
-        compute.pool.threads == threads && compute.precision == precision
+    public func serves(_ settings: RenderSettings) -> Bool {
+        compute.pool.threads == settings.threads && compute.precision == settings.precision
+            && compute.keeping == settings.weights ?? .packed
     }
 
     /// What the loaded parts take, about.
     public var heldBytes: Int {
+        let (keeping, precision) = (compute.keeping, compute.precision)
         let parts = model.specification.transformers
-        return transformers.keys.reduce(0) { $0 + parts[$1].specification.weightBytes(compute.precision) }
+        return transformers.keys.reduce(0) { $0 + parts[$1].specification.weightBytes(precision, keeping) }
             + (packedDecoder == nil ? 0 : model.specification.decoder.parameterCount * 4)
     }
 

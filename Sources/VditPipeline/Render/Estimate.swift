@@ -40,7 +40,7 @@ public struct Estimate: Sendable, Equatable {
     }
 
     public let parameters: Int
-    /// Packed weights of all transformers.
+    /// Weights of all transformers as they are kept.
     public let weightBytes: Int
     /// Residual stream, queries, keys, values and what the layers keep of the prompts.
     public let activationBytes: Int
@@ -77,7 +77,8 @@ public struct Estimate: Sendable, Equatable {
     ///   - takesGates: whether the method needs the model's gates.
     init(
         model: ModelSpecification, latents: LatentShape, layout: TokenLayout, textTokens: Int, calls: [Int],
-        precision: Precision, decoderActivationBytes: Int, attention: PredictedWork = .dense,
+        precision: Precision, keeping: LayerKeeping = .packed, decoderActivationBytes: Int,
+        attention: PredictedWork = .dense,
         cached: PredictedCalls? = nil, methodBytes: Int = 0, takesGates: Bool = false
     ) {
         let transformer = model.transformer
@@ -94,7 +95,7 @@ public struct Estimate: Sendable, Equatable {
         let size = model.decoder.videoSize(of: latents)
         decodeFLOPs = model.decoder.decodeFLOPs(height: size.height, width: size.width, frames: latents.frames)
         parameters = model.parameterCount
-        weightBytes = model.transformers.reduce(0) { $0 + $1.specification.weightBytes(precision) }
+        weightBytes = model.transformers.reduce(0) { $0 + $1.specification.weightBytes(precision, keeping) }
         activationBytes =
             transformer.activationBytes(layout, operand: precision.dtype)
             + branches * transformer.promptBytes(textTokens: textTokens, operand: precision.dtype)

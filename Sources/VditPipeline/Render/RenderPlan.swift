@@ -100,7 +100,7 @@ public struct RenderPlan: Sendable {
         let work = attention.predictedWork(calls: cached?.perStep ?? calls, layers: transformer.layers)
         estimate = Estimate(
             model: model, latents: latents, layout: layout, textTokens: text.conditional, calls: calls,
-            precision: settings.precision,
+            precision: settings.precision, keeping: settings.weights ?? .packed,
             decoderActivationBytes: model.decoder.decodeBytes(
                 height: settings.height, width: settings.width,
                 operandBytes: settings.precision.dtype.byteCount),

@@ -29,7 +29,7 @@ extension Renderer {
         let start = ContinuousClock.now
         let loaded =
             try shared
-            ?? LoadedModel(model, threads: settings.threads, precision: settings.precision)
+            ?? LoadedModel(model, settings)
         let keepsAll = shared != nil && estimate.residentBytes <= memoryLimit.bytes
         if !keepsAll { loaded.dropDecoder() }
         let (latents, attention, caches) = try denoise(loaded, stop, &timing, start, onEvent)

@@ -218,6 +218,12 @@ public struct SettingTable: Sendable {
             "bf16|fp32|int8", "bf16: bf16 weights and operands, fp32 sums. fp32: the reference. int8: most linear layers in "
                 + "8-bit whole numbers (docs/quality.md). Default: bf16."),
         rule: .builtIn(.bf16))
+    public let weights = Setting<LayerKeeping?>(
+        "weights", .run, "how the transformer's blocks are kept from call to call",
+        flag: SettingFlag(
+            LayerKeeping.allCases.map(\.rawValue).joined(separator: "|"),
+            "How blocks are kept; unless packed, they are decoded in every call (docs/files.md). Default: packed."),
+        rule: Rule<LayerKeeping?>.builtIn(nil).shown { $0 != nil })
     public let threads = Setting<Int>(
         "threads", .machine, "worker threads; never changes the result", kind: .integer(1...1024),
         flag: SettingFlag("n", "Threads. Default: the cores this process may use.", short: "t"),

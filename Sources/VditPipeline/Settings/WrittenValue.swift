@@ -70,6 +70,7 @@ extension WrittenValue where Self: RawRepresentable & CaseIterable, RawValue == 
 
 extension Precision: WrittenValue {}
 extension AttentionPrecision: WrittenValue {}
+extension LayerKeeping: WrittenValue {}
 extension VideoCodec: WrittenValue {}
 extension FrameRounding: WrittenValue {}
 extension ImageFit: WrittenValue {}

@@ -30,8 +30,7 @@ public struct CalibrationJob: Sendable {
             throw PipelineError.setting(
                 "steps", found: "\(plan.steps.count)", expected: "at least \(CacheCatalogue.leastSteps)")
         }
-        let loaded = try LoadedModel(
-            model, threads: plan.settings.threads, precision: plan.settings.precision)
+        let loaded = try LoadedModel(model, plan.settings)
         let seen = CallSizes()
         let all = try CacheChoice(cache: TaylorSeer.name, options: ["interval": "1", "order": "0"]).configured()
         let caches = try plan.calls.map { calls in

@@ -66,8 +66,10 @@ final class Int8Product: PackedProduct {
     private let matrix: Tensor
     private let bias: Tensor?
 
-    convenience init(_ shape: ProductShape, _ weights: StackedWeights, _ bias: Tensor?, _ kernel: Int8Kernel) {
-        let (values, scales) = kernel.quantised(weights.joined(shape, as: .f32))
+    convenience init(
+        _ shape: ProductShape, _ weights: StackedWeights, _ bias: Tensor?, _ kernel: Int8Kernel
+    ) throws(TensorError) {
+        let (values, scales) = kernel.quantised(try weights.joined(shape, as: .f32))
         self.init(shape, values, scales: scales, bias, kernel)
     }
 

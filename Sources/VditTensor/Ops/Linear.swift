@@ -26,15 +26,16 @@ public final class Linear: Sendable {
     /// Packs weights; several are laid side by side, so that one product computes all their outputs.
     ///
     /// - Parameters:
-    ///   - weights: each `[outputs, inputs]`, f32, f16 or bf16, all with the same `inputs`.
+    ///   - weights: each `[outputs, inputs]`, all with the same `inputs`.
     ///   - biases: each `[outputs]`, one for every weight, or none at all.
     ///   - result: type of `y`; the operand type if nil.
     ///   - rounding: values weights are rounded to, once, before they are kept.
     ///   - format: how they are kept; as the operands are if nil.
     ///   - set: what the CPU may be asked for.
-    /// - Throws: `TensorError.library` if oneDNN refuses the shape; `.mismatch` if nothing multiplies these types.
+    /// - Throws: `TensorError.library` if oneDNN refuses the shape; `.mismatch` if nothing multiplies these types;
+    ///   `FileError.malformed` for weights that are not finite.
     public init(
-        weights: [Tensor], biases: [Tensor], operand: DType, result: DType? = nil,
+        weights: [StoredWeight], biases: [Tensor], operand: DType, result: DType? = nil,
         activation: Activation = .none, rounding: Precision = .fp32, format: WeightFormat? = nil,
         on set: InstructionSet
     ) throws(TensorError) {
@@ -65,6 +66,17 @@ public final class Linear: Sendable {
         // Whole numbers are made of weights as they are.
         let rounding = shape.weights == .int8 ? .fp32 : rounding.unquantised
         product = try row.pack(shape, StackedWeights(parts: weights, rounding: rounding), bias)
+    }
+
+    /// The same of weights that are f32, f16 or bf16.
+    public convenience init(
+        weights: [Tensor], biases: [Tensor], operand: DType, result: DType? = nil,
+        activation: Activation = .none, rounding: Precision = .fp32, format: WeightFormat? = nil,
+        on set: InstructionSet
+    ) throws(TensorError) {
+        try self.init(
+            weights: weights.map(StoredWeight.values), biases: biases, operand: operand, result: result,
+            activation: activation, rounding: rounding, format: format, on: set)
     }
 
     /// Bytes the packed weights take.

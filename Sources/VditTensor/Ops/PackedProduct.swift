@@ -28,23 +28,29 @@ struct ProductShape: Sendable, Hashable, CustomStringConvertible {
 
 /// A layer's weights as its source gave them: matrices `[outputs, inputs]`, one above the other.
 struct StackedWeights {
-    let parts: [Tensor]
+    let parts: [StoredWeight]
     /// Values are rounded to this before they are kept, once.
     let rounding: Precision
+    /// Values that are decoded at a time, to stay in a core's own cache.
+    private static let decodedAtOnce = 1 << 16
 
     /// All of them as `[outputs, inputs]` of a floating-point type that holds the rounded values.
-    func joined(_ shape: ProductShape, as dtype: DType) -> Tensor {
-        let plain = Tensor(dtype, [shape.outputs, shape.inputs])
-        var row = 0
+    ///
+    /// - Throws: `FileError.malformed` for values that are not finite where their file must not have them.
+    func joined(_ shape: ProductShape, as dtype: DType) throws(TensorError) -> Tensor {
+        let (plain, scratch) = (Tensor(dtype, [shape.outputs, shape.inputs]), Scratch())
+        let step = max(1, Self.decodedAtOnce / shape.inputs)
+        var first = 0
         for weight in parts {
-            precondition(weight.count == weight.shape[0] * shape.inputs)
-            let part = plain.slice(row..<row + weight.shape[0])
-            if rounding == .bf16 && dtype == .f32 {
-                part.convert(from: weight.converted(to: .bf16))
-            } else {
-                part.convert(from: weight)
+            let outputs = weight.shape[0]
+            precondition(weight.count == outputs * shape.inputs)
+            for start in stride(from: 0, to: outputs, by: step) {
+                let rows = start..<min(outputs, start + step)
+                let values = try weight.slice(rows, scratch)
+                let rounded = rounding == .bf16 && dtype == .f32 ? values.converted(to: .bf16) : values
+                plain.slice(first + rows.lowerBound..<first + rows.upperBound).convert(from: rounded)
             }
-            row += weight.shape[0]
+            first += outputs
         }
         return plain
     }
@@ -79,7 +85,7 @@ struct ProductRow: Sendable {
         guard let kernel else { return nil }
         return ProductRow(
             name: name, serves: { shape, asked in asked >= set && TileProduct.serves(shape) },
-            pack: { shape, weights, bias throws(TensorError) in TileProduct(shape, weights, bias, kernel) })
+            pack: { shape, weights, bias throws(TensorError) in try TileProduct(shape, weights, bias, kernel) })
     }
 
     /// Products of whole numbers, which every set has; the best set that was asked for comes first.
@@ -87,7 +93,7 @@ struct ProductRow: Sendable {
         let kernel = Int8Kernel(set)
         return ProductRow(
             name: "int8 \(kernel)", serves: { shape, asked in asked >= set && Int8Product.serves(shape) },
-            pack: { shape, weights, bias throws(TensorError) in Int8Product(shape, weights, bias, kernel) })
+            pack: { shape, weights, bias throws(TensorError) in try Int8Product(shape, weights, bias, kernel) })
     }
 
     private static let library = [

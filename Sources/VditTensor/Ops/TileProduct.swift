@@ -42,11 +42,11 @@ final class TileProduct: PackedProduct {
     private let matrix: Tensor
     private let bias: Tensor?
 
-    init(_ shape: ProductShape, _ weights: StackedWeights, _ bias: Tensor?, _ kernel: TileKernel) {
+    init(_ shape: ProductShape, _ weights: StackedWeights, _ bias: Tensor?, _ kernel: TileKernel) throws(TensorError) {
         self.shape = shape
         self.bias = bias
         self.kernel = kernel
-        matrix = kernel.packed(weights.joined(shape, as: .bf16))
+        matrix = kernel.packed(try weights.joined(shape, as: .bf16))
     }
 
     /// The activations the kernel has.

@@ -8,10 +8,13 @@ public struct EncodedTensor: Sendable {
     let scales: Tensor?
     /// Elements of a row that were rotated together, a power of four; nil where nothing was.
     let rotation: Int?
+    /// What it is called in the file at `path`.
+    let name: String
+    let path: String
 
     /// Rows of the last axis.
-    private var rowCount: Int { shape.dropLast().reduce(1, *) }
-    private var columns: Int { shape.last ?? 1 }
+    fileprivate var rowCount: Int { shape.dropLast().reduce(1, *) }
+    fileprivate var columns: Int { shape.last ?? 1 }
 
     /// Values of some rows.
     ///
@@ -55,6 +58,51 @@ public struct EncodedTensor: Sendable {
                 }
             }
             stride *= 4
+        }
+    }
+}
+
+/// A weight as its source has it.
+public enum StoredWeight: Sendable {
+    case values(Tensor)
+    case blocks(EncodedTensor)
+
+    public var shape: [Int] {
+        switch self {
+        case .values(let tensor): tensor.shape
+        case .blocks(let encoded): encoded.shape
+        }
+    }
+
+    public var count: Int { shape.reduce(1, *) }
+
+    /// All of it, of a floating-point type.
+    ///
+    /// - Throws: `FileError.malformed` for blocks whose values are not finite.
+    public func tensor() throws(TensorError) -> Tensor {
+        switch self {
+        case .values(let tensor): return tensor
+        case .blocks(let encoded):
+            let values = encoded.decoded()
+            try values.checkFinite(encoded.name, of: encoded.path)
+            return values
+        }
+    }
+
+    /// Some of `shape[0]`'s rows, of a floating-point type, valid until `scratch` is used for something else.
+    ///
+    /// - Throws: as `tensor` does.
+    func slice(_ rows: Range<Int>, _ scratch: Scratch) throws(TensorError) -> Tensor {
+        switch self {
+        case .values(let tensor): return tensor.slice(rows)
+        case .blocks(let encoded):
+            let (columns, each) = (encoded.columns, encoded.rowCount / encoded.shape[0])
+            let all = rows.lowerBound * each..<rows.upperBound * each
+            scratch.reset()
+            let values = scratch.tensor(.f32, [rows.count, each * columns])
+            encoded.decode(rows: all, into: values)
+            try values.checkFinite(encoded.name, of: encoded.path, from: all.lowerBound * columns)
+            return values
         }
     }
 }

@@ -1,3 +1,5 @@
+import VditFiles
+
 extension Tensor {
     /// Position of the first NaN or infinity in row-major order; nil when there is none, or the type is
     /// not floating point.
@@ -9,6 +11,18 @@ extension Tensor {
         case .f16: first(where: 0x7c00 as UInt16)
         default: nil
         }
+    }
+
+    /// - Parameters:
+    ///   - name: of the tensor these values are from, in the file at `path`.
+    ///   - first: its element that the first of them is.
+    /// - Throws: `FileError.malformed` naming it for a NaN or an infinity.
+    func checkFinite(_ name: String, of path: String, from first: Int = 0) throws(TensorError) {
+        guard let position = firstNonFinite else { return }
+        throw .file(
+            .malformed(
+                path: path, field: "tensor \(name.shortened)", found: "NaN or infinity, element \(first + position)",
+                expected: "finite numbers"))
     }
 
     /// The first element with all bits of `exponent` set.

@@ -93,7 +93,7 @@ extension TensorFile {
             tensor = Tensor(dtype, info.shape)
             tensor.rawPointer.copyMemory(from: content.storage.base + start, byteCount: info.byteRange.count)
         }
-        if content.checksNumbers { try check(tensor, name) }
+        if content.checksNumbers { try tensor.checkFinite(name, of: path) }
         return tensor
     }
 
@@ -110,15 +110,6 @@ extension TensorFile {
             throw .absent(path: path, tensor: name, present: tensors.prefix(10).map(\.name))
         }
         return info
-    }
-
-    /// - Throws: `FileError.malformed` naming the tensor for a NaN or an infinity.
-    func check(_ values: Tensor, _ name: String) throws(TensorError) {
-        guard let position = values.firstNonFinite else { return }
-        throw .file(
-            .malformed(
-                path: path, field: "tensor \(name.shortened)", found: "NaN or infinity, element \(position)",
-                expected: "finite numbers"))
     }
 
     /// Gives a tensor's memory back, once its values have been packed elsewhere. Its views stay valid.

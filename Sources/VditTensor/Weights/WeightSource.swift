@@ -4,20 +4,26 @@
 /// Sources compose: what changes tensors on their way into a model (an adapter's sum, other names, a packed format
 /// decoded) is a source that asks another one, and passes `release` on. Values that were computed come back as f32
 /// and are rounded once, by the layer that packs them; the shape is always the one the model expects.
-public protocol WeightSource {
+public protocol WeightSource: Sendable {
     /// Whether a tensor of this name exists.
     func contains(_ name: String) -> Bool
     /// A tensor of a floating-point type, as stored or as f32, in the shape the model checked before.
     func tensor(_ name: String) throws(TensorError) -> Tensor
+    /// The same, of which rows are decoded where they are wanted.
+    func weight(_ name: String) throws(TensorError) -> StoredWeight
     /// The caller has packed the tensor; its pages may go back to the system.
     func release(_ name: String)
+}
+
+extension WeightSource {
+    public func weight(_ name: String) throws(TensorError) -> StoredWeight { .values(try tensor(name)) }
 }
 
 /// Weights drawn from a fixed sequence, for benchmarks and tests where no checkpoint is at hand.
 ///
 /// Matrices have standard deviation `1 / sqrt(inputs)`, so that activations keep their size; vectors whose
 /// name ends in `weight`, norms' `gamma` and deviations (`std`) are 1, others small. bf16.
-public struct RandomWeights: WeightSource, Sendable {
+public struct RandomWeights: WeightSource {
     private let shapes: [String: [Int]]
     private let seed: UInt64
 

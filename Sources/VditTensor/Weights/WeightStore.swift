@@ -141,29 +141,25 @@ public final class WeightStore: Sendable {
     ///
     /// - Throws: `TensorError.absent`, `.mismatch` for a type we cannot hold, `FileError.malformed` for values that are
     ///   not finite.
-    public func tensor(_ name: String) throws(TensorError) -> Tensor {
-        let place = try place(name)
-        if let encoded = try encoded(name) {
-            let values = encoded.decoded()
-            try shards[place.shard].check(values, place.name)
-            return values
-        }
-        let stored = try shards[place.shard].tensor(place.name)
-        return stored.shape == place.shape ? stored : stored.reshaped(place.shape)
-    }
+    public func tensor(_ name: String) throws(TensorError) -> Tensor { try weight(name).tensor() }
 
-    /// A tensor as it is stored, where that is in less than 16 bits; nil for others.
+    /// A tensor as it is stored: values, or blocks of less than 16 bits.
     ///
-    /// - Throws: `TensorError.absent`.
-    public func encoded(_ name: String) throws(TensorError) -> EncodedTensor? {
+    /// - Throws: `TensorError.absent`, `.mismatch` for a type we cannot hold, for GGUF also `FileError.malformed` for
+    ///   values that are not finite.
+    public func weight(_ name: String) throws(TensorError) -> StoredWeight {
         let place = try place(name)
         let shard = shards[place.shard]
-        guard let format = shard.info(place.name)?.format, format != .i8 || place.scaling != nil else { return nil }
+        guard let format = shard.info(place.name)?.format, format != .i8 || place.scaling != nil else {
+            let stored = try shard.tensor(place.name)
+            return .values(stored.shape == place.shape ? stored : stored.reshaped(place.shape))
+        }
         var scales: Tensor?
         if let (scaling, shard) = place.scaling { scales = try shards[shard].tensor(scaling.scale).converted(to: .f32) }
-        return EncodedTensor(
-            format: format, shape: place.shape, bytes: try shard.bytes(place.name), scales: scales,
-            rotation: place.scaling?.0.rotation)
+        return .blocks(
+            EncodedTensor(
+                format: format, shape: place.shape, bytes: try shard.bytes(place.name), scales: scales,
+                rotation: place.scaling?.0.rotation, name: place.name, path: shard.path))
     }
 
     /// Rows of a matrix as f32; the rest of it is not touched.
@@ -171,14 +167,10 @@ public final class WeightStore: Sendable {
     /// - Parameter out: `[indices.count, columns]` f32.
     /// - Throws: as `tensor` does.
     public func read(rows indices: [Int32], of name: String, into out: Tensor) throws(TensorError) {
-        let encoded = try encoded(name)
-        let plain = encoded == nil ? try tensor(name) : nil
+        let (weight, scratch) = (try weight(name), Scratch())
         for (row, index) in indices.enumerated() {
-            if let plain { out[row].convert(from: plain[Int(index)]) }
-            encoded?.decode(rows: Int(index)..<Int(index) + 1, into: out[row])
+            out[row].convert(from: try weight.slice(Int(index)..<Int(index) + 1, scratch))
         }
-        let place = try place(name)
-        if encoded != nil { try shards[place.shard].check(out, place.name) }
     }
 
     /// A tensor's bytes as they lie in its file: what a fingerprint takes a few of.

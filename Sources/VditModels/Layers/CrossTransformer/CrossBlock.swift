@@ -20,10 +20,6 @@ struct CrossBlock: Sendable {
     let norm2: (scale: Tensor, shift: Tensor)?
     let crossQ: Linear
     let crossNormQ: Tensor
-    private let crossKV: Linear
-    private let crossNormK: Tensor
-    private let imageKV: Linear?
-    private let imageNormK: Tensor?
     let crossOut: Linear
 
     let ffnIn: Linear
@@ -50,15 +46,6 @@ struct CrossBlock: Sendable {
             ? (try loader.vector("\(block).norm2.weight"), try loader.vector("\(block).norm2.bias")) : nil
         crossQ = try loader.linear("\(a2).to_q", result: .f32)
         crossNormQ = try loader.vector("\(a2).norm_q.weight")
-        crossKV = try loader.linear("\(a2).to_k", "\(a2).to_v", result: .f32)
-        crossNormK = try loader.vector("\(a2).norm_k.weight")
-        if config.addedKVProjDim != nil {
-            imageKV = try loader.linear("\(a2).add_k_proj", "\(a2).add_v_proj", result: .f32)
-            imageNormK = try loader.vector("\(a2).norm_added_k.weight")
-        } else {
-            imageKV = nil
-            imageNormK = nil
-        }
         crossOut = try loader.linear("\(a2).to_out.0", result: .f32)
 
         ffnIn = try loader.linear("\(block).\(names.feedForward).net.0.proj", result: operand, activation: .geluTanh)
@@ -68,42 +55,8 @@ struct CrossBlock: Sendable {
 
     /// Bytes of packed weights.
     var byteCount: Int {
-        [qkv, attentionOut, gate, crossQ, crossKV, imageKV, crossOut, ffnIn, ffnOut]
+        [qkv, attentionOut, gate, crossQ, crossOut, ffnIn, ffnOut]
             .reduce(0) { $0 + ($1?.byteCount ?? 0) }
-    }
-
-    /// Keys and values of cross-attention, `[heads, tokens, headDim]` of the operand type.
-    struct KeysValues: Sendable {
-        let keys: Tensor
-        let values: Tensor
-    }
-
-    /// Projects conditioning tokens to keys and values.
-    ///
-    /// - Parameters:
-    ///   - text: `[tokens, inner]` projected prompt, of the operand type.
-    ///   - image: `[imageTokens, inner]` projected image tokens of an image-to-video model.
-    func crossKeys(
-        text: Tensor, image: Tensor?, _ scratch: Scratch
-    ) throws(TensorError) -> (text: KeysValues, image: KeysValues?) {
-        func project(
-            _ x: Tensor, _ projection: Linear, _ norm: Tensor
-        ) throws(TensorError) -> KeysValues {
-            let tokens = x.shape[0]
-            let both = scratch.tensor(.f32, [tokens, 2 * config.inner])
-            try projection(x, into: both, scratch)
-            let keys = Tensor(x.dtype, [config.heads, tokens, config.headDim])
-            let values = Tensor(x.dtype, [config.heads, tokens, config.headDim])
-            for (index, (out, norm)) in [(keys, norm), (values, nil)].enumerated() {
-                rows.splitHeads(
-                    both, column: index * config.inner, heads: config.heads, headDim: config.headDim,
-                    weight: norm, epsilon: queryKeyEpsilon, rotary: nil, into: out, .headMajor(firstToken: 0))
-            }
-            return KeysValues(keys: keys, values: values)
-        }
-        let textKeys = try project(text, crossKV, crossNormK)
-        guard let image, let imageKV, let imageNormK else { return (textKeys, nil) }
-        return (textKeys, try project(image, imageKV, imageNormK))
     }
 
     /// What a chunk's cross-attention reads: packed for the kernel, made once per video.

@@ -36,14 +36,15 @@ extension CrossTransformer {
             image = try imageEmbedding(tokens, rows: rows, operand: operand, scratch)
             if let image { trace?.record("image_embedder.out", image) }
         }
-        typealias Keys = (text: CrossBlock.KeysValues, image: CrossBlock.KeysValues?)
+        typealias Keys = (text: CrossKeys.KeysValues, image: CrossKeys.KeysValues?)
         let slots = ResultSlots<Keys>(count: blocks.count)
         let imageTokens = image
         try compute.pool.run(blocks.count) { index, scratch throws(TensorError) in
-            slots[index] = try blocks[index].crossKeys(text: text, image: imageTokens, scratch)
+            slots[index] = try CrossKeys(blocks.loader(index), config: config, index: index)
+                .keysAndValues(text: text, image: imageTokens, scratch)
         }
         let kernel = AttentionKernel(compute.instructionSet, operands: operand)
-        func pack(_ keys: CrossBlock.KeysValues) -> PackedKeys {
+        func pack(_ keys: CrossKeys.KeysValues) -> PackedKeys {
             PackedKeys(k: keys.keys, v: keys.values, kernel: kernel, pool: compute.pool)
         }
         for (name, keys) in [("attn2", slots[0]?.text), ("attn2.image", slots[0]?.image)] {

@@ -66,8 +66,8 @@ struct CrossPass: BlockStack {
         chunk.record("patch_embedding.out_tokens", chunk.x)
     }
 
-    func block(_ index: Int) -> any TransformerBlock {
-        let block = model.blocks[index]
+    func block(_ index: Int) throws(TensorError) -> any TransformerBlock {
+        let block = try model.blocks.layer(index)
         return CrossBlock.InPass(
             block: block, modulations: times.map { block.modulation($0.projected) }, runs: runs,
             rotary: rotary, context: context.layers[index])

@@ -17,18 +17,16 @@ public final class CrossTransformer: VideoModel {
     private let timeProjection: Linear
     let textEmbedding: (Linear, Linear)
     let imageEmbedding: ImageEmbedding?
-    let blocks: [CrossBlock]
+    let blocks: KeptLayers<CrossBlock>
     /// `[2, inner]`: shift and scale of the output's modulation.
     let table: Tensor
     let projection: Linear
 
     /// Packs the weights. Shapes must have been checked against `config.tensors`.
     ///
-    /// - Parameter onBlock: called after each packed block with its index.
     /// - Throws: `TensorError` if a tensor is missing or oneDNN refuses a shape.
     public init(
-        config: some CrossTransformerConfig, weights: any WeightSource, compute: ComputeContext,
-        onBlock: ((Int) -> Void)? = nil
+        config: some CrossTransformerConfig, weights: any WeightSource, compute: ComputeContext
     ) throws(TensorError) {
         self.config = config
         self.compute = compute
@@ -45,18 +43,15 @@ public final class CrossTransformer: VideoModel {
         )
         imageEmbedding = config.imageDim == nil
             ? nil : try ImageEmbedding(loader, names.image, hasPositions: config.posEmbedSeqLen != nil)
-        var blocks: [CrossBlock] = []
-        for index in 0..<config.layers {
-            blocks.append(try CrossBlock(loader.ofBlock(index, of: config.layers), config: config, index: index))
-            onBlock?(index)
+        blocks = try KeptLayers(weights, compute, count: config.layers) { (loader, index) throws(TensorError) in
+            try CrossBlock(loader, config: config, index: index)
         }
-        self.blocks = blocks
         table = try loader.vector("scale_shift_table").reshaped([2, config.inner])
         projection = try loader.linear("proj_out", result: .f32)
     }
 
-    /// Bytes of one block's packed weights.
-    public var layerByteCount: Int { blocks.isEmpty ? 0 : blocks[blocks.count / 2].byteCount }
+    /// Bytes of one block's packed weights; 0 where none is kept.
+    public var layerByteCount: Int { blocks.packed.dropFirst(blocks.count / 2).first?.byteCount ?? 0 }
 
     // MARK: the forward pass
 

@@ -83,10 +83,18 @@ extension CrossTransformerConfig {
     /// The matrices of all blocks but the first and the last.
     public var int8ParameterCount: Int {
         let ends = [0, layers - 1].map { "\(names.blocks).\($0)." }
-        return tensors.reduce(0) { sum, tensor in
-            let isInside = tensor.name.hasPrefix(names.blocks + ".") && !ends.contains(where: tensor.name.hasPrefix)
-            return isInside && tensor.name.hasSuffix(".weight") && tensor.shape.count == 2
-                ? sum + tensor.shape.reduce(1, *) : sum
+        return blockParameters { name, shape in
+            !ends.contains(where: name.hasPrefix) && name.hasSuffix(".weight") && shape.count == 2
+                && !CrossKeys.isPart(name)
+        }
+    }
+
+    public var promptParameterCount: Int { blockParameters { name, _ in CrossKeys.isPart(name) } }
+
+    private func blockParameters(_ count: (_ name: String, _ shape: [Int]) -> Bool) -> Int {
+        tensors.reduce(0) { sum, tensor in
+            let counts = tensor.name.hasPrefix(names.blocks + ".") && count(tensor.name, tensor.shape)
+            return counts ? sum + tensor.shape.reduce(1, *) : sum
         }
     }
 
