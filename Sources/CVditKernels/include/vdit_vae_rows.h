@@ -9,7 +9,8 @@
 // What happens around a tiled convolution: its input is gathered from frames, its products are finished
 // into frames. Frames are [height, width, channels], f32 or bf16; tiles are dense, tile[row][column][channel].
 
-/// A tile cut out of a frame, or out of the sum or difference of two; zero outside the frame.
+/// A tile cut out of a frame, or out of the sum or difference of two. Outside the frame it is zero, or what the
+/// nearest pixel within is.
 typedef struct {
     const void *first, *second;  // frames of one type and shape; NULL: a frame of zeros
     float sign;                  // tile = first + sign * second, sign being 1 or -1
@@ -17,6 +18,7 @@ typedef struct {
     int64_t height, width, channels;
     int64_t top, left;           // the tile's corner in the frame; may be negative
     int64_t tile_height, tile_width;
+    int replicated;              // outside is the nearest pixel; at least one column of the tile is inside
 } vdit_vae_gather;
 
 /// Pixels made from a convolution's products:
@@ -43,12 +45,27 @@ typedef struct {
     int64_t pixel_stride;         // elements from one pixel of stream and operand to the next
 } vdit_vae_finish;
 
+/// Pixels normalised by statistics that are known:
+///   operand = value * scale + shift, that times guide[c] plus guide[channels + c], SiLU of it
+typedef struct {
+    const float *pixels;          // dense
+    const float *scale, *shift;   // [channels]
+    const float *guide;           // [2 * channels] for every pixels_per_guide pixels, dense; NULL for none
+    int64_t pixels_per_guide;
+    int silu;
+    void *operand;                // dense
+    vdit_float_type operand_type; // f32 or bf16
+} vdit_vae_normalize;
+
 typedef struct {
     void (*gather)(const vdit_vae_gather *what, void *tile);
     /// One row of pixels, dense in terms and residual.
     void (*finish)(const vdit_vae_finish *what, int64_t pixels, int64_t channels);
     /// probabilities[count] = softmax(scale * scores[count]); scores is overwritten.
     void (*softmax)(float *scores, int64_t count, float scale, void *probabilities, vdit_float_type type);
+    /// Adds to sums[channels] the pixels' values and to sums[channels + c] their squares, in f64.
+    void (*moments)(const float *pixels, int64_t count, int64_t channels, double *sums);
+    void (*normalize)(const vdit_vae_normalize *what, int64_t count, int64_t channels);
 } vdit_vae_rows;
 
 /// The kernels for an instruction set: its own, or those of the nearest set below it.

@@ -79,6 +79,7 @@ static void NAME(gather)(const vdit_vae_gather *g, void *tile) {
     char *out = tile;
     for (int64_t row = 0; row < g->tile_height; row++, out += row_bytes) {
         int64_t y = g->top + row;
+        if (g->replicated) y = y < 0 ? 0 : y >= g->height ? g->height - 1 : y;
         if (y < 0 || y >= g->height || end <= start || !(g->first || g->second)) {
             memset(out, 0, (size_t)row_bytes);
             continue;
@@ -94,6 +95,10 @@ static void NAME(gather)(const vdit_vae_gather *g, void *tile) {
         else if (g->to == VDIT_BF16) NAME(combine)(first, second, g->sign, 0, 1, count, inside);
         else NAME(combine)(first, second, g->sign, 0, 0, count, inside);
         memset(out + end * g->channels * to, 0, (size_t)((g->tile_width - end) * g->channels * to));
+        if (!g->replicated) continue;
+        const int64_t pixel = g->channels * to;
+        for (int64_t x = 0; x < start; x++) memcpy(out + x * pixel, inside, (size_t)pixel);
+        for (int64_t x = end; x < g->tile_width; x++) memcpy(out + x * pixel, out + (end - 1) * pixel, (size_t)pixel);
     }
 }
 
@@ -155,4 +160,35 @@ static void NAME(softmax)(float *scores, int64_t count, float scale, void *proba
     }
 }
 
-const vdit_vae_rows NAME(vdit_vae_rows) = {NAME(gather), NAME(finish), NAME(softmax)};
+static void NAME(moments)(const float *pixels, int64_t count, int64_t channels, double *sums) {
+    for (int64_t c = 0; c < channels; c += 16) {
+        const int64_t n = channels - c;
+        d16 total = {0}, squares = {0};
+        for (int64_t pixel = 0; pixel < count; pixel++) {
+            const d16 v = __builtin_convertvector(NAME(load)(pixels + pixel * channels + c, n), d16);
+            total += v;
+            squares += v * v;
+        }
+        for (int64_t i = 0; i < 16 && i < n; i++) {
+            sums[c + i] += total[i];
+            sums[channels + c + i] += squares[i];
+        }
+    }
+}
+
+static void NAME(normalize)(const vdit_vae_normalize *f, int64_t count, int64_t channels) {
+    for (int64_t pixel = 0; pixel < count; pixel++) {
+        const int64_t at = pixel * channels;
+        const float *guide = f->guide ? f->guide + pixel / f->pixels_per_guide * 2 * channels : NULL;
+        for (int64_t c = 0; c < channels; c += 16) {
+            const int64_t n = channels - c;
+            v16 v = NAME(load)(f->pixels + at + c, n) * NAME(load)(f->scale + c, n) + NAME(load)(f->shift + c, n);
+            if (guide) v = v * NAME(load)(guide + c, n) + NAME(load)(guide + channels + c, n);
+            if (f->silu) v = v / (1.0f + NAME(exp)(-v));
+            if (f->operand_type == VDIT_BF16) NAME(store_bf16)((uint16_t *)f->operand + at + c, v, n);
+            else NAME(store)((float *)f->operand + at + c, v, n);
+        }
+    }
+}
+
+const vdit_vae_rows NAME(vdit_vae_rows) = {NAME(gather), NAME(finish), NAME(softmax), NAME(moments), NAME(normalize)};

@@ -8,6 +8,8 @@ public protocol DecoderSpecification: Sendable {
     var spatialCompression: Int { get }
     /// Video frames per latent frame after the first.
     var temporalCompression: Int { get }
+    /// Clips have 1 more frame than a multiple of this.
+    var frameStep: Int { get }
     /// Whether it is told a time and has noise mixed into its latents.
     var takesConditions: Bool { get }
     /// Every tensor of the checkpoint and its shape.
@@ -43,6 +45,8 @@ public protocol DecoderSpecification: Sendable {
 }
 
 extension DecoderSpecification {
+    public var frameStep: Int { temporalCompression }
+
     public var takesConditions: Bool { false }
 
     public func loadEncoder(_ weights: any WeightSource, _ compute: ComputeContext) throws -> (any VideoEncoder)? {

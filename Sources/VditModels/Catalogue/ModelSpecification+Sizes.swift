@@ -17,13 +17,13 @@ extension ModelSpecification {
     public func check(width: Int, height: Int, numFrames: Int) throws(ModelError) {
         try check("width", width)
         try check("height", height)
-        let compression = decoder.temporalCompression
-        if (1...Self.mostFrames).contains(numFrames), (numFrames - 1) % compression == 0 { return }
-        let rule = compression == 1 ? "at least 1" : "\(compression)k+1"
-        var expected = "\(rule), from 1 to \(Self.mostFrames + 1 - compression)"
+        let step = decoder.frameStep
+        if (1...Self.mostFrames).contains(numFrames), (numFrames - 1) % step == 0 { return }
+        let rule = step == 1 ? "at least 1" : "\(step)k+1"
+        var expected = "\(rule), from 1 to \(Self.mostFrames + 1 - step)"
         if (1...Self.mostFrames).contains(numFrames) {
-            let below = (numFrames - 1) / compression * compression + 1
-            expected = "\(rule); use \(below) or \(below + compression)"
+            let below = (numFrames - 1) / step * step + 1
+            expected = "\(rule); use \(below) or \(below + step)"
         }
         throw .setting("num_frames", found: "\(numFrames)", expected: expected)
     }
@@ -42,8 +42,8 @@ extension ModelSpecification {
     /// The neighbour that can be made; numbers out of range stay as they are.
     public func rounded(frames: Int, _ rounding: FrameRounding) -> Int {
         guard (1...Self.mostFrames).contains(frames), rounding != .error else { return frames }
-        let compression = decoder.temporalCompression
-        let excess = (frames - 1) % compression
-        return excess == 0 ? frames : rounding == .down ? frames - excess : frames - excess + compression
+        let step = decoder.frameStep
+        let excess = (frames - 1) % step
+        return excess == 0 ? frames : rounding == .down ? frames - excess : frames - excess + step
     }
 }

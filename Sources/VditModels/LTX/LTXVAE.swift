@@ -49,12 +49,7 @@ public final class LTXVAE: VideoDecoder, VideoEncoder {
     public func decode(
         _ latents: Tensor, _ conditions: DecodeConditions, onFrames: ([Tensor]) throws -> Void
     ) throws {
-        guard latents.rank == 4, latents.shape[0] == config.latentChannels, latents.dtype == .f32, latents.count > 0
-        else {
-            throw ModelError.invalid(
-                "latents", found: "\(latents.dtype.rawValue) \(latents.shape)",
-                expected: "F32 [\(config.latentChannels), frames, height, width]", kind: .badData)
-        }
+        try config.check(latents: latents)
         var draws = NoiseDraws(conditions.noise)
         var share: Float = 0
         var noise: Tensor?
@@ -136,14 +131,7 @@ public final class LTXVAE: VideoDecoder, VideoEncoder {
     ///   width are multiples of the spatial one.
     public func distribution(of video: Tensor, trace: Trace? = nil) throws -> (mean: Tensor, logVariance: Tensor) {
         let (space, time) = (config.spatialCompression, config.temporalCompression)
-        guard video.rank == 4, video.shape[0] == 3, video.dtype == .f32, video.count > 0,
-            video.shape[1] % time == 1 % time, video.shape[2] % space == 0, video.shape[3] % space == 0
-        else {
-            throw ModelError.invalid(
-                "video", found: "\(video.dtype.rawValue) \(video.shape)",
-                expected: "F32 [3, \(time)k + 1, a multiple of \(space), a multiple of \(space)]",
-                kind: .badData)
-        }
+        try config.check(video: video)
         guard let encoder else { preconditionFailure("the VAE was loaded for decoding only") }
         let (frames, height, width) = (video.shape[1], video.shape[2], video.shape[3])
         let session = VAESession(compute: compute, trace: trace)

@@ -91,18 +91,9 @@ public struct LTXVAEConfig: Sendable, Equatable {
     ///   values of 0.9.0, as in diffusers.
     public init(_ file: ConfigFile) throws(FileError) {
         _ = try file.string("_class_name", oneOf: ["AutoencoderKLLTXVideo"])
-        for (key, only) in [("in_channels", 3), ("out_channels", 3), ("patch_size_t", 1)] {
-            guard let found = try file.integerIfPresent(key, 1...4096), found != only else { continue }
-            throw .malformed(path: file.path, field: key, found: "\(found)", expected: "\(only)")
-        }
-        for (key, only) in [("encoder_causal", true), ("decoder_causal", false)] {
-            guard let found = try file.boolIfPresent(key), found != only else { continue }
-            throw .malformed(path: file.path, field: key, found: "\(found)", expected: "\(only)")
-        }
-        for (key, only) in [("scaling_factor", 1.0), ("resnet_norm_eps", 1e-6)] {
-            guard let found = try file.numberIfPresent(key, 0...1e6), found != only else { continue }
-            throw .malformed(path: file.path, field: key, found: "\(found)", expected: "\(only)")
-        }
+        for (key, only) in [("in_channels", 3.0), ("out_channels", 3), ("patch_size_t", 1)] { try file.only(key, only) }
+        for (key, only) in [("scaling_factor", 1.0), ("resnet_norm_eps", 1e-6)] { try file.only(key, only) }
+        for (key, only) in [("encoder_causal", true), ("decoder_causal", false)] { try file.only(key, only) }
         latentChannels = try file.integerIfPresent("latent_channels", 1...4096) ?? 128
         patchSize = try file.integerIfPresent("patch_size", 1...16) ?? 4
         encoder = try Encoder(file)
@@ -113,12 +104,7 @@ public struct LTXVAEConfig: Sendable, Equatable {
         temporalCompression = 1 << doublings
         for (field, own) in [
             ("spatial_compression_ratio", spatialCompression), ("temporal_compression_ratio", temporalCompression),
-        ] {
-            if let stated = try file.integerIfPresent(field, 1...1024), stated != own {
-                throw .malformed(
-                    path: file.path, field: field, found: "\(stated)", expected: "\(own), as the decoder's levels give")
-            }
-        }
+        ] { try file.stated(field, own, by: "the decoder's levels") }
         let side = spatialCompression / patchSize
         let clip = encoderStages.output(of: VAEClip(frames: 1 + temporalCompression, height: side, width: side))
         guard (clip.frames, clip.height, clip.width) == (2, 1, 1) else {
@@ -140,23 +126,10 @@ private func list<Value>(
     return values
 }
 
-private func integers(
-    _ key: String, count: Int? = nil, standard: [Int], _ file: ConfigFile
-) throws(FileError) -> [Int] {
-    let numbers = try file.numbersIfPresent(key) ?? standard.map(Double.init)
-    let values = numbers.compactMap { Int(exactly: $0) }.filter { (1...65536).contains($0) }
-    guard values.count == numbers.count, count.map({ $0 == values.count }) ?? (1...8 ~= values.count) else {
-        throw .malformed(
-            path: file.path, field: key, found: "\(numbers)",
-            expected: "\(count.map(String.init) ?? "1 to 8") whole numbers from 1 to 65536")
-    }
-    return values
-}
-
 extension LTXVAEConfig.Encoder {
     fileprivate init(_ file: ConfigFile) throws(FileError) {
         let standard = LTXVAEConfig.plain.encoder
-        channels = try integers("block_out_channels", standard: standard.channels, file)
+        channels = try file.wholeNumbers("block_out_channels", standard: standard.channels)
         let classes = ["LTXVideoDownBlock3D", "LTXVideo095DownBlock3D"]
         let names = try file.stringsIfPresent("down_block_types") ?? Array(repeating: classes[0], count: 4)
         guard let name = names.first, classes.contains(name), names.allSatisfy({ $0 == name }) else {
@@ -172,7 +145,7 @@ extension LTXVAEConfig.Encoder {
                 path: file.path, field: "block_out_channels", found: "\(channels.count) values",
                 expected: "\(levels + (widensInDownsampler ? 1 : 0)) with \(levels) down_block_types")
         }
-        layers = try integers("layers_per_block", count: levels + 1, standard: standard.layers, file)
+        layers = try file.wholeNumbers("layers_per_block", count: levels + 1, standard: standard.layers)
         let scales = try list(
             file.boolsIfPresent("spatio_temporal_scaling"), "spatio_temporal_scaling", count: levels,
             standard: [true, true, true, false], file)
@@ -219,11 +192,11 @@ extension LTXVAEConfig.Downsampler {
 
 extension LTXVAEConfig.Decoder {
     fileprivate init(_ file: ConfigFile) throws(FileError) {
-        let widths = try integers("decoder_block_out_channels", standard: [128, 256, 512, 512], file)
+        let widths = try file.wholeNumbers("decoder_block_out_channels", standard: [128, 256, 512, 512])
         let levels = widths.count
         let none = Array(repeating: false, count: levels)
-        layers = try integers(
-            "decoder_layers_per_block", count: levels + 1, standard: [4, 3, 3, 3, 4], file).reversed()
+        layers = try file.wholeNumbers(
+            "decoder_layers_per_block", count: levels + 1, standard: [4, 3, 3, 3, 4]).reversed()
         injectsNoise = try list(
             file.boolsIfPresent("decoder_inject_noise"), "decoder_inject_noise", count: levels + 1,
             standard: none + [false], file).reversed()
@@ -233,8 +206,8 @@ extension LTXVAEConfig.Decoder {
         addsInput = try list(
             file.boolsIfPresent("upsample_residual"), "upsample_residual", count: levels, standard: none, file)
             .reversed()
-        factors = try integers(
-            "upsample_factor", count: levels, standard: Array(repeating: 1, count: levels), file).reversed()
+        factors = try file.wholeNumbers(
+            "upsample_factor", count: levels, standard: Array(repeating: 1, count: levels)).reversed()
         takesTime = try file.boolIfPresent("timestep_conditioning") ?? false
         channels = []
         var inside = widths[levels - 1]

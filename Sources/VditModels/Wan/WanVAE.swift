@@ -67,7 +67,7 @@ public final class WanVAE: VideoDecoder, VideoEncoder {
         _ latents: Tensor, tiling: VAETiling, onFrames: ([Tensor]) throws -> Void
     ) throws {
         try tiling.check(compression: config.spatialCompression)
-        try check(latents)
+        try config.check(latents: latents)
         if tiling.holds(latents, compression: config.spatialCompression) {
             return try decode(latents, onFrames: onFrames)
         }
@@ -82,18 +82,9 @@ public final class WanVAE: VideoDecoder, VideoEncoder {
         unpatchedFrame(frame, patch: config.patchSize, limitedTo: -1...1, compute: compute)
     }
 
-    private func check(_ latents: Tensor) throws(ModelError) {
-        guard latents.rank == 4, latents.shape[0] == config.zDim, latents.dtype == .f32, latents.count > 0
-        else {
-            throw ModelError.invalid(
-                "latents", found: "\(latents.dtype.rawValue) \(latents.shape)",
-                expected: "F32 [\(config.zDim), frames, height, width]", kind: .badData)
-        }
-    }
-
     /// Decodes into the decoder's own frames, `[height, width, channels]`.
     private func decodeFrames(_ latents: Tensor, trace: Trace?, deliver: ([Tensor]) throws -> Void) throws {
-        try check(latents)
+        try config.check(latents: latents)
         guard let decoder else { preconditionFailure("the VAE was loaded for encoding only") }
         let session = VAESession(compute: compute, trace: trace)
         let chain = try decoder.start(height: latents.shape[2], width: latents.shape[3], session: session)
@@ -114,14 +105,7 @@ public final class WanVAE: VideoDecoder, VideoEncoder {
     ///   height and width are multiples of the spatial one.
     public func encode(_ video: Tensor, trace: Trace? = nil) throws -> Tensor {
         let (space, time) = (config.spatialCompression, config.temporalCompression)
-        guard video.rank == 4, video.shape[0] == 3, video.dtype == .f32, video.count > 0,
-            video.shape[1] % time == 1 % time, video.shape[2] % space == 0, video.shape[3] % space == 0
-        else {
-            throw ModelError.invalid(
-                "video", found: "\(video.dtype.rawValue) \(video.shape)",
-                expected: "F32 [3, \(time)k + 1, a multiple of \(space), a multiple of \(space)]",
-                kind: .badData)
-        }
+        try config.check(video: video)
         guard let encoder else { preconditionFailure("the VAE was loaded for decoding only") }
         let (frames, height, width) = (video.shape[1], video.shape[2], video.shape[3])
         let session = VAESession(compute: compute, trace: trace)

@@ -107,29 +107,15 @@ public struct WanVAEConfig: Sendable, Equatable {
         if let scales = try file.numbersIfPresent("attn_scales"), !scales.isEmpty {
             throw fail("attn_scales", "\(scales)", "an empty list")
         }
-        let latentChannels = zDim
-        func perChannel(_ key: String) throws(FileError) -> [Float] {
-            guard let numbers = try file.numbersIfPresent(key), numbers.count == latentChannels else {
-                throw fail(key, "no list of \(latentChannels) numbers", "one number per latent channel")
-            }
-            return numbers.map { Float($0) }
-        }
-        latentsMean = try perChannel("latents_mean")
-        latentsStd = try perChannel("latents_std")
-        guard latentsMean.allSatisfy(\.isFinite), latentsStd.allSatisfy({ $0.isFinite && $0 > 0 }) else {
-            throw fail("latents_std", "\(latentsStd)", "finite numbers, the standard deviations above 0")
-        }
+        latentsMean = try file.perChannel("latents_mean", zDim)
+        latentsStd = try file.perChannel("latents_std", zDim, positive: true)
         for (base, field) in [(baseDim, "base_dim"), (decoderBaseDim, "decoder_base_dim")]
         where !isResidual && dimMult.contains(where: { base * $0 % 2 != 0 }) {
             throw fail(field, "\(base)", "an even number: upsampling halves the channels")
         }
         for (field, own) in [
             ("scale_factor_spatial", spatialCompression), ("scale_factor_temporal", temporalCompression),
-        ] {
-            if let stated = try file.integerIfPresent(field, 1...1024), stated != own {
-                throw fail(field, "\(stated)", "\(own), as the levels and patch_size give")
-            }
-        }
+        ] { try file.stated(field, own, by: "the levels and patch_size") }
     }
 
     /// Pixels per latent pixel, in height and in width.

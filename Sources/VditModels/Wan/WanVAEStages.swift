@@ -87,7 +87,7 @@ extension WanVAEConfig {
             residual("\(part).mid_block.resnets.0", from: channels, to: channels),
             FrameAttentionStage(
                 name: attention, norm: .rms("\(attention).norm", shape: [channels, 1, 1]),
-                qkv: VAEConvolution("\(attention).to_qkv", from: channels, to: 3 * channels, kernel: [1, 1]),
+                qkv: [VAEConvolution("\(attention).to_qkv", from: channels, to: 3 * channels, kernel: [1, 1])],
                 projection: VAEConvolution("\(attention).proj", from: channels, to: channels, kernel: [1, 1])),
             residual("\(part).mid_block.resnets.1", from: channels, to: channels),
         ]

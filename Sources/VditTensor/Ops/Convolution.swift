@@ -7,12 +7,21 @@ public struct ConvolutionShape: Sendable, Hashable {
     /// Rows and columns of the kernel (it is square).
     public var kernel: Int
     public var stride: Int
+    public var edge: Edge
 
-    public init(inChannels: Int, outChannels: Int, kernel: Int, stride: Int = 1) {
+    /// What lies around a frame.
+    public enum Edge: Sendable, Hashable {
+        case zeros
+        /// The nearest pixel of the frame.
+        case replicated
+    }
+
+    public init(inChannels: Int, outChannels: Int, kernel: Int, stride: Int = 1, edge: Edge = .zeros) {
         self.inChannels = inChannels
         self.outChannels = outChannels
         self.kernel = kernel
         self.stride = stride
+        self.edge = edge
     }
 
     /// Input pixels under so many output pixels in a row.

@@ -1,7 +1,7 @@
 /// One tile-shaped computation: inputs cut from frames, products of inputs and panels, outputs that sum
 /// products. Temporal taps, the fast algorithm over time and the phases of an upsampling are all this.
 public struct ConvolutionProgram: Sendable {
-    /// `first + sign · second`, zero outside the frame; a missing frame counts as zeros.
+    /// `first + sign · second`; a missing frame counts as zeros.
     public struct Input: Sendable {
         public var first: Tensor?
         public var second: Tensor?

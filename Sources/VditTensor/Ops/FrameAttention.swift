@@ -1,13 +1,13 @@
 import COneDNN
 import CVditKernels
 
-/// Single-head attention over the pixels of one frame, for frames of one size.
+/// Single-head attention of one frame's pixels over those of as many frames, for frames of one size.
 ///
 /// Query rows are taken a chunk at a time, so that no `[pixels, pixels]` matrix exists. Works for head
 /// widths beyond what the block-sparse kernel takes (a VAE's middle block has 384 and more).
 public final class FrameAttention: @unchecked Sendable {  // primitives are immutable; see `attend`
     private static let chunk = 64
-    private let pixels, channels: Int
+    private let pixels, keys, channels: Int
     private let operand: DType
     private let scores: OpaquePointer
     private let values: OpaquePointer
@@ -16,17 +16,19 @@ public final class FrameAttention: @unchecked Sendable {  // primitives are immu
     private let rows: FrameRows
     private let pool: WorkPool
 
+    /// - Parameter keys: pixels that are attended to.
     public init(
-        pixels: Int, channels: Int, compute: ComputeContext
+        pixels: Int, keys: Int, channels: Int, compute: ComputeContext
     ) throws(TensorError) {
         self.pixels = pixels
+        self.keys = keys
         self.channels = channels
         operand = compute.operandType
         pool = compute.pool
         rows = FrameRows(compute.instructionSet)
-        scores = try Self.product(columns: pixels, depth: channels, operand)
+        scores = try Self.product(columns: keys, depth: channels, operand)
         do throws(TensorError) {
-            values = try Self.product(columns: channels, depth: pixels, operand)
+            values = try Self.product(columns: channels, depth: keys, operand)
         } catch {
             vdit_dnnl_matmul_destroy(scores)
             throw error
@@ -53,12 +55,13 @@ public final class FrameAttention: @unchecked Sendable {  // primitives are immu
         return matmul
     }
 
-    /// `softmax(q kᵀ / √channels) v`. All four are `[pixels, channels]` in the operand type.
+    /// `softmax(q kᵀ / √channels) v`. `q` and `out` are `[pixels, channels]`, `k` and `v` `[keys, channels]`, in the
+    /// operand type.
     ///
     /// One call at a time: the packed keys and values belong to the call.
     public func attend(q: Tensor, k: Tensor, v: Tensor, into out: Tensor) throws(TensorError) {
         let type = operand.dnnlType
-        let transposed = Tensor(operand, [channels, pixels])
+        let transposed = Tensor(operand, [channels, keys])
         transpose(v, into: transposed)
         try check(vdit_dnnl_matmul_pack(scores, k.rawPointer, type, packedKeys.rawPointer), "matmul pack")
         try check(vdit_dnnl_matmul_pack(values, transposed.rawPointer, type, packedValues.rawPointer), "matmul pack")
@@ -77,8 +80,8 @@ public final class FrameAttention: @unchecked Sendable {  // primitives are immu
                 ])
             let queries = scratch.tensor(operand, [chunk, channels])
             queries.slice(0..<count).assign(q.slice(first..<first + count))
-            let row = scratch.tensor(.f32, [chunk, pixels])
-            let probabilities = scratch.tensor(operand, [chunk, pixels])
+            let row = scratch.tensor(.f32, [chunk, keys])
+            let probabilities = scratch.tensor(operand, [chunk, keys])
             let result = scratch.tensor(.f32, [chunk, channels])
             try check(
                 vdit_dnnl_matmul_run(
@@ -86,7 +89,7 @@ public final class FrameAttention: @unchecked Sendable {  // primitives are immu
                     workspace.rawPointer), "matmul")
             for query in 0..<count {
                 rows.table.pointee.softmax(
-                    row.pointer(as: Float.self) + query * pixels, Int64(pixels), scale,
+                    row.pointer(as: Float.self) + query * keys, Int64(keys), scale,
                     probabilities[query].rawPointer, probabilities.rowType)
             }
             try check(
@@ -98,7 +101,7 @@ public final class FrameAttention: @unchecked Sendable {  // primitives are immu
     }
 
     private func transpose(_ source: Tensor, into target: Tensor) {
-        let (pixels, channels) = (pixels, channels)
+        let (pixels, channels) = (keys, channels)
         pool.run((channels + 15) / 16) { item, _ in
             let range = item * 16..<min(channels, item * 16 + 16)
             if source.dtype == .bf16 {

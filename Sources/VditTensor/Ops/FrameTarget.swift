@@ -8,6 +8,8 @@ public struct FrameTarget: Sendable {
     /// What is done to a pixel's channels on the way into `operand`.
     public enum Preparation: Sendable {
         case plain
+        /// SiLU of the value as it is.
+        case silu
         case normalized(Norm)
         /// SiLU of the normalised value.
         case activated(Norm)
@@ -48,6 +50,7 @@ public struct FrameTarget: Sendable {
         }
         switch preparation {
         case .plain: break
+        case .silu: finish.silu = 1
         case .normalized(let norm): norm.fill(&finish)
         case .activated(let norm):
             norm.fill(&finish)

@@ -90,6 +90,7 @@ public final class TiledConvolution: Sendable {
         gather.channels = Int64(tile.shape[2])
         (gather.top, gather.left) = (Int64(top), Int64(left))
         (gather.tile_height, gather.tile_width) = (Int64(tile.shape[0]), Int64(tile.shape[1]))
+        gather.replicated = weights.shape.edge == .replicated ? 1 : 0
         rows.table.pointee.gather(&gather, tile.rawPointer)
     }
 

@@ -21,7 +21,8 @@ struct ConvolutionStage: VAEStage {
         let (from, to) = (convolution.from, convolution.to)
         return VAEMemory(
             kept: convolution.times > 1 ? 2 * clip.area * from * operandBytes : 0,
-            passing: 2 * clip.area * (from * operandBytes + to * (4 + operandBytes)))
+            passing: (norm?.isOfGroup == true ? clip.frames * clip.area * from * 4 : 0)
+                + 2 * clip.area * (from * operandBytes + to * (4 + operandBytes)))
     }
 
     func load(_ loader: VAEWeightLoader) throws(TensorError) -> VAELayerMaker {
@@ -31,42 +32,45 @@ struct ConvolutionStage: VAEStage {
         let packed = try loader.convolution(convolution, operand: isPointwise ? .f32 : nil)
         let norm = try norm.map { norm throws(TensorError) in try norm.load(loader) }
         return { height, width, session throws(TensorError) in
-            let ready = try norm.map { norm throws(TensorError) in try norm.ready(session) }
-            return try ConvolutionLayer(packed, times, ready, padding, height, width, session.compute)
+            let inlet = try VAEInlet(norm, activates: true, operand: packed.operand, session)
+            return try ConvolutionLayer(packed, times, inlet, padding, height, width, session.compute)
         }
     }
 }
 
 private final class ConvolutionLayer: VAELayer {
     private let convolution: TimeConvolution
+    private let inlet: VAEInlet
     private var window: TimeWindow?
-    private let wanted: VAEDemand
     private let size: (height: Int, width: Int, channels: Int)
     private var hasEmitted = false
 
     init(
-        _ packed: PackedVAEConvolution, _ times: Int, _ norm: FrameTarget.Norm?, _ padding: TimePadding,
+        _ packed: PackedVAEConvolution, _ times: Int, _ inlet: VAEInlet, _ padding: TimePadding,
         _ height: Int, _ width: Int, _ compute: ComputeContext
     ) throws(TensorError) {
         convolution = try TimeConvolution(packed, times: times, height, width, compute)
+        self.inlet = inlet
         window = times == 3 ? TimeWindow(padding) : nil
-        wanted = VAEDemand(
-            stream: false, operand: packed.operand, preparation: norm.map { .activated($0) } ?? .plain)
         size = (height, width, packed.outChannels)
     }
 
-    func demand(before next: VAEDemand) -> VAEDemand { wanted }
+    func demand(before next: VAEDemand) -> VAEDemand { inlet.demand() }
 
     func step(
         _ group: VAEGroup, for next: VAEDemand, _ session: VAESession, emit: (VAEGroup) throws -> Void
     ) throws {
-        let frames = window?(group.frames, isLast: group.isLast) ?? group.frames
-        try inTwos(window?.outputs(of: frames) ?? frames.count, isLast: group.isLast) { range, isLast in
-            let targets = range.map { _ in session.target(size.height, size.width, size.channels, for: next) }
-            let needed = range.lowerBound..<range.upperBound + (window == nil ? 0 : 2)
-            try convolution(frames[needed].map(\.operand), into: targets)
-            try emit(VAEGroup(frames: targets.map(\.frame), isFirst: !hasEmitted, isLast: isLast))
-            hasEmitted = true
+        var batches = try inlet.batches(of: group.frames, session)
+        while let batch = batches.next() {
+            let isLast = group.isLast && batches.isEmpty
+            let frames = window?(batch, isLast: isLast) ?? batch
+            try inTwos(window?.outputs(of: frames) ?? frames.count, isLast: isLast) { range, isLast in
+                let targets = range.map { _ in session.target(size.height, size.width, size.channels, for: next) }
+                let needed = range.lowerBound..<range.upperBound + (window == nil ? 0 : 2)
+                try convolution(frames[needed].map(\.operand), into: targets)
+                try emit(VAEGroup(frames: targets.map(\.frame), isFirst: !hasEmitted, isLast: isLast))
+                hasEmitted = true
+            }
         }
     }
 }

@@ -1,15 +1,18 @@
 import VditTensor
 
-/// A causal 3×3×3 convolution with stride 2 in time, height and width, the first frame repeated for its past.
-/// - Source: the downsampler `conv` of AutoencoderKLLTXVideo, diffusers 0.42.1.
+/// A causal 3×3×3 convolution with stride 2 in height and width, and in time or not, the first frame repeated for its
+/// past.
+/// - Source: the downsampler `conv` of AutoencoderKLLTXVideo and AutoencoderKLHunyuanVideo, diffusers 0.42.1.
 struct StrideStage: VAEStage {
     let convolution: VAEConvolution
+    /// In time, 1 or 2.
+    var frames = 2
 
     var name: String { convolution.name }
     var tensors: [(name: String, shape: [Int])] { convolution.tensors }
 
     func output(of clip: VAEClip) -> VAEClip {
-        VAEClip(frames: 1 + (clip.frames - 1) / 2, height: clip.height / 2, width: clip.width / 2)
+        VAEClip(frames: 1 + (clip.frames - 1) / frames, height: clip.height / 2, width: clip.width / 2)
     }
 
     func flops(_ clip: VAEClip) -> Double { output(of: clip).flops(perPixel: convolution.weightCount) }
@@ -23,10 +26,11 @@ struct StrideStage: VAEStage {
 
     func load(_ loader: VAEWeightLoader) throws(TensorError) -> VAELayerMaker {
         let packed = try loader.convolution(convolution, stride: 2)
-        return { height, width, session throws(TensorError) in
+        return { [frames] height, width, session throws(TensorError) in
             StrideLayer(
-                try TimeConvolution(packed, stride: 2, height / 2, width / 2, session.compute),
-                operand: packed.operand, size: (height / 2, width / 2, packed.outChannels))
+                try TimeConvolution(packed, stride: frames, height / 2, width / 2, session.compute),
+                TimeWindow(.firstBefore, stride: frames), operand: packed.operand,
+                size: (height / 2, width / 2, packed.outChannels))
         }
     }
 }
@@ -35,10 +39,14 @@ private final class StrideLayer: VAELayer {
     private let convolution: TimeConvolution
     private let operand: DType
     private let size: (height: Int, width: Int, channels: Int)
-    private var window = TimeWindow(.firstBefore, stride: 2)
+    private var window: TimeWindow
 
-    init(_ convolution: TimeConvolution, operand: DType, size: (height: Int, width: Int, channels: Int)) {
+    init(
+        _ convolution: TimeConvolution, _ window: TimeWindow, operand: DType,
+        size: (height: Int, width: Int, channels: Int)
+    ) {
         self.convolution = convolution
+        self.window = window
         self.operand = operand
         self.size = size
     }

@@ -31,9 +31,10 @@ struct ResidualStage: VAEStage {
         let (from, to) = (first.from, first.to)
         // Where outputs are late, the shortcut waits for them.
         let waiting = padding == .bothEdges ? 4 * from : 0
+        let group = norms.first.isOfGroup ? clip.frames * clip.area * 4 * (from + to) : 0
         return VAEMemory(
             kept: 2 * clip.area * ((from + to) * operandBytes + waiting),
-            passing: 2 * clip.area * (from * (4 + operandBytes) + to * (4 + 2 * operandBytes)))
+            passing: group + 2 * clip.area * (from * (4 + operandBytes) + to * (4 + 2 * operandBytes)))
     }
 
     func load(_ loader: VAEWeightLoader) throws(TensorError) -> VAELayerMaker {
@@ -50,26 +51,30 @@ struct ResidualStage: VAEStage {
                 ResidualLayer.Parts(
                     first: TimeConvolution(first, height, width, session.compute),
                     second: TimeConvolution(second, shortcut: shortcut, height, width, session.compute),
-                    norms: (norms.0.ready(session), norms.1.ready(session)), hasShortcut: shortcut != nil,
+                    entry: VAEInlet(norms.0, activates: true, operand: first.operand, session),
+                    middle: VAEInlet(norms.1, activates: true, operand: first.operand, session),
+                    hasShortcut: shortcut != nil,
                     shortcutNorm: affine, padding: padding,
                     noises: scales.map { .init(plane: session.draw([height, width]), scale: $0) },
-                    operand: first.operand, size: (height, width, first.outChannels)))
+                    size: (height, width, first.outChannels)))
         }
     }
 }
 
-/// The first convolution's output exists only normalised and activated, as the second one's input.
+/// Where norms are of a pixel alone, the first convolution's output exists only normalised and activated, as the second
+/// one's input.
 private final class ResidualLayer: VAELayer {
     struct Parts {
         let first: TimeConvolution
         let second: TimeConvolution
-        let norms: (FrameTarget.Norm, FrameTarget.Norm)
+        /// Of the two convolutions.
+        let entry: VAEInlet
+        let middle: VAEInlet
         let hasShortcut: Bool
         let shortcutNorm: (scale: Tensor, shift: Tensor)?
         let padding: TimePadding
         /// Of the two convolutions, or none.
         let noises: [ConvolutionProgram.Noise]
-        let operand: DType
         let size: (height: Int, width: Int, channels: Int)
     }
 
@@ -84,40 +89,60 @@ private final class ResidualLayer: VAELayer {
         between = TimeWindow(parts.padding)
     }
 
-    func demand(before next: VAEDemand) -> VAEDemand {
-        VAEDemand(stream: true, operand: parts.operand, preparation: .activated(parts.norms.0))
-    }
+    func demand(before next: VAEDemand) -> VAEDemand { parts.entry.demand(stream: true) }
 
     func step(
         _ group: VAEGroup, for next: VAEDemand, _ session: VAESession, emit: (VAEGroup) throws -> Void
     ) throws {
         let (height, width, channels) = parts.size
         let own = parts.padding.own
-        let frames = entering(group.frames, isLast: group.isLast)
-        let wanted = VAEDemand(stream: false, operand: parts.operand, preparation: .activated(parts.norms.1))
-        let middle = (0..<entering.outputs(of: frames)).map { _ in
-            session.target(height, width, channels, for: wanted)
-        }
-        try parts.first(frames.map(\.operand), into: middle, noise: parts.noises.first)
         // A middle frame goes on with the stream it will be added to.
-        let ready = between(
-            middle.enumerated().map { VAEGroup.Frame(stream: frames[$0 + own].stream, operand: $1.operand) },
-            isLast: group.isLast)
-        try inTwos(between.outputs(of: ready), isLast: group.isLast) { range, isLast in
-            let streams = range.compactMap { ready[$0 + own].stream }
-            let keepsInput = parts.hasShortcut || !group.remembered.isEmpty
-            let targets = streams.map {
-                session.target(height, width, channels, for: next, reusing: keepsInput ? nil : $0)
+        var middle: [VAEGroup.Frame] = []
+        var streams: [Tensor?] = []
+        var batches = try parts.entry.batches(of: group.frames, session)
+        while let batch = batches.next() {
+            let frames = entering(batch, isLast: group.isLast && batches.isEmpty)
+            let made = (0..<entering.outputs(of: frames)).map { _ in
+                session.target(height, width, channels, for: parts.middle.demand())
             }
-            try parts.second(
-                ready[range.lowerBound..<range.upperBound + 2].map(\.operand), into: targets,
-                adding: streams.map { parts.hasShortcut ? .shortcut(shortcutInput($0, session)) : .frame($0) },
-                noise: parts.noises.last)
-            try emit(
-                VAEGroup(
-                    frames: targets.map(\.frame), remembered: group.remembered, isFirst: !hasEmitted, isLast: isLast))
-            hasEmitted = true
+            try parts.first(frames.map(\.operand), into: made, noise: parts.noises.first)
+            streams += made.indices.map { frames[$0 + own].stream }
+            middle += made.map(\.frame)
         }
+        batches = try parts.middle.batches(of: middle, session)
+        middle = []
+        while let batch = batches.next() {
+            let isLast = group.isLast && batches.isEmpty
+            let added = streams.prefix(batch.count)
+            streams.removeFirst(batch.count)
+            let ready = between(
+                zip(added, batch).map { VAEGroup.Frame(stream: $0, operand: $1.operand) }, isLast: isLast)
+            try inTwos(between.outputs(of: ready), isLast: isLast) { range, isLast in
+                let targets = try finish(ready, range, group, for: next, session)
+                try emit(
+                    VAEGroup(
+                        frames: targets.map(\.frame), remembered: group.remembered, isFirst: !hasEmitted,
+                        isLast: isLast))
+                hasEmitted = true
+            }
+        }
+    }
+
+    /// The second convolution and the shortcut, of the output frames of a range.
+    private func finish(
+        _ ready: [VAEGroup.Frame], _ range: Range<Int>, _ group: VAEGroup, for next: VAEDemand, _ session: VAESession
+    ) throws -> [FrameTarget] {
+        let (height, width, channels) = parts.size
+        let streams = range.compactMap { ready[$0 + parts.padding.own].stream }
+        let keepsInput = parts.hasShortcut || !group.remembered.isEmpty
+        let targets = streams.map {
+            session.target(height, width, channels, for: next, reusing: keepsInput ? nil : $0)
+        }
+        try parts.second(
+            ready[range.lowerBound..<range.upperBound + 2].map(\.operand), into: targets,
+            adding: streams.map { parts.hasShortcut ? .shortcut(shortcutInput($0, session)) : .frame($0) },
+            noise: parts.noises.last)
+        return targets
     }
 
     private func shortcutInput(_ stream: Tensor, _ session: VAESession) -> Tensor {

@@ -36,7 +36,7 @@ struct EnlargeStage: VAEStage {
 /// frame: rows (and columns) 1 and 2, or 0 and 1, fall on the same pixel.
 ///
 /// - Returns: for (even, even), (even, odd), (odd, even), (odd, odd) rows and columns: `[out, in, 2, 2]`.
-private func phases(of kernel: Tensor) -> [Tensor] {
+func phases(of kernel: Tensor) -> [Tensor] {
     let pairs = kernel.shape[0] * kernel.shape[1]
     let place = [[0, 1, 1], [0, 0, 1]]
     return [(0, 0), (0, 1), (1, 0), (1, 1)].map { row, column in

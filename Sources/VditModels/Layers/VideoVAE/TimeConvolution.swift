@@ -58,6 +58,9 @@ struct TimeConvolution {
         var scale = 1
         var row = 0
         var column = 0
+        /// The kernel's upper left corner for output pixel (0, 0), relative to the frame's; nil centres the kernel.
+        var top: Int?
+        var left: Int?
     }
 
     /// Panels of a set: the taps, and the two combinations of the fast algorithm.
@@ -107,8 +110,9 @@ struct TimeConvolution {
                 terms: terms, sign: sign, bias: phase.bias, addend: addends.isEmpty ? .none : addends[index],
                 noise: noise, target: targets[index], scale: phase.scale, row: phase.row, column: phase.column)
         }
+        let (top, left) = (phase.top ?? -reach, phase.left ?? -reach)
         func input(_ first: Int, _ sign: Float, _ second: Int) -> ConvolutionProgram.Input {
-            .init(frames[first], plus: frames[second], sign: sign, top: -reach, left: -reach)
+            .init(frames[first], plus: frames[second], sign: sign, top: top, left: left)
         }
         var programs: [ConvolutionProgram] = []
         var next = 0
@@ -129,7 +133,7 @@ struct TimeConvolution {
             let taps = window.indices.filter { window[$0] != nil }
             programs.append(
                 ConvolutionProgram(
-                    inputs: taps.map { .init(window[$0], top: -reach, left: -reach) },
+                    inputs: taps.map { .init(window[$0], top: top, left: left) },
                     products: taps.enumerated().map { .init(input: $0.offset, panel: phase.panel + $0.element) },
                     outputs: [output(next, Array(taps.indices))]))
             next += 1

@@ -49,7 +49,9 @@ struct VAEChain {
         for layer in layers.reversed() {
             if session.trace != nil { next.stream = true }
             demands.append(next)
-            next = layer.demand(before: next)
+            var wanted = layer.demand(before: next)
+            wanted.together = wanted.together || next.together
+            next = wanted
         }
         demands.reverse()
     }
@@ -67,12 +69,31 @@ struct VAEChain {
         try flow(group, 0, deliver)
     }
 
-    private func flow(_ group: VAEGroup, _ index: Int, _ deliver: ([Tensor]) throws -> Void) throws {
+    private func flow(_ group: VAEGroup, _ first: Int, _ deliver: ([Tensor]) throws -> Void) throws {
+        var (group, index) = (group, first)
+        // A group that stays together leaves a stage before the next one begins: its frames are not kept meanwhile.
+        while index < layers.count, demands[index].together {
+            var made: VAEGroup?
+            try layers[index].step(group, for: demands[index], session) { part in
+                session.trace?.append(part, names[index])
+                made = made.map { $0.joined(with: part) } ?? part
+            }
+            guard let made else { return }
+            (group, index) = (made, index + 1)
+        }
         if index == layers.count { return try deliver(group.frames.compactMap(\.stream)) }
         try layers[index].step(group, for: demands[index], session) { group in
             session.trace?.append(group, names[index])
             try flow(group, index + 1, deliver)
         }
+    }
+}
+
+extension VAEGroup {
+    fileprivate func joined(with next: VAEGroup) -> VAEGroup {
+        VAEGroup(
+            frames: frames + next.frames, remembered: remembered + next.remembered, isFirst: isFirst,
+            isLast: next.isLast)
     }
 }
 

@@ -11,7 +11,7 @@ protocol VAELayer: AnyObject {
     ) throws
 }
 
-/// One or two consecutive frames on their way through the stages.
+/// Consecutive frames on their way through the stages: one or two, or all whose statistics a norm takes together.
 struct VAEGroup {
     struct Frame {
         /// `[height, width, channels]` f32, where the next stage asked for it.
@@ -39,21 +39,27 @@ struct VAEDemand {
     var stream: Bool
     var operand: DType?
     var preparation: FrameTarget.Preparation = .plain
+    /// All frames made of a group are wanted in one: statistics are taken of them.
+    var together = false
 }
 
 /// What the stages of one encode or decode share.
 final class VAESession {
     let compute: ComputeContext
-    let tensors = TensorPool()
+    let tensors: TensorPool
     let trace: Trace?
+    /// The latents that are being decoded, frames `[height, width, channels]` f32, where norms are guided by them.
+    var latents: [Tensor] = []
     /// The time the decoder is told, on its own scale.
     let timestep: Float
     private var draws: NoiseDraws
 
     init(
-        compute: ComputeContext, trace: Trace?, timestep: Float = 0, draws: NoiseDraws = NoiseDraws(.given([]))
+        compute: ComputeContext, trace: Trace?, tensors: TensorPool = TensorPool(), timestep: Float = 0,
+        draws: NoiseDraws = NoiseDraws(.given([]))
     ) {
         self.compute = compute
+        self.tensors = tensors
         self.trace = trace
         self.timestep = timestep
         self.draws = draws

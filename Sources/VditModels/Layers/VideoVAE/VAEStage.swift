@@ -3,9 +3,8 @@ import VditTensor
 /// One step of a video VAE's encoder or decoder, as it is known before there are weights: its tensors, its
 /// work, what it keeps in memory and what it makes of the frames. A VAE is two lists of stages.
 ///
-/// A family that needs something new adds a stage, or a case of what stages are made of: `VAENorm` (a group
-/// norm, one that is conditioned on time or latents), `VAEConvolution` (replicated edges, copies of the
-/// first frame in place of its missing past), `ShortcutStages` (space to depth and back).
+/// A family that needs something new adds a stage, or a case of what stages are made of: `VAENorm`, `VAEConvolution`,
+/// `TimePadding`, `ShortcutStages`.
 protocol VAEStage: Sendable {
     /// The name intermediates are recorded under, and the first part of the names of its tensors.
     var name: String { get }
@@ -29,7 +28,7 @@ protocol VAEStage: Sendable {
 typealias VAELayerMaker =
     @Sendable (_ height: Int, _ width: Int, _ session: VAESession) throws(TensorError) -> any VAELayer
 
-/// The extents of a clip somewhere between the stages.
+/// The extents of a clip somewhere between the stages; of the frames that enter together, where memory is asked for.
 struct VAEClip {
     var frames: Int
     var height: Int

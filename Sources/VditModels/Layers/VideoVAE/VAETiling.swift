@@ -107,17 +107,23 @@ private func blendDown(_ above: Tensor, into tile: Tensor, extent: Int) {
 
 /// The left columns of `tile` fade in over the right columns of the tile to its left.
 private func blendRight(_ left: Tensor, into tile: Tensor, extent: Int) {
-    let extent = min(extent, left.shape[1], tile.shape[1])
+    let (from, to, channels) = (left.shape[1], tile.shape[1], tile.shape[2])
+    let extent = min(extent, from, to)
     for row in 0..<tile.shape[0] {
-        for column in 0..<extent {
-            fade(
-                left[row][left.shape[1] - extent + column], into: tile[row][column],
-                Float(column) / Float(extent))
+        left[row].withFloats { old in
+            tile[row].withMutableFloats { new in
+                for index in 0..<extent * channels {
+                    let weight = Float(index / channels) / Float(extent)
+                    let faded = old[(from - extent) * channels + index]
+                    new[index] = faded * (1 - weight) + new[index] * weight
+                }
+            }
         }
     }
 }
 
-private func fade(_ old: Tensor, into new: Tensor, _ weight: Float) {
+/// `new` as it fades in over `old`, in place: its weight is 0 where it begins.
+func fade(_ old: Tensor, into new: Tensor, _ weight: Float) {
     old.withFloats { old in
         new.withMutableFloats { new in
             for index in new.indices { new[index] = old[index] * (1 - weight) + new[index] * weight }

@@ -51,7 +51,8 @@ final class VAEWeightLoader {
         let name = convolution.name + ".weight"
         let weight = try source.tensor(name).converted(to: .f32)
         source.release(name)
-        let (times, plane) = (convolution.times, Array(convolution.kernel.suffix(2)))
+        let times = convolution.times
+        let plane = convolution.kernel.isEmpty ? [1, 1] : Array(convolution.kernel.suffix(2))
         let shape = [convolution.to, convolution.from] + plane
         if times == 1 { return [weight.reshaped(shape)] }
         let area = plane.reduce(1, *)
@@ -72,11 +73,11 @@ final class VAEWeightLoader {
 
     /// Packs panels `[to, from, kernel, kernel]` f32.
     func pack(
-        _ panels: [Tensor], stride: Int = 1, operand: DType? = nil
+        _ panels: [Tensor], stride: Int = 1, edge: ConvolutionShape.Edge = .zeros, operand: DType? = nil
     ) throws(TensorError) -> ConvolutionWeights {
         let shape = ConvolutionShape(
             inChannels: panels[0].shape[1], outChannels: panels[0].shape[0], kernel: panels[0].shape[3],
-            stride: stride)
+            stride: stride, edge: edge)
         let packed = try ConvolutionWeights(
             shape, panels: panels, operand: operand ?? self.operand, on: compute.instructionSet)
         packedBytes += packed.byteCount
@@ -88,7 +89,8 @@ final class VAEWeightLoader {
         _ convolution: VAEConvolution, stride: Int = 1, operand: DType? = nil
     ) throws(TensorError) -> PackedVAEConvolution {
         PackedVAEConvolution(
-            weights: try pack(panels(of: planes(convolution)), stride: stride, operand: operand),
+            weights: try pack(
+                panels(of: planes(convolution)), stride: stride, edge: convolution.edge, operand: operand),
             bias: try bias(convolution))
     }
 
@@ -101,7 +103,7 @@ final class VAEWeightLoader {
 }
 
 /// `Σ factors[i] · tensors[i]`, all f32 of one shape.
-private func combine(_ tensors: [Tensor], _ factors: [Float]) -> Tensor {
+func combine(_ tensors: [Tensor], _ factors: [Float]) -> Tensor {
     let result = Tensor(.f32, tensors[0].shape)
     result.withMutableFloats { sum in
         for (tensor, factor) in zip(tensors, factors) {
