@@ -94,7 +94,8 @@ public struct PooledKeys: Sendable {
     ///
     /// - Parameter mean: what the other keys were packed less.
     func packed(
-        head: Int, leavingOut kept: ArraySlice<Int32>, mean: UnsafePointer<Float>?, kernel: AttentionKernel, scratch: Scratch
+        head: Int, leavingOut kept: ArraySlice<Int32>, mean: UnsafePointer<Float>?, kernel: AttentionKernel,
+        scratch: Scratch
     ) -> (panels: vdit_key_panels, count: Int32, slope: ValueSlope?)? {
         guard let head = heads[head] else { return nil }
         var rows: [Int32] = []

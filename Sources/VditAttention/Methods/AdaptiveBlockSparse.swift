@@ -38,7 +38,7 @@ public struct AdaptiveBlockSparse: SparseMethod {
             var masses: [Float] = []
             try SampledRows.forEachBlock(
                 queries: samples, call.q[head], keys: samples, call.k[head], on: call.instructionSet, scratch
-            ) { _, scores in
+            ) { scores in
                 let importance = importance(scores, call.scale)
                 let total = importance.reduce(0, +)
                 masses += importance.map { $0 / total }

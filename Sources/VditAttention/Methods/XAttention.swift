@@ -45,7 +45,7 @@ public struct XAttention: SparseMethod {
             var masses: [Float] = []
             try SampledRows.forEachBlock(
                 queries: queries, call.q[head], keys: keys, call.k[head], on: call.instructionSet, scratch
-            ) { _, scores in
+            ) { scores in
                 kernels.softmax(scores, scale: call.scale / Float(stride))
                 masses += blockSums(scores)
             }

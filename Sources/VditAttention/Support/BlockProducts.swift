@@ -51,11 +51,11 @@ struct SampledRows: Sendable {
         return rows.reshaped([tokens.count / width, width * x.columns])
     }
 
-    /// Scores of sampled queries of one block after another against all sampled keys: `body` sees the block and
-    /// `[its rows, keys' rows]` f32, which it may change.
+    /// Scores of sampled queries of one block after another against all sampled keys: `body` sees
+    /// `[the block's rows, keys' rows]` f32, which it may change.
     static func forEachBlock(
         queries: SampledRows, _ q: Tensor, keys: SampledRows, _ k: Tensor, on set: InstructionSet, _ scratch: Scratch,
-        body: (Int, Tensor) -> Void
+        body: (Tensor) -> Void
     ) throws(AttentionError) {
         let (q, k) = (queries.gathered(q, scratch), keys.gathered(k, scratch))
         let most = zip(queries.offsets, queries.offsets.dropFirst()).map { $1 - $0 }.max() ?? 0
@@ -69,7 +69,7 @@ struct SampledRows: Sendable {
                 let part = queries.offsets[block]..<queries.offsets[block + 1]
                 rows.slice(0..<part.count).assign(q.slice(part))
                 try product(rows, into: scores, scratch)
-                body(block, scores.slice(0..<part.count))
+                body(scores.slice(0..<part.count))
             }
         }
     }

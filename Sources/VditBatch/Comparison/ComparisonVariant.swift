@@ -1,5 +1,5 @@
-import VditFiles
 import VditAttention
+import VditFiles
 import VditPipeline
 
 /// One way to make a video, as a row of the table: a sparse method, a step cache, or both.

@@ -65,9 +65,12 @@ final class TileProduct: PackedProduct {
 extension ProductShape {
     /// What a kernel of our own is asked for; its activation must be one they have.
     func call(_ x: Tensor, rows: Int, _ matrix: Tensor, _ bias: Tensor?, into y: Tensor) -> vdit_linear_call {
-        guard let activation = activation.kernelActivation else { preconditionFailure("\(activation) of a kernel of our own") }
+        guard let activation = activation.kernelActivation else {
+            preconditionFailure("\(activation) of a kernel of our own")
+        }
         return vdit_linear_call(
-            x: x.rawPointer, x_type: x.operandFloatType, rows: Int64(rows), inputs: Int64(inputs), outputs: Int64(outputs),
+            x: x.rawPointer, x_type: x.operandFloatType, rows: Int64(rows),
+            inputs: Int64(inputs), outputs: Int64(outputs),
             matrix: matrix.rawPointer, bias: bias.map { UnsafePointer($0.pointer(as: Float.self)) },
             activation: activation, y: y.rawPointer, y_type: y.operandFloatType, scratch: nil)
     }

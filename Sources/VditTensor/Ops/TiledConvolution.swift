@@ -28,7 +28,7 @@ public final class TiledConvolution: Sendable {
         let channels = max(weights.shape.inChannels, weights.shape.outChannels)
         grid = TileGrid(
             height: height, width: width, channels: channels,
-            elements: weights.isTiled ? TileGrid.kernelActivation : TileGrid.ofLibrary)
+            elements: weights.isTiled ? TileGrid.ofTiles : TileGrid.ofLibrary)
         (product, panels) = try weights.product(tileHeight: grid.tileHeight, tileWidth: grid.tileWidth)
         if let shortcut {
             shortcutProduct = try shortcut.product(tileHeight: grid.tileHeight, tileWidth: grid.tileWidth)
@@ -175,7 +175,7 @@ struct TileGrid: Sendable {
 
     /// Elements of a tile's products: as many as sit in a core's second-level cache with their operands. Tiles read
     /// weights faster than the cache beyond has them, unless each serves more pixels.
-    static let ofLibrary = 49_152, kernelActivation = 98_304
+    static let ofLibrary = 49_152, ofTiles = 98_304
 
     /// Tiles of so many elements, and enough of them to share.
     init(height: Int, width: Int, channels: Int, elements: Int) {
