@@ -18,4 +18,15 @@ public struct SeededGenerator: RandomNumberGenerator {
     public static func mutatedFiles(orFew few: Int) -> Int {
         ProcessInfo.processInfo.environment["VDIT_FUZZ"].flatMap { Int($0) } ?? few
     }
+
+    /// How many of the numbers below `count` are accepted; all processors look at them.
+    public static func accepted(of count: Int, _ isAccepted: @escaping @Sendable (Int) -> Bool) async -> Int {
+        let parts = ProcessInfo.processInfo.activeProcessorCount
+        return await withTaskGroup(of: Int.self) { group in
+            for part in 0..<parts {
+                group.addTask { stride(from: part, to: count, by: parts).count(where: isAccepted) }
+            }
+            return await group.reduce(0, +)
+        }
+    }
 }
