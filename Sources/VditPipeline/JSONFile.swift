@@ -1,4 +1,5 @@
 import Foundation
+import VditAttention
 import VditFiles
 import VditModels
 import VditTensor
@@ -31,6 +32,8 @@ func decodeJSON<Value: Decodable>(
         default:
             throw .invalid(path, found: "no valid JSON", expected: "a JSON object", kind: .badData)
         }
+    } catch let error as ChoiceError {
+        throw .invalid(path, found: "\(error)", expected: "what this version has", kind: .badData)
     } catch {
         throw .invalid(path, found: "no valid JSON", expected: "a JSON object", kind: .badData)
     }

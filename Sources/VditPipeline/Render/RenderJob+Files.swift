@@ -9,6 +9,7 @@ extension RenderJob {
                 prompt.embedding == nil ? "prompt file" : "prompt embedding": prompt.path,
                 "negative prompt embedding": negativePrompt?.path, "text encoder": textEncoder,
                 "initial noise": latents, "image": image, "last image": lastImage, "video": request.video,
+                "measurements": request.sparseResults,
             ],
             makes: [
                 "checkpoint": Checkpoint.path(forOutput: destination.path),

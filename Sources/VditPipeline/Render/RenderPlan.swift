@@ -153,6 +153,7 @@ public struct RenderPlan: Sendable {
         if let asked = settings.unroundedFrames {
             notices.append("num_frames: \(asked) rounded to \(settings.numFrames)")
         }
+        if let automatic = settings.automatic { notices.append(automatic.notice) }
         if let row = settings.fewStep, settings.guidance.contains(where: { $0.scale != 1 }) {
             notices.append(
                 "\(row.name) is for models with guidance built in: guidance \(settings.guidanceScale) makes two calls "

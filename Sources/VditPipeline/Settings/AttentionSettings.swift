@@ -13,3 +13,37 @@ extension Setting where Value == AttentionPrecision? {
             })
     }
 }
+
+extension Setting where Value == String? {
+    /// What the method is chosen from; what is chosen is what a run is identified by.
+    static var sparseResults: Setting {
+        Setting(
+            "sparse_results", .attention, "what a comparison measured of this model and size, for sparse: auto",
+            kind: .input,
+            flag: SettingFlag("results.json", "What 'vdit compare' measured of this model and size, for --sparse auto."),
+            effect: .none, isRecorded: false, rule: Rule<Value>.builtIn(nil).shown { $0 != nil })
+    }
+}
+
+extension Setting where Value == Double? {
+    static var sparseQuality: Setting {
+        Setting(
+            "sparse_quality", .attention, "PSNR against dense that sparse: auto is to reach, in dB; 40 when not given",
+            flag: SettingFlag(
+                "dB", "PSNR against dense that --sparse auto is to reach. Default: 40.",
+                names: ["quality", "sparse-quality"]),
+            effect: .none, isRecorded: false, rule: Rule<Value>.builtIn(nil).shown { $0 != nil })
+    }
+
+    static var sparseSeconds: Setting {
+        Setting(
+            "sparse_seconds", .attention, "denoising time, as measured, within which sparse: auto takes the best",
+            flag: SettingFlag("s", "Denoising time within which --sparse auto takes the best, in place of a quality."),
+            effect: .none, isRecorded: false,
+            rule: Rule<Value>.builtIn(nil).shown { $0 != nil }.checked { seconds, decision in
+                if seconds != nil, decision.values.sparseQuality != nil {
+                    throw PipelineError.setting("sparse_seconds", found: "a quality too", expected: "one of the two")
+                }
+            })
+    }
+}

@@ -88,16 +88,24 @@ public struct RenderRequest: Sendable {
         return try MethodChoice(sparse, options: request.sparseOptions ?? [:], density: request.density)
     }
 
+    /// Whether a setting was asked for, by name.
+    func asks(_ name: String) -> Bool { asked[name] != nil }
+
     /// Asks for a sparse method, and for nothing of another.
-    public mutating func choose(_ method: MethodChoice) {
-        (self.sparse, self.sparseOptions, self.density) = (method.name, method.options, method.density)
+    public mutating func choose(_ method: MethodChoice, from origin: Origin = .commandLine) {
+        let rows = SettingTable.rows
+        ask(rows.sparse.name, method.name, from: origin)
+        ask(rows.sparseOptions.name, method.options, from: origin)
+        ask(rows.density.name, method.density, from: origin)
     }
 
     /// Asks for a step cache, or for none.
-    public mutating func choose(_ cache: CacheChoice?) {
+    public mutating func choose(_ cache: CacheChoice?, from origin: Origin = .commandLine) {
+        let rows = SettingTable.rows
         let options = cache?.options ?? [:]
-        (self.cache, self.cacheBudget) = (cache?.name, cache?.budget)
-        self.cacheOptions = options.isEmpty ? nil : options
+        ask(rows.cache.name, cache?.name, from: origin)
+        ask(rows.cacheBudget.name, cache?.budget, from: origin)
+        ask(rows.cacheOptions.name, options.isEmpty ? nil : options, from: origin)
     }
 }
 

@@ -13,6 +13,17 @@ public struct Decision {
     var table: [RenderSettings.Row] = []
 }
 
+extension Decision {
+    /// Every row decided and in its range.
+    ///
+    /// - Throws: an error whose `setting` is the one at fault.
+    fileprivate init(deciding request: RenderRequest, model: ModelSpecification, sampler: SchedulerConfiguration) throws {
+        self.init(request: request, model: model, sampler: sampler)
+        for row in SettingTable.all { try row.decide(&self) }
+        for row in SettingTable.all { try row.check(self) }
+    }
+}
+
 /// Values by setting name, read by the row's property: `values.steps`.
 @dynamicMemberLookup
 struct DecidedValues: Sendable {
@@ -56,6 +67,8 @@ public struct RenderSettings: Sendable, Equatable {
     public let method: MethodChoice
     /// The step cache, its options and its budget; nil for none.
     public let cache: CacheChoice?
+    /// Where the method was left to what a comparison measured: what that chose.
+    public let automatic: AutomaticChoice?
     /// The number of frames that was asked for, where it was rounded.
     public let unroundedFrames: Int?
 
@@ -72,9 +85,26 @@ public struct RenderSettings: Sendable, Equatable {
     /// - Parameter sampler: what the model's scheduler configuration says.
     /// - Throws: an error whose `setting` is the one at fault, with what was asked and what is possible.
     public init(_ request: RenderRequest, model: ModelSpecification, sampler: SchedulerConfiguration) throws {
-        var decision = Decision(request: request, model: model, sampler: sampler)
-        for row in SettingTable.all { try row.decide(&decision) }
-        for row in SettingTable.all { try row.check(decision) }
+        let rows = SettingTable.rows
+        var decision = try Decision(deciding: request, model: model, sampler: sampler)
+        if decision.values.sparse == AutomaticChoice.name {
+            let others = [rows.sparseOptions.name, rows.density.name, rows.cache.name, rows.cacheOptions.name]
+            if let other = others.first(where: request.asks) {
+                throw PipelineError.setting(other, found: "a value", expected: "none beside sparse auto, which chooses it")
+            }
+            let choice = try AutomaticChoice(decision.values, model: model)
+            var chosen = request
+            chosen.choose(choice.variant.method, from: .file)
+            chosen.choose(choice.variant.cache, from: .file)
+            decision = try Decision(deciding: chosen, model: model, sampler: sampler)
+            automatic = choice
+        } else {
+            let needed = [rows.sparseResults.name, rows.sparseQuality.name, rows.sparseSeconds.name]
+            if let lonely = needed.first(where: request.asks) {
+                throw PipelineError.setting(lonely, found: "a value", expected: "none without sparse auto")
+            }
+            automatic = nil
+        }
         let values = decision.values
         self.values = values
         table = decision.table
@@ -93,7 +123,7 @@ public struct RenderSettings: Sendable, Equatable {
         method = try MethodChoice(values.sparse, options: values.sparseOptions, density: values.density)
         if let name = values.cache {
             cache = try CacheChoice(cache: name, options: values.cacheOptions ?? [:], budget: values.cacheBudget)
-        } else if let lonely = [SettingTable.rows.cacheOptions.name, SettingTable.rows.cacheBudget.name]
+        } else if let lonely = [rows.cacheOptions.name, rows.cacheBudget.name]
             .first(where: { values[$0] != nil })
         {
             throw PipelineError.setting(lonely, found: "a value", expected: "none without a step cache")

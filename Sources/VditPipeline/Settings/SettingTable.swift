@@ -229,8 +229,10 @@ public struct SettingTable: Sendable {
         flag: SettingFlag("n", "Threads. Default: the cores this process may use.", short: "t"),
         effect: .none, rule: .builtIn(usableProcessors()))
     public let sparse = Setting<String>(
-        "sparse", .attention, "sparse attention method", kind: .choice(MethodCatalogue.methods.map(\.name)),
-        flag: SettingFlag("method", "Sparse attention; 'vdit methods' lists them."),
+        "sparse", .attention, "sparse attention method",
+        kind: .choice(MethodCatalogue.methods.map(\.name) + [AutomaticChoice.name]),
+        flag: SettingFlag(
+            "method", "Sparse attention; 'vdit methods' lists them, auto chooses by what a comparison measured."),
         isRecorded: false, rule: .builtIn(MethodChoice.dense.name))
     public let sparseOptions = Setting<[String: String]>(
         "sparse_options", .attention, "options of the method, by name",
@@ -256,6 +258,9 @@ public struct SettingTable: Sendable {
         "dense_layers", .attention, "first transformer blocks computed densely",
         flag: SettingFlag("n", "First transformer blocks computed densely."), isKey: false,
         at: .spread { try $2.addOptions(["dense-layers": "\($0)"], from: $1) })
+    public let sparseResults = Setting<String?>.sparseResults
+    public let sparseQuality = Setting<Double?>.sparseQuality
+    public let sparseSeconds = Setting<Double?>.sparseSeconds
     public let attentionPrecision = Setting<AttentionPrecision?>.ofScores
     let sparseFallback = Setting<AttentionContext.Fallback>(
         "sparse_fallback", .attention, "what to do where the method cannot run",
