@@ -27,7 +27,7 @@ public struct AutomaticChoice: Sendable, Equatable {
     init(_ values: DecidedValues, model: ModelSpecification) throws {
         guard let path = values.sparseResults else {
             throw PipelineError.setting(
-                "sparse", found: Self.name, expected: "with sparse_results: the results.json of a 'vdit compare'")
+                "sparse", found: Self.name, expected: "sparse_results beside it, the results.json of a 'vdit compare'")
         }
         let measured = try Measurements(path: path, model: model.defaults.name, values)
         let faster = measured.variants.filter { $0.gain > 1 }
