@@ -73,8 +73,8 @@ public struct GroupNorm: Sendable {
 /// A frame `[height, width, channels]` f32, normalised, as a convolution's operand.
 ///
 /// - Parameters:
-///   - guide: `[height / n, width / n, 2 · channels]` f32: what normalised values are multiplied by and what is added to
-///     them then, for n × n pixels each; nil for neither.
+///   - guide: `[height / n, width / n, 2 · channels]` f32: what normalised values are multiplied by and what is added
+///     to them then, for n × n pixels each; nil for neither.
 ///   - activates: whether SiLU of it is taken.
 ///   - operand: of the frame's shape, f32 or bf16.
 public func normalizeFrame(
