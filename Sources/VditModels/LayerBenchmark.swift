@@ -38,50 +38,81 @@ public struct LayerBenchmark: Sendable {
     /// those.
     public static func layers(_ precision: Precision) -> Int { precision == .int8 ? 4 : 2 }
 
+    public typealias Attend = (AttentionCall) throws -> AttentionOutput
+
     /// - Parameters:
     ///   - weights: of a checkpoint; random ones if nil.
     ///   - takesGates: whether `attend` needs the model's gates.
     ///   - attend: computes self-attention of one layer; dense if nil.
     public func run(
         repeats: Int, _ compute: ComputeContext, from weights: (any WeightSource)? = nil, takesGates: Bool = false,
-        attend: ((AttentionCall) throws -> AttentionOutput)? = nil
+        attend: Attend? = nil
     ) throws -> Result {
-        // Layer i is timed from the start of its attention to the start of the next one's; the first pass warms up.
-        let few = specification.withLayers(Self.layers(compute.precision))
-        let timed = few.layers / 2 - 1
-        let loading = ContinuousClock.now
-        let model = try few.load(weights ?? RandomWeights(few.tensors, seed: seed), compute)
-        let loadSeconds = loading.secondsUntilNow
-        let layout = try few.tokenLayout(latents, textTokens: textTokens)
-        let prepared = try model.prepare(conditioning())
-        var random = TorchRandom(seed: seed)
-        let noise = random.normal([specification.inputChannels] + latents.extents.dropFirst(), .f32)
-        var layerSeconds: [Double] = []
-        var attentionSeconds: [Double] = []
-        for pass in 0...max(1, repeats) {
+        let layer = try LoadedLayer(self, compute, from: weights, takesGates: takesGates, attend: attend)
+        for _ in 0...max(1, repeats) { try layer.pass() }
+        return layer.result
+    }
+
+    /// A layer and those around it, loaded to be timed: pass by pass, so that two of them may alternate.
+    public final class LoadedLayer {
+        private let benchmark: LayerBenchmark
+        private let compute: ComputeContext
+        private let takesGates: Bool
+        private let attend: Attend
+        /// Layer i is timed from the start of its attention to the start of the next one's.
+        private let timed: Int
+        private let model: any VideoModel
+        private let prepared: any PreparedConditioning
+        private let noise: Tensor
+        private let layout: TokenLayout
+        private let loadSeconds: Double
+        private var passes: [(layer: Double, attention: Double)] = []
+
+        /// - Parameters: as of `LayerBenchmark.run`.
+        public init(
+            _ benchmark: LayerBenchmark, _ compute: ComputeContext, from weights: (any WeightSource)? = nil,
+            takesGates: Bool = false, attend: Attend? = nil
+        ) throws {
+            (self.benchmark, self.compute, self.takesGates) = (benchmark, compute, takesGates)
+            self.attend = attend ?? { blockSparseAttention($0, .dense(tokens: $0.tokens), values: $0.q.dtype) }
+            let specification = benchmark.specification
+            let few = specification.withLayers(LayerBenchmark.layers(compute.precision))
+            timed = few.layers / 2 - 1
+            let loading = ContinuousClock.now
+            model = try few.load(weights ?? RandomWeights(few.tensors, seed: benchmark.seed), compute)
+            loadSeconds = loading.secondsUntilNow
+            layout = try few.tokenLayout(benchmark.latents, textTokens: benchmark.textTokens)
+            prepared = try model.prepare(benchmark.conditioning())
+            var random = TorchRandom(seed: benchmark.seed)
+            noise = random.normal([specification.inputChannels] + benchmark.latents.extents.dropFirst(), .f32)
+        }
+
+        /// Runs and times it; the first pass only warms up.
+        public func pass() throws {
             var starts: [ContinuousClock.Instant] = []
             var attention: [Double] = []
-            var run = ForwardPass(timesteps: [500]) { call in
+            var run = ForwardPass(timesteps: [500]) { [attend] call in
                 starts.append(.now)
                 defer { attention.append(starts[starts.count - 1].secondsUntilNow) }
-                return try attend?(call)
-                    ?? blockSparseAttention(call, .dense(tokens: call.tokens), values: call.q.dtype)
+                return try attend(call)
             }
             run.takesGates = takesGates
             _ = try model.predict(noise, conditioning: prepared, run)
-            if pass > 0 {
-                layerSeconds.append(starts[timed].duration(to: starts[timed + 1]) / .seconds(1))
-                attentionSeconds.append(attention[timed])
-            }
+            passes.append((starts[timed].duration(to: starts[timed + 1]) / .seconds(1), attention[timed]))
         }
-        let work = specification.withLayers(1).work(layout, textTokens: textTokens)
-        let layer = Timing(seconds: layerSeconds)
-        let flops = work.selfAttention + work.other + (takesGates ? work.gates : 0)
-        return Result(
-            tokens: layout.tokens, threads: compute.pool.threads, layer: layer,
-            attention: Timing(seconds: attentionSeconds), flops: flops, attentionFlops: work.selfAttention,
-            teraflopsPerSecond: flops / layer.medianSeconds / 1e12, weightBytes: model.layerByteCount,
-            loadSeconds: loadSeconds)
+
+        /// Of two passes at least.
+        public var result: Result {
+            let (text, measured) = (benchmark.textTokens, passes.dropFirst())
+            let work = benchmark.specification.withLayers(1).work(layout, textTokens: text)
+            let layer = Timing(seconds: measured.map(\.layer))
+            let flops = work.selfAttention + work.other + (takesGates ? work.gates : 0)
+            return Result(
+                tokens: layout.tokens, threads: compute.pool.threads, layer: layer,
+                attention: Timing(seconds: measured.map(\.attention)), flops: flops, attentionFlops: work.selfAttention,
+                teraflopsPerSecond: flops / layer.medianSeconds / 1e12, weightBytes: model.layerByteCount,
+                loadSeconds: loadSeconds)
+        }
     }
 
     /// Random numbers for all that the model takes.

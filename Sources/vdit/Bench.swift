@@ -3,7 +3,7 @@ import VDiT
 
 struct Bench: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Measure speed: attention, linear layers, a layer, step caches, the decoder, this machine's peak.",
+        abstract: "Measure speed: attention, linear layers, a layer, loading, caches, the decoder, this machine's peak.",
         discussion: """
             Random weights and inputs, in the sizes given. Each prints the median of its repeats, the work done,
             and the fraction of the peak this machine reaches, measured in the same run:
@@ -13,7 +13,7 @@ struct Bench: ParsableCommand {
             """,
         subcommands: [
             BenchAttention.self, BenchSparse.self, BenchLinear.self, BenchLayer.self, BenchDecode.self,
-            BenchCache.self, BenchPeak.self, BenchCheckpoint.self,
+            BenchLoad.self, BenchCache.self, BenchPeak.self, BenchCheckpoint.self,
         ])
 }
 
@@ -185,6 +185,8 @@ struct BenchLayer: ParsableCommand {
     @Option(parsing: .unconditional, help: "Fraction of token pairs the method should keep.") var density: Double?
     @Option(help: "Of the scores of self-attention. Default: as --precision, or bf16.")
     var attentionPrecision: AttentionPrecision?
+    @Option(help: "Alternate with the layer, and its scores, in another precision, and print the ratio.")
+    var against: Precision?
     @Option(parsing: .unconditional, help: "Instead of --num-frames: a multiple of the tokens of a frame.")
     var tokens: Int?
     @OptionGroup var size: BenchSize
@@ -210,30 +212,48 @@ struct BenchLayer: ParsableCommand {
         let method = try MethodChoice(
             sparse ?? Dense.name, options: try MethodCatalogue.parse(sparseOptions), density: density
         ).configured(forModel: specification.defaults.name)
-        let context = try AttentionContext(method, layout: layout, precision: attentionPrecision)
-        // Layers and steps past every warm-up, so that the method itself is timed.
-        var step = 40
-        let result = try benchmark.run(
-            repeats: options.repeats, compute, takesGates: context.takesGates
-        ) { call in
-            if call.site.layer == 0 { step += 1 }
-            return try context.attend(
-                AttentionCall(
-                    q: call.q, k: call.k, v: call.v, gate: call.gate, scale: call.scale, layout: call.layout,
-                    site: AttentionSite(layer: 20 + call.site.layer, branch: call.site.branch), step: step,
-                    steps: 50, pool: call.pool, instructionSet: call.instructionSet))
+        func load(
+            _ compute: ComputeContext, _ scores: AttentionPrecision?
+        ) throws -> (AttentionContext, LayerBenchmark.LoadedLayer) {
+            let context = try AttentionContext(method, layout: layout, precision: scores)
+            // Layers and steps past every warm-up, so that the method itself is timed.
+            var step = 40
+            let layer = try LayerBenchmark.LoadedLayer(benchmark, compute, takesGates: context.takesGates) { call in
+                if call.site.layer == 0 { step += 1 }
+                return try context.attend(
+                    AttentionCall(
+                        q: call.q, k: call.k, v: call.v, gate: call.gate, scale: call.scale, layout: call.layout,
+                        site: AttentionSite(layer: 20 + call.site.layer, branch: call.site.branch), step: step,
+                        steps: 50, pool: call.pool, instructionSet: call.instructionSet))
+            }
+            return (context, layer)
         }
+        let (context, layer) = try load(compute, attentionPrecision)
+        let other = try against.map { precision in
+            try load(
+                ComputeContext(pool: compute.pool, instructionSet: compute.instructionSet, precision: precision), nil).1
+        }
+        for _ in 0...options.repeats {
+            try layer.pass()
+            try other?.pass()
+        }
+        let result = layer.result
         let kept = context.statistics.sparseDensity ?? 1
         let calls = try specification.defaults.calls
         let run = result.layer.medianSeconds * Double(specification.transformer.layers * calls)
+        var notes = [
+            "tokens": Double(result.tokens), "weight bytes": Double(result.weightBytes),
+            "seconds of all \(specification.transformer.layers) layers in \(calls) calls": run,
+        ]
+        if let against, let other = other?.result.layer {
+            notes["seconds in \(against)"] = other.medianSeconds
+            notes["times as fast as \(against)"] =
+                Timing(seconds: zip(other.seconds, result.layer.seconds).map { $0 / $1 }).medianSeconds
+        }
         try options.report(
             "layer", result.layer,
             flops: result.flops - result.attentionFlops * (1 - kept), compute,
-            density: sparse == nil ? nil : kept, attention: result.attention,
-            notes: [
-                "tokens": Double(result.tokens), "weight bytes": Double(result.weightBytes),
-                "seconds of all \(specification.transformer.layers) layers in \(calls) calls": run,
-            ])
+            density: sparse == nil ? nil : kept, attention: result.attention, notes: notes)
     }
 }
 

@@ -143,11 +143,16 @@ public final class WeightStore: Sendable {
     ///   not finite.
     public func tensor(_ name: String) throws(TensorError) -> Tensor { try weight(name).tensor() }
 
-    /// A tensor as it is stored: values, or blocks of less than 16 bits.
+    /// A tensor as it is stored: values, or blocks of less than 16 bits. The system begins to read it.
     ///
     /// - Throws: `TensorError.absent`, `.mismatch` for a type we cannot hold, for GGUF also `FileError.malformed` for
     ///   values that are not finite.
     public func weight(_ name: String) throws(TensorError) -> StoredWeight {
+        prefetch(name)
+        return try unread(name)
+    }
+
+    private func unread(_ name: String) throws(TensorError) -> StoredWeight {
         let place = try place(name)
         let shard = shards[place.shard]
         guard let format = shard.info(place.name)?.format, format != .i8 || place.scaling != nil else {
@@ -167,7 +172,7 @@ public final class WeightStore: Sendable {
     /// - Parameter out: `[indices.count, columns]` f32.
     /// - Throws: as `tensor` does.
     public func read(rows indices: [Int32], of name: String, into out: Tensor) throws(TensorError) {
-        let (weight, scratch) = (try weight(name), Scratch())
+        let (weight, scratch) = (try unread(name), Scratch())
         for (row, index) in indices.enumerated() {
             out[row].convert(from: try weight.slice(Int(index)..<Int(index) + 1, scratch))
         }
