@@ -56,6 +56,8 @@ public struct ForwardPass {
     public var trace: Trace?
     /// Decides which blocks run: asked at the first block, and again where its last decision ends; all run if nil.
     public var decideBlocks: ((BlockState) throws -> BlockDecision)?
+    /// What becomes of cross-attention, in families that have it apart from self-attention; computed if nil.
+    public var crossAttention: CrossAttentionUse?
 
     public init(
         timesteps: [Float], branch: AttentionSite.Branch = .conditional, step: Int = 0, steps: Int = 1,
@@ -67,6 +69,14 @@ public struct ForwardPass {
         self.steps = steps
         self.attend = attend
     }
+}
+
+/// What a pass does with what cross-attention adds to the rows of the video, block by block: `[rows, width]` each.
+public enum CrossAttentionUse {
+    /// Computes it, and hands it over when all blocks have run, in the operand type.
+    case kept(([Tensor]) -> Void)
+    /// Adds this instead.
+    case given([Tensor])
 }
 
 /// A video diffusion transformer: predicts the model output (velocity, noise, …) for latents.

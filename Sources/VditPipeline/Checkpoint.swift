@@ -141,26 +141,18 @@ public struct Checkpoint: Sendable {
     func restore(_ contexts: [AttentionContext]) throws(AttentionError) {
         for (index, context) in contexts.enumerated() {
             try context.restore(
-                Self.part(learned, of: index),
+                learned.below("\(index)."),
                 statistics: index < statistics.count ? statistics[index] : AttentionStatistics())
         }
     }
 
     /// Gives every transformer's step cache back what it kept and counted.
     ///
-    /// - Parameter output: extents of what the transformers predict.
     /// - Throws: `PipelineError.damagedCheckpoint` for what no such run keeps.
-    func restore(_ contexts: [CacheContext], output: [Int]) throws(PipelineError) {
+    func restore(_ contexts: [CacheContext]) throws(PipelineError) {
         for (index, context) in contexts.enumerated() where index < caches.count {
-            try context.restore(Self.part(cached, of: index), caches[index], output: output)
+            try context.restore(cached.below("\(index)."), caches[index])
         }
-    }
-
-    /// The tensors of one transformer, without its number.
-    private static func part(_ tensors: [String: Tensor], of index: Int) -> [String: Tensor] {
-        let prefix = "\(index)."
-        let own = tensors.filter { $0.key.hasPrefix(prefix) }
-        return Dictionary(uniqueKeysWithValues: own.map { (String($0.key.dropFirst(prefix.count)), $0.value) })
     }
 
     private static func json<Value: Encodable>(_ value: Value) throws -> String {
@@ -176,6 +168,14 @@ public struct Checkpoint: Sendable {
         }
         lines += metadata.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }
         return Digest.sha256(Array(lines.joined(separator: "\n").utf8))
+    }
+}
+
+extension [String: Tensor] {
+    /// Those whose names begin with `prefix`, by what follows it.
+    func below(_ prefix: String) -> [String: Tensor] {
+        let own = filter { $0.key.hasPrefix(prefix) }
+        return Dictionary(uniqueKeysWithValues: own.map { (String($0.key.dropFirst(prefix.count)), $0.value) })
     }
 }
 

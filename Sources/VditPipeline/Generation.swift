@@ -2,24 +2,25 @@ import VditAttention
 import VditModels
 import VditTensor
 
-/// A transformer and the part of the loop it serves. Most models have one; Wan 2.2 A14B has two.
+/// A transformer and the part of the loop it serves. Most models have one; Wan 2.2 A14B has two. Where the loop
+/// changes sizes there is one for every size.
 public struct Expert {
     public let model: any VideoModel
     public let guidance: Guidance
-    /// Serves timesteps from this one up, as far as no earlier expert does; 0 for the last one.
-    public let lowestTimestep: Float
+    /// The steps it serves, of the loop's.
+    public let steps: Range<Int>
     /// The self-attention of this model in this run, with all it learns.
     public let attention: AttentionContext
     /// Which of its calls are computed; all if nil.
     public let cache: CacheContext?
 
     public init(
-        model: any VideoModel, guidance: Guidance, lowestTimestep: Float = 0,
+        model: any VideoModel, guidance: Guidance, steps: Range<Int> = 0..<Int.max,
         attention: AttentionContext, cache: CacheContext? = nil
     ) {
         self.model = model
         self.guidance = guidance
-        self.lowestTimestep = lowestTimestep
+        self.steps = steps
         self.attention = attention
         self.cache = cache
     }
@@ -75,7 +76,7 @@ public struct Generation: ~Copyable {
     public enum NonFinite: Sendable { case refuse, accept }
 
     /// - Parameters:
-    ///   - experts: in the order they serve the loop, at least one.
+    ///   - experts: at least one; the last serves what no other does.
     ///   - noise: `[channels, frames, height, width]` f32, standard normal; what the scheduler makes its start of.
     ///   - picture: what the video begins with.
     ///   - channels: what every call of the model takes behind the latents' channels, see `PictureChannels`.
@@ -113,7 +114,7 @@ public struct Generation: ~Copyable {
     public mutating func advance(beforeLayer: (() throws -> Void)? = nil) throws -> StepResult {
         precondition(!isFinished)
         let step = scheduler.steps[completed]
-        let serving = experts.firstIndex { step.timestep >= $0.lowestTimestep } ?? experts.count - 1
+        let serving = experts.firstIndex { $0.steps.contains(step.index) } ?? experts.count - 1
         let expert = experts[serving]
         if serving != preparedExpert {
             prepared = [:]
@@ -173,7 +174,8 @@ public struct Generation: ~Copyable {
             return try model.predict(input, conditioning: conditioning, own)
         }
         let call = CacheCall(step: step.index, branch: branch)
-        let output = try expert.cache?.predict(call, conditional: other, run: run) ?? run { _ in }
+        let output = try expert.cache?.predict(call, output: latents.shape, conditional: other, run: run)
+            ?? run { _ in }
         if !acceptsNonFinite, !output.isFinite {
             // Once more, looking at every layer: the run is lost anyway, and the layer is worth knowing.
             pass.checksLayers = true
@@ -228,14 +230,15 @@ public struct Generation: ~Copyable {
     ///
     /// - Throws: `PipelineError.damagedCheckpoint` when its tensors do not fit this run.
     public mutating func restore(_ checkpoint: Checkpoint) throws {
-        guard checkpoint.latents.shape == latents.shape, checkpoint.completed <= steps.count else {
+        let extents = scheduler.extents(latents.shape, after: checkpoint.completed)
+        guard checkpoint.latents.shape == extents, checkpoint.completed <= steps.count else {
             throw PipelineError.damagedCheckpoint(
                 "checkpoint: latents: found \(checkpoint.latents.shape) after \(checkpoint.completed) steps, "
-                    + "expected \(latents.shape) after at most \(steps.count)")
+                    + "expected \(extents) after at most \(steps.count)")
         }
-        try scheduler.restore(checkpoint.history, like: latents)
+        try scheduler.restore(checkpoint.history, like: checkpoint.latents)
         try checkpoint.restore(experts.map(\.attention))
-        try checkpoint.restore(experts.compactMap(\.cache), output: latents.shape)
+        try checkpoint.restore(experts.compactMap(\.cache))
         latents = checkpoint.latents
         completed = checkpoint.completed
     }

@@ -5,8 +5,8 @@ struct BenchCache: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "cache", abstract: "What a transformer call costs that a step cache leaves out.",
         discussion: """
-            With random weights: the time of such a call, its part of a computed one's, and the
-            memory of what stands in for it:
+            With random weights: the time of such a call, its part of a computed one's, the memory
+            of what stands in for it, and how many residual streams that is for every branch:
 
               vdit bench cache --config wan2.1-t2v-1.3b --size 832x480 --num-frames 33
             """)
@@ -28,13 +28,16 @@ struct BenchCache: ParsableCommand {
             options.compute())
         if options.json { return try Console.data(try Format.json(result)) }
         let rows = result.rows.map {
-            [$0.cache, Format.seconds($0.seconds), Format.fraction($0.share), Bytes.text($0.stateBytes)]
+            [
+                $0.cache, Format.seconds($0.seconds), Format.fraction($0.share), Bytes.text($0.stateBytes),
+                Format.fraction($0.stateCopies),
+            ]
         }
         try Console.data(
             """
             \(result.tokens) tokens, \(result.threads) threads; computed: \(Format.seconds(result.computedSeconds))
 
-            \(Console.table([["cache", "call left out", "of a computed one", "keeps"]] + rows))
+            \(Console.table([["cache", "call left out", "of a computed one", "keeps", "copies of the stream"]] + rows))
             """)
     }
 }

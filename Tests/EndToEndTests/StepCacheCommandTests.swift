@@ -4,6 +4,19 @@ import TestSupport
 import Testing
 import VDiT
 
+/// The state beside the output of a command that was killed as soon as there was one.
+func stateOfKilled(_ arguments: [String], _ output: String) throws -> Checkpoint {
+    let path = Checkpoint.path(forOutput: output)
+    while true {
+        let run = try CommandRun(arguments)
+        while !run.isDone, !FileManager.default.fileExists(atPath: path) { usleep(500) }
+        run.send(SIGKILL)
+        if try run.finish().status == 128 + SIGKILL, let state = try? Checkpoint(path: path) { return state }
+        // It was faster.
+        for path in [output, output + ".json"] { unlink(path) }
+    }
+}
+
 /// Step caches from the command line to the record, and back from a state that was left in the middle of a stretch.
 struct StepCacheCommandTests {
     private static let allOut = ["--cache-option", "first-steps=3", "--cache-option", "last-steps=0"]
@@ -24,7 +37,7 @@ struct StepCacheCommandTests {
         let table = try #require(tables["wan-mini"])
         #expect(tables.count == 1 && table.steps == 8 && table.streams == 2 && table.size == [5, 64, 96])
         #expect(table.ratios?.count == 14 && table.ratios?.allSatisfy { (0.1...10).contains($0) } == true)
-        #expect(table.coefficients?.count == 5)
+        #expect(table.coefficients?.count == 5 && table.weights?.count == 64)
         // Whatever the threads, and never over what is there.
         #expect(try calibrate(folder.path("one.json"), "--threads", "1").status == 0)
         #expect(try bytes(folder.path("one.json")) == bytes(file))
@@ -56,6 +69,31 @@ struct StepCacheCommandTests {
         #expect(!FileManager.default.fileExists(atPath: folder.path("b.y4m")))
     }
 
+    /// The same name and shape with other values: another model.
+    @Test func aCalibrationServesItsWeightsAlone() throws {
+        let folder = try TemporaryDirectory()
+        try TinyModel.write(to: folder)
+        let file = folder.path("tiny.json")
+        func run(_ command: String, _ output: String, _ more: [String] = []) throws -> CommandRun.Result {
+            try CommandRun.run(
+                [
+                    command, "--model", folder.path("model"), "--prompt-embedding", folder.path("a.safetensors"),
+                    "--size", "64x64", "--num-frames", "5", "--steps", "8", "--seed", "5", "-o", output,
+                ] + more)
+        }
+        #expect(try run("calibrate", file).status == 0)
+        let cached = ["--cache", "magcache", "--cache-calibration", file, "--dry-run"]
+        #expect(try run("render", folder.path("a.y4m"), cached).status == 0)
+        let weights = folder.path("model/transformer/diffusion_pytorch_model.safetensors")
+        let reader = try SafetensorsReader(weights)
+        var tensors: [String: Tensor] = [:]
+        for name in reader.names { tensors[name] = try reader.tensor(name).copy() }
+        tensors["proj_out.bias"]?.withMutableFloats { $0[0] += 1 }
+        try SafetensorsWriter.write(tensors, metadata: reader.metadata, to: weights, existing: .replace)
+        let other = try run("render", folder.path("a.y4m"), cached)
+        #expect(other.status == 65 && other.errors.contains("found a calibration of weights "), "\(other.errors)")
+    }
+
     @Test func theSampleModelHasATableOfItsOwn() throws {
         let folder = try TemporaryDirectory()
         for cache in ["magcache", "teacache"] {
@@ -72,6 +110,7 @@ struct StepCacheCommandTests {
     @Test(arguments: [
         ["magcache", "threshold=1000", "most-skips=3", "table=wan2.1-t2v-1.3b"],
         ["fbcache", "threshold=1000", "most-skips=3"], ["taylorseer", "interval=4", "order=1"], ["pab", "interval=4"],
+        ["pab", "interval=4", "cross-interval=4", "order=1"],
     ])
     func killedAtAReusedStepItGoesOnToTheSameBytes(_ cache: [String]) throws {
         let folder = try TemporaryDirectory()
@@ -81,17 +120,7 @@ struct StepCacheCommandTests {
                 + cache.dropFirst().flatMap { ["--cache-option", $0] } + Self.allOut
         }
         #expect(try CommandRun.run(render("whole.y4m")).status == 0)
-        let path = Checkpoint.path(forOutput: folder.path("a.y4m"))
-        var saved: Checkpoint?
-        while saved == nil {
-            let run = try CommandRun(render("a.y4m"))
-            while !run.isDone, !FileManager.default.fileExists(atPath: path) { usleep(500) }
-            run.send(SIGKILL)
-            if try run.finish().status == 128 + SIGKILL { saved = try? Checkpoint(path: path) }
-            // It was faster.
-            if saved == nil { for name in ["a.y4m", "a.y4m.json"] { unlink(folder.path(name)) } }
-        }
-        let state = try #require(saved)
+        let state = try stateOfKilled(render("a.y4m"), folder.path("a.y4m"))
         let resumed = try CommandRun.run(render("a.y4m") + ["--resume"])
         #expect(resumed.status == 0, "\(resumed.errors)")
         #expect(try bytes(folder.path("a.y4m")) == bytes(folder.path("whole.y4m")))

@@ -30,7 +30,8 @@ struct SettingTableTests {
                 "decode_noise_scale", "decode_timestep",
                 "density", "flow_shift", "guidance_interval", "guidance_rescale", "guidance_scale", "guidance_scale_2",
                 "height", "latents",
-                "num_frames", "precision", "scheduler", "seed", "sigma_spacing", "sigmas", "sparse", "sparse_options",
+                "num_frames", "precision", "scheduler", "seed", "sigma_spacing", "sigmas",
+                "size_shifts", "sizes", "sparse", "sparse_options",
                 "steps", "timesteps", "weights", "width",
             ])
     }

@@ -34,6 +34,7 @@ struct StepCacheTests {
         case "weighted": options["threshold"] = "0.06"
         case "fbcache", "teacache": options["threshold"] = "0.3"
         case "schedule": options["steps"] = "0-2+5+6+9"
+        case "pab": options.merge(["interval": "3", "cross-interval": "4"]) { $1 }
         default: options["interval"] = "3"
         }
         return try configured(cache, options)
@@ -165,7 +166,11 @@ struct StepCacheTests {
     @Test(arguments: ["teacache", "taylorseer", "pab"])
     func theScheduleOfARunMakesItAgain(_ cache: String) throws {
         let (model, _) = try GenerationModelTests.tiny(2)
-        let (latents, statistics) = try Self.latents(model, Self.lively(cache, order: 1))
+        // A list says nothing of cross-attention.
+        let own = cache == "pab"
+            ? try Self.configured(cache, ["first-steps": "2", "order": "1", "interval": "3"])
+            : try Self.lively(cache, order: 1)
+        let (latents, statistics) = try Self.latents(model, own)
         let computed = Set(statistics.calls.filter { $0.outcome == .computed }.map(\.step)).sorted()
         // A list is of steps: both branches decide alike.
         #expect(computed.count * 2 == statistics.count(.computed) && computed.count < Self.steps)
@@ -183,7 +188,8 @@ struct StepCacheTests {
             Self.configured("schedule", ["steps": "0+2", "order": "1", "lean": "0.5", "stand-in": "output"]))
         for step in 0..<5 {
             let value = Tensor([Float(10 * step), 1], shape: [1, 2])
-            let found = try context.predict(CacheCall(step: step, branch: .conditional), scripted: { _ in value })
+            let call = CacheCall(step: step, branch: .conditional)
+            let found = try context.predict(call, output: [1, 2], scripted: { _ in value })
             #expect(found.floats() == [[0, 1], [0, 1], [20, 1], [25, 1], [30, 1]][step])
         }
     }
@@ -266,6 +272,8 @@ struct StepCacheTests {
         let predicted = configured.predictedStateBytes(
             streams: tokens * model.config.inner * 4, latents: generation.latents.byteCount,
             layers: model.config.layers, operand: .bf16, branches: 2)
+        let broadcast = context.state.statistics.calls.contains { $0.cross == .forecast && $0.outcome == .computed }
+        #expect(broadcast == (cache == "pab"))
         let kept = context.keptBytes
         // TeaCache keeps an embedding beside.
         let slack = cache == "teacache" ? 2 * model.config.inner * 4 : 0
@@ -294,7 +302,7 @@ struct StepCacheTests {
         let experts = try contexts.enumerated().map { index, context in
             Expert(
                 model: model, guidance: try Guidance(scale: 4),
-                lowestTimestep: index == 0 ? scheduler.steps[half - 1].timestep : 0,
+                steps: index == 0 ? 0..<half : half..<Self.steps,
                 attention: try AttentionContext(MethodChoice("dense").configured(), layout: layout), cache: context)
         }
         var generation = try Generation(

@@ -67,18 +67,20 @@ struct PipelineParity {
                 scheduler: entry.path + "/scheduler_config.json"))
         let noise = try golden.tensor("initial_noise")[0].copy()
         let dense = MethodChoice.dense.configured()
+        let scheduler = try model.scheduler.scheduler(steps: entry.steps)
         var experts: [Expert] = []
         for (index, transformer) in model.specification.transformers.enumerated() {
             let loaded = try transformer.specification.load(model.transformerWeights[index], compute)
             let layout = try transformer.specification.tokenLayout(LatentShape(noise.shape), textTokens: 0)
+            // The first that serves a step serves it.
+            let end = scheduler.steps.firstIndex { $0.timestep < Float(transformer.boundary * 1000) } ?? entry.steps
             experts.append(
                 Expert(
-                    model: loaded, guidance: try Guidance(scale: entry.guidance[index]),
-                    lowestTimestep: model.lowestTimestep(ofTransformer: index),
+                    model: loaded, guidance: try Guidance(scale: entry.guidance[index]), steps: 0..<end,
                     attention: try AttentionContext(dense, layout: layout)))
         }
         return try Generation(
-            experts: experts, scheduler: model.scheduler.scheduler(steps: entry.steps), noise: noise,
+            experts: experts, scheduler: scheduler, noise: noise,
             conditional: Conditioning(prompt: golden.tensor("prompt_embeds")[0]),
             unconditional: Conditioning(prompt: golden.tensor("negative_prompt_embeds")[0]))
     }

@@ -10,6 +10,8 @@ struct StepCacheTests {
         let branch: AttentionSite.Branch
         let computed: Bool
         let estimate: Double?
+        /// Whether cross-attention is, where that is decided by itself.
+        let cross: Bool?
     }
 
     struct Case: Decodable, CustomTestStringConvertible {
@@ -21,7 +23,7 @@ struct StepCacheTests {
         let firstSteps: Double?
         /// First step of the second of two transformers.
         let `switch`: Int?
-        let first, last, interval, order: Int?
+        let first, last, interval, order, crossInterval: Int?
         let coefficients, distances: [Double]?
         let signals: [[[Float]]]?
         let values, given: [[Float]]?
@@ -77,6 +79,7 @@ struct StepCacheTests {
     @Test func theGoldenHoldsEveryPublishedCache() {
         #expect(Self.cases("magcache").count == 8 && Self.cases("teacache").count == 2)
         #expect(Self.cases("fbcache").count == 2 && Self.cases("taylorseer").count == 3)
+        #expect(Self.cases("pab").count == 2)
     }
 
     @Test(arguments: cases("magcache"))
@@ -239,7 +242,8 @@ struct StepCacheTests {
             for row in golden.rows {
                 let value = Tensor(values[row.step], shape: [1, 8])
                 var isComputed = true
-                let found = try context.predict(CacheCall(step: row.step, branch: .conditional), scripted: { decide in
+                let call = CacheCall(step: row.step, branch: .conditional)
+                let found = try context.predict(call, output: [1, 8], scripted: { decide in
                     guard let decide else { return value }
                     switch try decide(BlockState(next: 0, count: 3, streams: [value])) {
                     case .run(_, let residual):
@@ -255,6 +259,43 @@ struct StepCacheTests {
                 let worst = zip(found.floats(), given[row.step]).map { abs($0 - $1) }.max() ?? 1
                 #expect(worst < 1e-5, "\(standIn), step \(row.step)")
             }
+        }
+    }
+
+    /// Both attentions of one block, each by its own range; what stands in is what the last computed call gave.
+    @Test(arguments: cases("pab"))
+    func selfAndCrossAttentionAreBroadcastByTheirOwnRanges(_ golden: Case) throws {
+        let (values, given) = (try #require(golden.values), try #require(golden.given))
+        let context = try context(
+            golden,
+            [
+                "first-steps": "\(golden.first ?? 0)", "last-steps": "\(golden.last ?? 0)",
+                "interval": "\(golden.interval ?? 0)", "cross-interval": "\(golden.crossInterval ?? 0)",
+            ])
+        let (pool, kernels) = (try WorkPool(threads: 1), try InstructionSet.chosen())
+        for row in golden.rows {
+            let own = Tensor(values[row.step], shape: [1, 1, 8])
+            let call = CacheCall(step: row.step, branch: .conditional)
+            let found = try context.predict(call, output: [], conditional: nil) { prepare in
+                var pass = ForwardPass(timesteps: [0]) { _ in
+                    AttentionOutput(values: own, logSumExp: Tensor(.f32, [1, 1]))
+                }
+                prepare(&pass)
+                let attended = try pass.attend(
+                    AttentionCall(
+                        q: own, k: own, v: own, layout: TokenLayout(frames: 1, height: 1, width: 1),
+                        site: AttentionSite(layer: 0, branch: .conditional), step: row.step, steps: golden.steps,
+                        pool: pool, instructionSet: kernels))
+                var crossed = own.reshaped([1, 8])
+                switch try #require(pass.crossAttention) {
+                case .kept(let keep): keep([crossed])
+                case .given(let kept): crossed = kept[0]
+                }
+                return Tensor(attended.values.floats() + crossed.floats(), shape: [1, 16])
+            }
+            #expect(found.floats() == given[row.step], "step \(row.step)")
+            let decided = try #require(context.state.statistics.calls.last)
+            #expect((decided.outcome == .computed) == row.computed && (decided.cross == .computed) == row.cross)
         }
     }
 

@@ -68,13 +68,18 @@ public struct TransformerWork: Sendable, Equatable {
     public var other: Double
     /// Of one prompt, once per video: what `VideoModel.prepare` does.
     public var prompt: Double
+    /// Of `other`: cross-attention with its projections of the video's rows, where blocks have it.
+    public var crossAttention: Double
     /// Of one call: the gates of a trained sparse attention, where that runs.
     public var gates: Double
 
-    public init(selfAttention: Double, other: Double, prompt: Double, gates: Double = 0) {
+    public init(
+        selfAttention: Double, other: Double, prompt: Double, crossAttention: Double = 0, gates: Double = 0
+    ) {
         self.selfAttention = selfAttention
         self.other = other
         self.prompt = prompt
+        self.crossAttention = crossAttention
         self.gates = gates
     }
 }

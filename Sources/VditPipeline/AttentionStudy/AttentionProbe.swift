@@ -55,14 +55,14 @@ public struct AttentionProbe: Sendable {
                 kind: .usage)
         }
         if job.fallback == .refuse { try configured.checkServes(plan.model) }
-        _ = try AttentionContext(configured, layouts: plan.layouts, fallback: job.fallback)
+        for part in plan.parts { _ = try AttentionContext(configured, layouts: part.layouts, fallback: job.fallback) }
         try plan.check(.current())
 
         let loaded = try LoadedModel(model, settings)
         let seen = Sight()
         let enough = StopFlag(following: stop)
-        let contexts = try model.specification.transformers.map { _ in
-            try observed(configured, plan.layouts, settings.attentionPrecision, seen, enough)
+        let contexts = try plan.parts.map { part in
+            try observed(configured, part.layouts, settings.attentionPrecision, seen, enough)
         }
         var generation = try plan.generation(loaded, inputs, contexts)
         while seen.observation == nil, !generation.isFinished {

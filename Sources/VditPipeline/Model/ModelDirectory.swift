@@ -170,11 +170,6 @@ public struct ModelDirectory: Sendable {
         return largest.flatMap { transformerWeights[0].info($0.name)?.dtypeName } ?? "unknown"
     }
 
-    /// Serves times from here up, on the sampler's scale.
-    public func lowestTimestep(ofTransformer index: Int) -> Float {
-        Float(specification.transformers[index].boundary * Double(scheduler.trainTimesteps))
-    }
-
     /// What identifies the files, for run records.
     public var files: [RunRecord.ModelFile] {
         (transformerWeights + [decoderWeights]).flatMap(RunRecord.ModelFile.of)
@@ -219,6 +214,12 @@ public struct ModelDirectory: Sendable {
             }
             return Digest.sha256(Array(lines.joined(separator: "\n").utf8))
         }
+    }
+
+    /// `fingerprint`, and what adapters make of it.
+    func weightsDigest() throws(TensorError) -> String {
+        let own = try fingerprint()
+        return adapters.identity.map { Digest.sha256(Array("\(own) \($0)".utf8)) } ?? own
     }
 
     /// The digest, once it is known, shared by all copies.

@@ -6,7 +6,7 @@ import VditTensor
 public struct Estimate: Sendable, Equatable {
     /// Video tokens of the transformer.
     public let tokens: Int
-    /// Multiply-adds count as 2; dense attention. Of one transformer call.
+    /// Multiply-adds count as 2; dense attention. Of one transformer call, in the mean.
     public let selfAttentionFLOPs: Double
     public let otherFLOPs: Double
     /// Of the prompts, once per video.
@@ -22,6 +22,8 @@ public struct Estimate: Sendable, Equatable {
     public var isUpperBound: Bool { attention.isUpperBound }
     /// What of the self-attention is computed: of all calls, those left out among them.
     public let attention: PredictedWork
+    /// The same of the calls that are computed: what the sparse method leaves of them.
+    let computedAttention: PredictedWork
     /// Of decoding the latents.
     public let decodeFLOPs: Double
     /// Of the whole run: what the method leaves out is not counted, as far as that is known.
@@ -71,27 +73,32 @@ public struct Estimate: Sendable, Equatable {
     ///   - textTokens: of a prompt embedding.
     ///   - calls: transformer calls of every step: 2 where guidance is on.
     ///   - decoderActivationBytes: what the decoder holds beside its weights.
-    ///   - attention: of the calls that are computed.
-    ///   - cached: what a step cache leaves of the calls.
-    ///   - methodBytes: what the sparse method keeps.
-    ///   - takesGates: whether the method needs the model's gates.
+    ///   - parts: of the loop.
     init(
         model: ModelSpecification, latents: LatentShape, layout: TokenLayout, textTokens: Int, calls: [Int],
         precision: Precision, keeping: LayerKeeping = .packed, decoderActivationBytes: Int,
-        attention: PredictedWork = .dense,
-        cached: PredictedCalls? = nil, methodBytes: Int = 0, takesGates: Bool = false
+        parts: [PredictedPart]
     ) {
         let transformer = model.transformer
-        let work = transformer.work(layout, textTokens: textTokens)
         tokens = layout.videoTokens
-        selfAttentionFLOPs = work.selfAttention
-        otherFLOPs = work.other + (takesGates ? work.gates : 0)
+        /// Over all calls.
+        func mean(_ value: (PredictedPart) -> Double) -> Double {
+            parts.reduce(0) { $0 + Double($1.calls.all) * value($1) } / Double(max(1, calls.reduce(0, +)))
+        }
+        selfAttentionFLOPs = mean(\.work.selfAttention)
+        otherFLOPs = mean(\.work.other)
         let branches = calls.max() ?? 1
-        promptFLOPs = work.prompt * Double(branches * model.transformers.count)
+        promptFLOPs = parts.reduce(0) { $0 + $1.work.prompt } * Double(branches)
         callsPerStep = calls
-        computedCalls = cached?.computed ?? Double(calls.reduce(0, +))
-        cacheBytes = cached?.bytes ?? 0
-        self.attention = cached?.attention(attention) ?? attention
+        computedCalls = parts.reduce(0) { $0 + $1.calls.computed * $1.work.other } / max(1, otherFLOPs)
+        cacheBytes = parts.reduce(0) { $0 + $1.calls.bytes }
+        attention = PredictedWork(
+            share: mean { $0.attention.share * $0.work.selfAttention } / max(1, selfAttentionFLOPs),
+            isUpperBound: parts.contains(where: \.attention.isUpperBound))
+        computedAttention = PredictedWork(
+            share: mean { $0.computedAttention.share * $0.work.selfAttention } / max(1, selfAttentionFLOPs),
+            isUpperBound: parts.contains(where: \.computedAttention.isUpperBound))
+        methodBytes = parts.reduce(0) { $0 + $1.methodBytes }
         let size = model.decoder.videoSize(of: latents)
         decodeFLOPs = model.decoder.decodeFLOPs(height: size.height, width: size.width, frames: latents.frames)
         parameters = model.parameterCount
@@ -101,6 +108,5 @@ public struct Estimate: Sendable, Equatable {
             + branches * transformer.promptBytes(textTokens: textTokens, operand: precision.dtype)
         decoderBytes = model.decoder.parameterCount * 4 + decoderActivationBytes
         samplerBytes = latents.count * 4 * 10
-        self.methodBytes = methodBytes
     }
 }

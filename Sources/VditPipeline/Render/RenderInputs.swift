@@ -16,12 +16,20 @@ public struct RenderInputs: Sendable {
 
     /// - Throws: `TensorError` or `PipelineError` naming file, field, what was found and what was expected.
     init(
-        _ job: RenderJob, settings: RenderSettings, model: ModelSpecification, _ book: PromptBook, encodes: Bool
+        _ job: RenderJob, settings: RenderSettings, _ directory: ModelDirectory, _ book: PromptBook, encodes: Bool
     ) throws {
+        let model = directory.specification
         let conditioning = model.transformer.conditioning
         prompts = try PromptPair(
             job.prompt, negative: job.negativePrompt, needs: conditioning, length: model.defaults.textLength,
             reading: job.reading(book, settings, pipeline: model.pipeline, encodes: encodes))
+        if let sizes = settings.sizes,
+            let given = [("latents", job.latents), ("image", job.image), ("last_image", job.lastImage)]
+                .first(where: { $0.1 != nil })
+        {
+            throw PipelineError.setting(
+                "sizes", found: sizes.written, expected: "none with \(given.0), which has one size")
+        }
         let latents = model.decoder.latentShape(
             width: settings.width, height: settings.height, numFrames: settings.numFrames)
         noise = try job.latents.map { path in
@@ -40,7 +48,7 @@ public struct RenderInputs: Sendable {
             }
             let tables = try CacheTables.published.with(
                 file: path, for: cache.table(ofModel: model.defaults.name),
-                size: [settings.numFrames, settings.height, settings.width])
+                size: [settings.numFrames, settings.height, settings.width], weights: directory.weightsDigest())
             return (tables, try Digest.sha256(file: path))
         }
     }

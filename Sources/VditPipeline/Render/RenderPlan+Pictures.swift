@@ -25,7 +25,7 @@ extension RenderPlan {
         let pictures = inputs.pictures
         guard let first = pictures.first, let rule = model.defaults.pictureStart, let layout = layouts[.conditional]
         else {
-            var start = Start(noise: inputs.noise ?? draw(latents))
+            var start = Start(noise: inputs.noise ?? draw(sizes[0]))
             if let video = pictures.video {
                 try onLoad("vae")
                 start.video = try loaded.encoded(video.pixels, noise: nil)
@@ -34,7 +34,7 @@ extension RenderPlan {
         }
         try onLoad("vae")
         if rule.place == .channels {
-            var start = Start(noise: inputs.noise ?? draw(latents))
+            var start = Start(noise: inputs.noise ?? draw(sizes[0]))
             let video = PictureChannels.video(
                 first: first.pixels, last: pictures.last?.pixels, frames: settings.numFrames)
             start.channels = PictureChannels.joined(
@@ -50,7 +50,7 @@ extension RenderPlan {
         var frame = latents
         frame.frames = 1
         var drawn = rule.draw == .beforeStart ? draw(frame) : nil
-        let noise = inputs.noise ?? draw(latents)
+        let noise = inputs.noise ?? draw(sizes[0])
         if rule.draw == .afterStart { drawn = draw(frame) }
         let encoded = try loaded.encoded(first.pixels, noise: drawn)
         return Start(
@@ -66,7 +66,7 @@ extension RenderPlan {
         var conditions = DecodeConditions()
         conditions.timestep = settings.decodeTimestep ?? conditions.timestep
         conditions.noiseScale = settings.decodeNoiseScale ?? conditions.noiseScale
-        var drawn = startWasGiven ? [] : [latents.count]
+        var drawn = startWasGiven ? [] : sizes.map(\.count)
         if hasPicture { drawn += pictureDraws }
         drawn += Array(repeating: latents.count, count: settings.scheduler.kind.drawsNoise ? steps.count - 1 : 0)
         conditions.noise = .seed(UInt64(settings.seed), drawn: drawn)

@@ -19,9 +19,11 @@ public struct RenderPlan: Sendable {
     public let method: ConfiguredMethod
     public let fallback: AttentionContext.Fallback
     public let layouts: [AttentionSite.Branch: TokenLayout]
-    /// The step cache, where there is one, and the calls of each transformer.
+    /// Latents of the loop's sizes, the full one last.
+    let sizes: [LatentShape]
+    /// In the order they come; where there is one size, one for each transformer.
+    let parts: [Part]
     public let cache: ConfiguredCache?
-    let calls: [TransformerCalls]
     public let estimate: Estimate
     /// What a person should know before the run.
     public let notices: [String]
@@ -68,49 +70,34 @@ public struct RenderPlan: Sendable {
         self.fallback = fallback
         let text = text ?? .typical(of: model)
         let transformer = model.transformer
-        let latents = model.decoder.latentShape(
-            width: settings.width, height: settings.height, numFrames: settings.numFrames)
-        self.latents = latents
-        let layouts: [AttentionSite.Branch: TokenLayout] = [
-            .conditional: try Self.layout(transformer, latents, text.conditional),
-            .unconditional: try Self.layout(transformer, latents, text.unconditional),
-        ]
-        self.layouts = layouts
-        let layout = layouts[.conditional]!
-        var scheduler = try settings.scheduler.scheduler(
-            steps: settings.steps, tokens: layout.videoTokens, start: model.defaults.spacing,
-            noise: .seed(UInt64(settings.seed)))
-        if let strength = settings.strength { scheduler.skip(settings.steps - strength.share(of: settings.steps)) }
+        let sizes = try Self.sizes(settings, model, text)
+        self.sizes = sizes.map(\.latents)
+        let full = sizes[sizes.count - 1]
+        (latents, layouts) = (full.latents, full.layouts)
+        let scheduler = try Self.scheduler(settings, model, sizes)
         self.scheduler = scheduler
-        let guidance = settings.guidance
-        self.guidance = guidance
-        let own = Self.calls(model, scheduler.steps, guidance, trainTimesteps: settings.scheduler.trainTimesteps)
-        self.calls = own
-        let calls = scheduler.steps.indices.map { step in own.reduce(0) { $0 + $1.branches(of: step).count } }
+        guidance = settings.guidance
+        let method = settings.method.configured(forModel: model.defaults.name)
+        self.method = method
+        if fallback == .refuse { try method.checkServes(model) }
+        let parts = Self.parts(
+            settings, model, sizes, scheduler.steps, text, takesGates: method.method.takesGates)
+        self.parts = parts
         let cache = settings.cache?.configured(forModel: model.defaults.name, tables: cacheTables)
         self.cache = cache
-        let cached = try cache.map { cache in
-            try PredictedCalls(
-                cache, own, tokens: layout.tokens, latents: latents, precision: settings.precision, of: transformer)
+        let predicted = try parts.map { part in
+            try PredictedPart(part, method, cache, of: transformer, settings.precision, fallback)
         }
-        method = settings.method.configured(forModel: model.defaults.name)
-        if fallback == .refuse { try method.checkServes(model) }
-        // Throws where the method cannot serve the layout.
-        let attention = try AttentionContext(method, layouts: layouts, fallback: fallback)
-        let work = attention.predictedWork(calls: cached?.perStep ?? calls, layers: transformer.layers)
         estimate = Estimate(
-            model: model, latents: latents, layout: layout, textTokens: text.conditional, calls: calls,
+            model: model, latents: latents, layout: full.layouts[.conditional]!, textTokens: text.conditional,
+            calls: scheduler.steps.indices.map { step in parts.reduce(0) { $0 + $1.calls.branches(of: step).count } },
             precision: settings.precision, keeping: settings.weights ?? .packed,
             decoderActivationBytes: model.decoder.decodeBytes(
                 height: settings.height, width: settings.width,
                 operandBytes: settings.precision.dtype.byteCount),
-            attention: work, cached: cached,
-            methodBytes: model.transformers.count
-                * method.predictedStateBytes(
-                    layout: layout, heads: transformer.heads, headDim: transformer.headDim,
-                    layers: transformer.layers, branches: calls.max() ?? 1),
-            takesGates: method.method.takesGates)
-        notices = Self.notices(settings, method, work, steps: scheduler.steps.count, layers: transformer.layers)
+            parts: predicted)
+        notices = Self.notices(
+            settings, method, estimate.computedAttention, steps: scheduler.steps.count, layers: transformer.layers)
     }
 
     /// Whether any step runs the unconditional branch.
@@ -120,27 +107,16 @@ public struct RenderPlan: Sendable {
 
     /// Token pairs of all self-attention of a run that is dense and leaves no call out.
     var pairs: Int {
-        calls.flatMap(\.counts).reduce(0) { total, calls in
-            let tokens = layouts[calls.key]?.tokens ?? 0
-            return total + calls.value * tokens * tokens * model.transformer.heads * model.transformer.layers
+        parts.reduce(0) { total, part in
+            part.calls.counts.reduce(total) { total, calls in
+                let tokens = part.layouts[calls.key]?.tokens ?? 0
+                return total + calls.value * tokens * tokens * model.transformer.heads * model.transformer.layers
+            }
         }
     }
 
     /// Whether the run follows a list of few steps, each of which may take an hour.
     var isFewStep: Bool { settings.scheduler.list != nil }
-
-    private static func layout(
-        _ transformer: any TransformerSpecification, _ latents: LatentShape, _ textTokens: Int
-    ) throws -> TokenLayout {
-        do {
-            return try transformer.tokenLayout(latents, textTokens: textTokens)
-        } catch {
-            guard case .invalid(let what, let found, let expected, _) = error else { throw error }
-            // The extents follow from what was asked.
-            let setting = ["latent frames": "num_frames", "latent height": "height", "latent width": "width"][what]
-            throw PipelineError.setting(setting ?? what, found: "\(found) in the latents", expected: expected)
-        }
-    }
 
     /// Above this share of dense attention's work, planning and small blocks cost what is left out.
     private static let worthwhileShare = 0.95
@@ -175,41 +151,21 @@ public struct RenderPlan: Sendable {
         return notices
     }
 
-    /// The calls of each transformer.
-    private static func calls(
-        _ model: ModelSpecification, _ steps: [Step], _ guidance: [Guidance], trainTimesteps: Int
-    ) -> [TransformerCalls] {
-        let last = model.transformers.count - 1
-        let serving = steps.map { step in
-            model.transformers.firstIndex { step.timestep >= Float($0.boundary * Double(trainTimesteps)) } ?? last
-        }
-        let guided = zip(steps, serving).map { guidance[min($1, guidance.count - 1)].applies(to: $0) }
-        func range(_ isIn: (Int) -> Bool) -> Range<Int> {
-            let own = steps.indices.filter(isIn)
-            return own.first.map { $0..<(own.last ?? $0) + 1 } ?? 0..<0
-        }
-        return model.transformers.indices.map { index in
-            TransformerCalls(
-                model: model.defaults.name, steps: steps.count, served: range { serving[$0] == index },
-                guided: range { serving[$0] == index && guided[$0] }, isGuided: guided.contains(true))
-        }
-    }
-
-    /// Fresh state of every transformer's step cache; nothing without one.
+    /// Fresh state of every part's step cache; nothing without one.
     func cacheContexts(_ pool: WorkPool) throws(PipelineError) -> [CacheContext] {
         guard let cache else { return [] }
         var contexts: [CacheContext] = []
-        for calls in calls { contexts.append(try CacheContext(cache, calls, pool: pool)) }
+        for part in parts { contexts.append(try CacheContext(cache, part.calls, pool: pool)) }
         return contexts
     }
 
-    /// Fresh state of the attention of every transformer.
+    /// Fresh state of the attention of every part.
     func attentionContexts() throws(AttentionError) -> [AttentionContext] {
         var contexts: [AttentionContext] = []
-        for _ in model.transformers {
+        for part in parts {
             contexts.append(
                 try AttentionContext(
-                    method, layouts: layouts, fallback: fallback, precision: settings.attentionPrecision))
+                    method, layouts: part.layouts, fallback: fallback, precision: settings.attentionPrecision))
         }
         return contexts
     }
@@ -231,7 +187,7 @@ public struct RenderPlan: Sendable {
     ///
     /// - Parameters:
     ///   - loaded: the model this is a plan for.
-    ///   - contexts: one for every transformer; likewise `caches`, where there is a step cache.
+    ///   - contexts: one for every part; likewise `caches`, where there is a step cache.
     ///   - inputs: prompts, the noise to start from where it is given, pictures.
     ///   - onLoad: called before an encoder or a transformer is loaded, with its component's name.
     func generation(
@@ -240,12 +196,13 @@ public struct RenderPlan: Sendable {
     ) throws -> Generation {
         let start = try start(inputs, loaded, onLoad: onLoad)
         var experts: [Expert] = []
-        for (index, part) in model.transformers.enumerated() {
-            try onLoad(part.component)
+        for (index, part) in parts.enumerated() {
+            let transformer = part.transformer
+            if index == transformer { try onLoad(model.transformers[transformer].component) }
             experts.append(
                 Expert(
-                    model: try loaded.transformer(index), guidance: guidance[min(index, guidance.count - 1)],
-                    lowestTimestep: loaded.model.lowestTimestep(ofTransformer: index),
+                    model: try loaded.transformer(transformer),
+                    guidance: guidance[min(transformer, guidance.count - 1)], steps: part.calls.served,
                     attention: contexts[index], cache: caches.isEmpty ? nil : caches[index]))
         }
         let rate = model.transformer.conditioning.takesFrameRate ? settings.frameRate.framesPerSecond : nil

@@ -50,7 +50,7 @@ extension Renderer {
                 predictedStateBytes: estimate.methodBytes, instructionSet: instructionSet),
             caching: RunRecord.Caching(
                 caches, calibration: job.cacheCalibration, layers: plan.model.transformer.layers,
-                flops: estimate.otherFLOPs, predictedStateBytes: estimate.cacheBytes),
+                works: plan.parts.map(\.work), predictedStateBytes: estimate.cacheBytes),
             output: output, timing: timing, latentsSha256: latents.withBytes { Digest.sha256($0) },
             resumedSteps: resumed?.completed, warnings: notices)
     }

@@ -81,7 +81,7 @@ extension Renderer {
         let steps = plan.steps.count
         if let resumed, resumed.completed == steps {
             try resumed.restore(contexts)
-            try resumed.restore(caches, output: plan.latents.extents)
+            try resumed.restore(caches)
             try onEvent(.resumed(step: resumed.completed, steps: steps))
             return (resumed.latents, contexts, caches)
         }

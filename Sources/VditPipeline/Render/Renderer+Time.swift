@@ -45,12 +45,12 @@ extension Renderer {
             .run(repeats: 2, compute, from: transformer.layers < layers ? nil : model.transformerWeights[0]) { call in
                 blockSparseAttention(call, .dense(tokens: call.tokens), values: call.q.dtype, kernel: kernel)
             }
-        let all = plan.model.transformers.reduce(0) { $0 + $1.specification.parameterCount }
-        let loading = timed.loadSeconds * Double(all) / Double(transformer.withLayers(layers).parameterCount)
-        let work = transformer.withLayers(1).work(plan.layouts[.conditional]!, textTokens: text)
-        let attention = timed.attention.medianSeconds * work.selfAttention / timed.attentionFlops
+        let parameters = plan.model.transformers.reduce(0) { $0 + $1.specification.parameterCount }
+        let loading = timed.loadSeconds * Double(parameters) / Double(transformer.withLayers(layers).parameterCount)
+        let all = Double(transformer.layers)
+        let attention = timed.attention.medianSeconds * estimate.selfAttentionFLOPs / all / timed.attentionFlops
         let rest = (timed.layer.medianSeconds - timed.attention.medianSeconds)
-            * work.other / (timed.flops - timed.attentionFlops)
+            * estimate.otherFLOPs / all / (timed.flops - timed.attentionFlops)
         let seconds = attention * estimate.attention.share * Double(estimate.calls) + rest * estimate.computedCalls
         return (seconds, loading)
     }

@@ -96,7 +96,7 @@ public struct Renderer {
         _ job: RenderJob, _ settings: RenderSettings, _ model: ModelDirectory, _ book: PromptBook, encodes: Bool
     ) throws -> (RenderPlan, RenderInputs) {
         let inputs = try RenderInputs(
-            job, settings: settings, model: model.specification, book, encodes: encodes)
+            job, settings: settings, model, book, encodes: encodes)
         let plan = try RenderPlan(
             settings, model: model.specification, text: inputs.prompts.textTokens, fallback: job.fallback,
             cacheTables: inputs.cacheTables)

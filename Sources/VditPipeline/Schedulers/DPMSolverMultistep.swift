@@ -6,8 +6,6 @@ import VditTensor
 /// - Source: Lu et al., "DPM-Solver++", arXiv 2211.01095; diffusers 0.42.1,
 ///   `DPMSolverMultistepScheduler` with flow prediction, whose schedule is still the one from 0.999 to 0.
 public struct DPMSolverMultistep: Scheduler {
-    public static let name = "dpmpp-2m"
-
     public private(set) var steps: [Step]
     private let solverOrder: Int
     private let isHeun: Bool

@@ -7,8 +7,6 @@ import VditTensor
 ///
 /// - Source: diffusers 0.42.1, `FlowMatchEulerDiscreteScheduler`.
 public struct FlowMatchEuler: Scheduler {
-    public static let name = "euler"
-
     public private(set) var steps: [Step]
 
     /// - Parameters:

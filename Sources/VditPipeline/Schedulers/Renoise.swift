@@ -7,8 +7,6 @@ import VditTensor
 /// - Differs: state is fp32 and every update is summed in double, whatever the model's precision; noise is drawn in
 ///   the latents' own layout, and none is drawn after the last step, where references multiply it by 0.
 public struct Renoise: Scheduler {
-    public static let name = "renoise"
-
     /// Where fresh noise comes from.
     public enum Noise: Sendable {
         /// The run's seed. Draw i is what a fresh generator gives after i whole latents, draw 0 being the start: a

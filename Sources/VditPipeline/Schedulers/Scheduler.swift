@@ -33,9 +33,6 @@ public struct SchedulerHistory: Sendable {
 ///
 /// A value: a copy is an independent run. Scalars are double, latents fp32.
 public protocol Scheduler: Sendable {
-    /// The name `--scheduler` knows it by.
-    static var name: String { get }
-
     /// The loop, in order.
     var steps: [Step] { get }
 
@@ -46,6 +43,9 @@ public protocol Scheduler: Sendable {
     ///
     /// - Parameter noise: standard normal, fp32.
     func start(_ noise: Tensor) -> Tensor
+
+    /// Extents of the latents after so many steps of a run that starts with these.
+    func extents(_ start: [Int], after completed: Int) -> [Int]
 
     /// What must be kept to continue after a step. Setting it back continues bit for bit.
     var history: SchedulerHistory { get }
@@ -68,6 +68,7 @@ extension Scheduler {
     ) throws(PipelineError) {}
 
     public func start(_ noise: Tensor) -> Tensor { noise }
+    public func extents(_ start: [Int], after completed: Int) -> [Int] { start }
 
     /// Flow prediction: x0 = x − sigma · v.
     public func estimate(_ latents: Tensor, prediction: Tensor, at step: Step) -> Tensor {

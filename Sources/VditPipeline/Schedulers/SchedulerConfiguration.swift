@@ -108,9 +108,11 @@ public struct SchedulerConfiguration: Sendable, Equatable {
         }
     }
 
+    static let flowShifts = 0.001...1000
+
     /// - Throws: `PipelineError.setting`.
     static func check(flowShift: Double) throws(PipelineError) {
-        guard (0.001...1000).contains(flowShift) else {
+        guard flowShifts.contains(flowShift) else {
             throw .setting("flow_shift", found: "\(flowShift)", expected: "a number from 0.001 to 1000")
         }
     }

@@ -8,8 +8,6 @@ import VditTensor
 /// - Differs: the step to sigma 0 is of order 1 whatever the settings; the reference gives NaN there with
 ///   bh1 or without `lower_order_final`.
 public struct UniPCMultistep: Scheduler {
-    public static let name = "unipc"
-
     /// How the unshifted noise levels are spaced.
     public enum Spacing: String, Sendable, CaseIterable, Codable {
         /// 1 to 1/1000: diffusers since January 2026 (pull request 12109).

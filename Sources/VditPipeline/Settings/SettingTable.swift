@@ -196,6 +196,8 @@ public struct SettingTable: Sendable {
             standard: { ($0.sampler.switched(to: $0.values.scheduler).spacing, .builtIn, nil) }
         ).refused { $0.values.scheduler == .unipc ? nil : "none: only unipc has a choice" })
 
+    public let sizes = Setting<SizeSchedule?>.sizes
+    public let sizeShifts = Setting<NumberList?>.sizeShifts
     public let decodeTimestep = Setting<Double?>.decoding(
         "decode_timestep", "time the VAE is told, 0 to 1, where it takes one (LTX-Video)",
         "Time the VAE is told, 0 to 1, where it takes one.") { $0.timestep }

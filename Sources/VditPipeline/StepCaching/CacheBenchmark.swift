@@ -15,8 +15,9 @@ public struct CacheBenchmark: Sendable {
         public let seconds: Double
         /// Over a computed one.
         public let share: Double
-        /// What the cache keeps of both branches.
+        /// What the cache keeps of both branches, and of one over the bytes of the residual stream.
         public let stateBytes: Int
+        public let stateCopies: Double
     }
 
     public struct Result: Sendable, Codable {
@@ -39,9 +40,11 @@ public struct CacheBenchmark: Sendable {
         let model = try few.load(RandomWeights(few.tensors, seed: layers.seed), compute)
         let prepared = try model.prepare(layers.conditioning())
         var random = TorchRandom(seed: layers.seed)
-        let noise = random.normal([specification.inputChannels] + layers.latents.extents.dropFirst(), .f32)
+        let extents = layers.latents.extents.dropFirst()
+        let noise = random.normal([specification.inputChannels] + extents, .f32)
+        let output = [specification.outputChannels] + extents
         func reused(_ cache: ConfiguredCache) throws -> Double {
-            try Self.reusedSeconds(cache, repeats: repeats, compute) { pass in
+            try Self.reusedSeconds(cache, output, repeats: repeats, compute) { pass in
                 try model.predict(noise, conditioning: prepared, pass)
             }
         }
@@ -55,11 +58,13 @@ public struct CacheBenchmark: Sendable {
             if cache.cache.standIn == .attention {
                 seconds = outer + (seconds - outer) * Double(specification.layers) / Double(few.layers)
             }
+            let streams = layout.tokens * few.heads * few.headDim * 4
+            let bytes = cache.predictedStateBytes(
+                streams: streams, latents: layers.latents.count * 4, layers: specification.layers,
+                operand: compute.precision.dtype, branches: 2)
             return Row(
-                cache: name, seconds: seconds, share: seconds / computed,
-                stateBytes: cache.predictedStateBytes(
-                    streams: layout.tokens * few.heads * few.headDim * 4, latents: layers.latents.count * 4,
-                    layers: specification.layers, operand: compute.precision.dtype, branches: 2))
+                cache: name, seconds: seconds, share: seconds / computed, stateBytes: bytes,
+                stateCopies: Double(bytes) / Double(2 * streams))
         }
         return Result(tokens: layer.tokens, threads: layer.threads, computedSeconds: computed, rows: rows)
     }
@@ -80,7 +85,8 @@ public struct CacheBenchmark: Sendable {
 
     /// The median of the calls of some steps that a cache leaves out.
     private static func reusedSeconds(
-        _ cache: ConfiguredCache, repeats: Int, _ compute: ComputeContext, predict: (ForwardPass) throws -> Tensor
+        _ cache: ConfiguredCache, _ output: [Int], repeats: Int, _ compute: ComputeContext,
+        predict: (ForwardPass) throws -> Tensor
     ) throws -> Double {
         let steps = max(1, repeats) + 1
         let calls = TransformerCalls(model: model, steps: steps, served: 0..<steps, guided: 0..<steps)
@@ -91,7 +97,7 @@ public struct CacheBenchmark: Sendable {
             for branch in AttentionSite.Branch.allCases {
                 let start = ContinuousClock.now
                 let call = CacheCall(step: step, branch: branch)
-                conditional = try context.predict(call, conditional: conditional) { prepare in
+                conditional = try context.predict(call, output: output, conditional: conditional) { prepare in
                     var pass = ForwardPass(timesteps: [500], branch: branch, step: step, steps: steps) { call in
                         blockSparseAttention(call, .dense(tokens: call.tokens), values: call.q.dtype)
                     }

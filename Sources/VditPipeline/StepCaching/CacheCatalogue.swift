@@ -12,9 +12,9 @@ public enum CacheCatalogue {
         CatalogueWords(
             thing: "step cache", option: "cache option", name: "cache", options: "cache_options", share: "cache_budget"),
         [
-            WeightedSteps.description, MagCache.description, FirstBlockCache.description, TeaCache.description, TaylorSeer.description,
-            GuidanceCache.description, DeepCache.description, PyramidAttentionBroadcast.description,
-            StepSchedule.description,
+            WeightedSteps.description, MagCache.description, FirstBlockCache.description, TeaCache.description,
+            TaylorSeer.description, GuidanceCache.description, DeepCache.description,
+            PyramidAttentionBroadcast.description, StepSchedule.description,
         ])
 
     public static var caches: [CacheDescription] { all.entries }
@@ -131,6 +131,12 @@ public struct ConfiguredCache: Sendable {
             budget: budget, name: name)
     }
 
+    /// When cross-attention is computed, where it is not at every step.
+    func crossGate(for calls: TransformerCalls) throws(PipelineError) -> CacheGate? {
+        guard cache.crossInterval > 1 else { return nil }
+        return try CacheGate(IntervalRule(), calls, window: window, threshold: cache.crossInterval, name: name)
+    }
+
     /// Bytes of state a run holds at most, for one transformer.
     ///
     /// - Parameters:
@@ -147,6 +153,7 @@ public struct ConfiguredCache: Sendable {
         case .blocks: return (kept * streams + Int(cache.signalShare * Double(streams))) * branches
         case .attention:
             return kept * layers * (order > 0 ? streams : streams / 4 * operand.byteCount) * branches
+                * (cache.crossInterval > 1 ? 2 : 1)
         }
     }
 

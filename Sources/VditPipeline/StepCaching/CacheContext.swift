@@ -7,6 +7,7 @@ import VditTensor
 public final class CacheContext {
     public let configuration: ConfiguredCache
     public let gate: CacheGate
+    private let crossGate: CacheGate?
     private let pool: WorkPool
     /// All that changes from call to call. Putting an earlier value back undoes what came after it.
     public var state = State()
@@ -14,6 +15,8 @@ public final class CacheContext {
     /// What is kept of every branch, and what was decided.
     public struct State: Sendable {
         fileprivate var memories: [AttentionSite.Branch: CacheMemory] = [:]
+        /// Of cross-attention, where it has steps of its own.
+        fileprivate var crossMemories: [AttentionSite.Branch: CacheMemory] = [:]
         public fileprivate(set) var statistics = CacheStatistics()
 
         public init() {}
@@ -35,70 +38,91 @@ public final class CacheContext {
     ) throws(PipelineError) {
         self.configuration = configuration
         gate = try configuration.gate(for: calls)
+        crossGate = try configuration.crossGate(for: calls)
         self.pool = pool
     }
 
     /// Computes a call, or what stands in for it.
     ///
     /// - Parameters:
+    ///   - output: extents of what the model predicts.
     ///   - conditional: the output of the same step's conditional call, where this is the other.
     ///   - run: runs the model in a pass that this makes ready.
     public func predict(
-        _ call: CacheCall, conditional: Tensor?, run: ((inout ForwardPass) -> Void) throws -> Tensor
+        _ call: CacheCall, output: [Int], conditional: Tensor?, run: ((inout ForwardPass) -> Void) throws -> Tensor
     ) throws -> Tensor {
         switch configuration.cache.standIn {
         case .blocks:
             let decide = decider(call)
             return try run { $0.decideBlocks = decide }
         case .attention: return try predictAroundAttention(call, run: run)
-        case .output: return try predictOutput(call, run: run)
+        case .output: return try predictOutput(call, output, run: run)
         case .difference:
             guard let conditional else {
                 _ = judge(call, change: 0)
                 return try run { _ in }
             }
-            return try predictOutput(call, from: conditional, run: run)
+            return try predictOutput(call, output, from: conditional, run: run)
         }
     }
 
-    /// Keeps what self-attention gives, layer by layer, or takes it from there.
+    /// Keeps what self-attention gives, layer by layer, or takes it from there; likewise cross-attention.
     private func predictAroundAttention(
         _ call: CacheCall, run: ((inout ForwardPass) -> Void) throws -> Tensor
     ) throws -> Tensor {
-        guard judge(call, change: 0) else {
-            let kept = forecast(call)
-            return try run { pass in
-                pass.attend = { attention in
-                    let layer = attention.site.layer
-                    let (tokens, heads) = (attention.tokens, attention.heads)
+        let kept = judge(call, change: 0) ? nil : forecast(call)
+        let keptCross = judgesCross(call) ? nil : crossGate.map { _ in forecast(call, state.crossMemories) }
+        var (given, givenCross): ([Tensor], [Tensor]) = ([], [])
+        let output = try run { pass in
+            let attend = pass.attend
+            pass.attend = { attention in
+                let layer = attention.site.layer
+                let (tokens, heads) = (attention.tokens, attention.heads)
+                if let kept {
                     guard layer < kept.count, kept[layer].shape == [tokens, heads, attention.q.shape[2]] else {
                         throw PipelineError.damagedCheckpoint(
                             "checkpoint: cached: found \(kept.map(\.shape)), expected attention of \(tokens) tokens")
                     }
                     return AttentionOutput(values: kept[layer], logSumExp: Tensor(.f32, [heads, 0]))
                 }
-            }
-        }
-        var given: [Tensor] = []
-        let output = try run { pass in
-            let attend = pass.attend
-            pass.attend = { attention in
                 let output = try attend(attention)
                 given.append(output.values)
                 return output
             }
+            if crossGate != nil { pass.crossAttention = keptCross.map { .given($0) } ?? .kept { givenCross = $0 } }
         }
         // Differences are taken in f32.
-        learn(configuration.order == 0 ? given : given.map { $0.converted(to: .f32) }, call)
+        func learned(_ given: [Tensor]) -> [Tensor] {
+            configuration.order == 0 ? given : given.map { $0.converted(to: .f32) }
+        }
+        if kept == nil { learn(learned(given), call) }
+        if crossGate != nil, keptCross == nil {
+            state.crossMemories[call.branch, default: CacheMemory()].learn(
+                learned(givenCross), order: configuration.order, pool)
+        }
         return output
+    }
+
+    /// Whether a call's cross-attention is computed; notes it beside what was decided about the call.
+    private func judgesCross(_ call: CacheCall) -> Bool {
+        guard let crossGate else { return true }
+        var memory = state.crossMemories[call.branch] ?? CacheMemory()
+        let verdict = crossGate.judge(call, change: 0, mayReuse: !memory.terms.isEmpty, &memory.numbers)
+        state.crossMemories[call.branch] = memory
+        state.statistics.calls[state.statistics.calls.count - 1].cross = memory.outcome(verdict)
+        return verdict.isComputed
     }
 
     /// - Parameter base: what the output is kept as a difference from.
     private func predictOutput(
-        _ call: CacheCall, from base: Tensor? = nil, run: ((inout ForwardPass) -> Void) throws -> Tensor
+        _ call: CacheCall, _ extents: [Int], from base: Tensor? = nil,
+        run: ((inout ForwardPass) -> Void) throws -> Tensor
     ) throws -> Tensor {
         guard judge(call, change: 0) else {
             let kept = forecast(call)[0]
+            guard kept.shape == extents else {
+                throw PipelineError.damagedCheckpoint("checkpoint: cached: found \(kept.shape), expected \(extents)")
+            }
             return base.map { combination([(1, $0), (1, kept)], pool) } ?? kept
         }
         let output = try run { _ in }
@@ -156,16 +180,17 @@ public final class CacheContext {
         var memory = memory(call)
         let verdict = gate.judge(call, change: change, mayReuse: !memory.terms.isEmpty, &memory.numbers)
         state.memories[call.branch] = memory
-        let stoodIn: CacheStatistics.Outcome = memory.terms.count > 1 ? .forecast : .reused
         state.statistics.calls.append(
             CacheStatistics.Call(
-                step: call.step, branch: call.branch, outcome: verdict.isComputed ? .computed : stoodIn,
+                step: call.step, branch: call.branch, outcome: memory.outcome(verdict),
                 estimate: verdict.estimate.flatMap { $0.isFinite ? $0 : nil }))
         return verdict.isComputed
     }
 
-    private func forecast(_ call: CacheCall) -> [Tensor] {
-        memory(call).forecast(call.step, lean: configuration.lean, pool)
+    private func forecast(_ call: CacheCall) -> [Tensor] { forecast(call, state.memories) }
+
+    private func forecast(_ call: CacheCall, _ memories: [AttentionSite.Branch: CacheMemory]) -> [Tensor] {
+        memories[call.branch]?.forecast(call.step, lean: configuration.lean, pool) ?? []
     }
 
     private func learn(_ value: [Tensor], _ call: CacheCall) {
@@ -175,40 +200,45 @@ public final class CacheContext {
     // MARK: Checkpoints
 
     /// Bytes of everything that is kept.
-    public var keptBytes: Int { state.memories.values.reduce(0) { $0 + $1.byteCount } }
+    public var keptBytes: Int {
+        [state.memories, state.crossMemories].joined().reduce(0) { $0 + $1.value.byteCount }
+    }
 
-    /// What is kept of every branch, as `branch.name`, and what is counted.
+    /// What is kept of every branch, as `branch.name` and `cross.branch.name`, and what is counted.
     func saved() -> (tensors: [String: Tensor], counts: SavedCache) {
         var tensors: [String: Tensor] = [:]
-        for (branch, memory) in state.memories {
-            for (name, tensor) in memory.tensors { tensors["\(branch.rawValue).\(name)"] = tensor }
+        func save(_ memories: [AttentionSite.Branch: CacheMemory], _ prefix: String) -> [String: CacheNumbers] {
+            for (branch, memory) in memories {
+                for (name, tensor) in memory.tensors { tensors["\(prefix)\(branch.rawValue).\(name)"] = tensor }
+            }
+            return Dictionary(uniqueKeysWithValues: memories.map { ($0.key.rawValue, $0.value.numbers) })
         }
-        let numbers = state.memories.map { ($0.key.rawValue, $0.value.numbers) }
-        return (
-            tensors,
-            SavedCache(numbers: Dictionary(uniqueKeysWithValues: numbers), statistics: state.statistics)
-        )
+        let numbers = save(state.memories, "")
+        let cross = crossGate == nil ? nil : save(state.crossMemories, Self.crossPrefix)
+        return (tensors, SavedCache(numbers: numbers, cross: cross, statistics: state.statistics))
     }
+
+    private static let crossPrefix = "cross."
 
     /// Puts back what `saved` gave.
     ///
-    /// - Parameter output: extents of what the model predicts; those of its streams are checked when they are used.
+    /// Extents are checked when tensors are used.
     /// - Throws: `PipelineError.damagedCheckpoint` for what no cache keeps.
-    func restore(_ tensors: [String: Tensor], _ saved: SavedCache, output: [Int]) throws(PipelineError) {
+    func restore(_ tensors: [String: Tensor], _ saved: SavedCache) throws(PipelineError) {
+        func memories(
+            _ prefix: String, _ numbers: [String: CacheNumbers]
+        ) throws(PipelineError) -> [AttentionSite.Branch: CacheMemory] {
+            var memories: [AttentionSite.Branch: CacheMemory] = [:]
+            for branch in AttentionSite.Branch.allCases {
+                guard let own = numbers[branch.rawValue] else { continue }
+                memories[branch] = try CacheMemory(tensors.below("\(prefix)\(branch.rawValue)."), own)
+            }
+            return memories
+        }
         var restored = State()
         restored.statistics = saved.statistics
-        for branch in AttentionSite.Branch.allCases {
-            let prefix = "\(branch.rawValue)."
-            let own = tensors.filter { $0.key.hasPrefix(prefix) }
-            guard let numbers = saved.numbers[branch.rawValue] else { continue }
-            let memory = try CacheMemory(
-                Dictionary(uniqueKeysWithValues: own.map { (String($0.key.dropFirst(prefix.count)), $0.value) }), numbers)
-            let isOutput = [.output, .difference].contains(configuration.cache.standIn)
-            guard !isOutput || memory.terms.allSatisfy({ $0.map(\.shape) == [output] }) else {
-                throw .damagedCheckpoint("checkpoint: cached: found other extents, expected \(output)")
-            }
-            restored.memories[branch] = memory
-        }
+        restored.memories = try memories("", saved.numbers)
+        restored.crossMemories = try memories(Self.crossPrefix, saved.cross ?? [:])
         state = restored
     }
 }
@@ -217,6 +247,7 @@ public final class CacheContext {
 public struct SavedCache: Sendable, Codable, Equatable {
     /// By branch.
     var numbers: [String: CacheNumbers] = [:]
+    var cross: [String: CacheNumbers]?
     var statistics = CacheStatistics()
 }
 
@@ -230,6 +261,8 @@ public struct CacheStatistics: Sendable, Codable, Equatable {
         public var outcome: Outcome
         /// The error of leaving it out, as the cache counts; nil where the call had to be computed.
         public var estimate: Double?
+        /// What became of cross-attention, where that is decided by itself.
+        public var cross: Outcome?
     }
 
     /// In order.

@@ -44,6 +44,11 @@ struct CacheMemory: Sendable {
         }
     }
 
+    /// What becomes of a call that is judged so.
+    func outcome(_ verdict: CacheVerdict) -> CacheStatistics.Outcome {
+        verdict.isComputed ? .computed : terms.count > 1 ? .forecast : .reused
+    }
+
     /// What stands in for a call some steps after the last computed one: `Σ leanʲ Dʲ Δʲ / j!`.
     ///
     /// Differences of steps that lie apart overshoot: a `lean` below 1 follows a part of them.

@@ -16,13 +16,16 @@ public struct CacheTable: Sendable, Codable, Equatable {
     public var isModulation: Bool?
     /// Frames, height and width of the video that was measured, where the table holds for that size alone.
     public var size: [Int]?
+    /// Digest of the weights that were measured, where it holds for those alone: a name says little of a fine-tuned
+    /// model.
+    public var weights: String?
 
     public init(
         steps: Int? = nil, streams: Int? = nil, ratios: [Double]? = nil, coefficients: [Double]? = nil,
-        isModulation: Bool? = nil, size: [Int]? = nil
+        isModulation: Bool? = nil, size: [Int]? = nil, weights: String? = nil
     ) {
         (self.steps, self.streams, self.ratios) = (steps, streams, ratios)
-        (self.coefficients, self.isModulation, self.size) = (coefficients, isModulation, size)
+        (self.coefficients, self.isModulation, self.size, self.weights) = (coefficients, isModulation, size, weights)
     }
 
     /// Whether the numbers fit each other.
@@ -88,8 +91,9 @@ public struct CacheTables: Sendable, Equatable {
     ///   - path: JSON, by model what `CacheTable` has: what `vdit calibrate` writes, and MagCache's own tables.
     ///   - model: what it must hold a table of.
     ///   - size: frames, height and width of the video.
+    ///   - weights: digest of the model's.
     /// - Throws: `FileError`, `PipelineError.invalid` (65) for what is no table, or one of another model or size.
-    public func with(file path: String, for model: String, size: [Int]) throws -> CacheTables {
+    public func with(file path: String, for model: String, size: [Int], weights: String) throws -> CacheTables {
         let decoder = JSONDecoder()
         decoder.keyDecodingStrategy = .convertFromSnakeCase
         let read = try decodeJSON([String: CacheTable].self, from: readSmallFile(path), path: path, decoder: decoder)
@@ -107,6 +111,11 @@ public struct CacheTables: Sendable, Equatable {
             throw PipelineError.invalid(
                 "\(path): \(model)", found: "a calibration at \(Self.words(measured))",
                 expected: "one at \(Self.words(size)), as 'vdit calibrate' makes it", kind: .badData)
+        }
+        if let measured = own.weights, measured != weights {
+            throw PipelineError.invalid(
+                "\(path): \(model)", found: "a calibration of weights \(measured.prefix(12))",
+                expected: "one of these, \(weights.prefix(12)), as 'vdit calibrate' makes it", kind: .badData)
         }
         return CacheTables(tables.merging(read) { $1 })
     }

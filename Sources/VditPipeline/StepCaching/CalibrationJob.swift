@@ -30,11 +30,14 @@ public struct CalibrationJob: Sendable {
             throw PipelineError.setting(
                 "steps", found: "\(plan.steps.count)", expected: "at least \(CacheCatalogue.leastSteps)")
         }
+        if let sizes = plan.settings.sizes {
+            throw PipelineError.setting("sizes", found: sizes.written, expected: "none: a table is of one size")
+        }
         let loaded = try LoadedModel(model, plan.settings)
         let seen = CallSizes()
         let all = try CacheChoice(cache: TaylorSeer.name, options: ["interval": "1", "order": "0"]).configured()
-        let caches = try plan.calls.map { calls in
-            let context = try CacheContext(all, calls, pool: loaded.compute.pool)
+        let caches = try plan.parts.map { part in
+            let context = try CacheContext(all, part.calls, pool: loaded.compute.pool)
             context.observer = { seen.add($0) }
             return context
         }
@@ -52,7 +55,8 @@ public struct CalibrationJob: Sendable {
                 steps: plan.steps.count, streams: plan.isGuided ? 2 : 1, ratios: seen.ratios,
                 coefficients: CacheTable.fittedCoefficients(
                     seen.signals.compactMap { place, x in outputs.changes[place].map { (x: x, y: $0) } }),
-                size: [plan.settings.numFrames, plan.settings.height, plan.settings.width]),
+                size: [plan.settings.numFrames, plan.settings.height, plan.settings.width],
+                weights: try model.weightsDigest()),
             notices: inputs.notices(render, plan))
     }
 

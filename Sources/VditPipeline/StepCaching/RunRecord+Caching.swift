@@ -11,6 +11,8 @@ extension RunRecord {
             public var outcome: CacheStatistics.Outcome
             /// The error of leaving the call out, as the cache counts it; left out where the call had to be computed.
             public var estimate: Double?
+            /// What became of cross-attention, where a cache decides about it by itself.
+            public var cross: CacheStatistics.Outcome?
         }
 
         public var cache: String
@@ -38,77 +40,121 @@ extension RunRecord.Caching {
     /// Nil without a step cache.
     ///
     /// - Parameters:
-    ///   - contexts: of every transformer that ran.
+    ///   - contexts: of every part of the loop that ran.
     ///   - layers: of a transformer.
-    ///   - flops: of one call without its self-attention.
+    ///   - works: of a call of every part.
     init?(
-        _ contexts: [CacheContext], calibration: String?, layers: Int, flops: Double, predictedStateBytes: Int
+        _ contexts: [CacheContext], calibration: String?, layers: Int, works: [TransformerWork],
+        predictedStateBytes: Int
     ) {
         guard let first = contexts.first else { return nil }
         let all = contexts.flatMap(\.state.statistics.calls)
         let configuration = first.configuration
-        let leftOut = Double(all.count { $0.outcome != .computed })
-            * (1 - configuration.remainder(layers: layers).other)
+        let skipped = 1 - configuration.remainder(layers: layers).other
+        var (flops, leftOut) = (0.0, 0.0)
+        for (context, work) in zip(contexts, works) {
+            let calls = context.state.statistics.calls
+            flops += Double(calls.count) * work.other
+            leftOut += Double(calls.count { $0.outcome != .computed }) * skipped * work.other
+                + Double(calls.count { $0.cross.map { $0 != .computed } ?? false }) * work.crossAttention
+        }
         self.init(
             cache: configuration.name, options: configuration.options, budget: configuration.budget,
             solvedThreshold: configuration.budget != nil && first.gate.rule.signal == nil ? first.gate.threshold : nil,
             calibration: calibration, computedCalls: all.count { $0.outcome == .computed },
             reusedCalls: all.count { $0.outcome == .reused }, forecastCalls: all.count { $0.outcome == .forecast },
-            work: 1 - leftOut / Double(max(1, all.count)), flopsSaved: leftOut * flops,
+            work: 1 - leftOut / max(1, flops), flopsSaved: leftOut,
             stateBytes: contexts.reduce(0) { $0 + $1.keptBytes }, predictedStateBytes: predictedStateBytes,
-            calls: all.map { Call(step: $0.step, branch: $0.branch, outcome: $0.outcome, estimate: $0.estimate) })
+            calls: all.map {
+                Call(step: $0.step, branch: $0.branch, outcome: $0.outcome, estimate: $0.estimate, cross: $0.cross)
+            })
     }
 }
 
-/// What a step cache leaves of a run's calls, as far as that is known before it starts.
+/// What a part of the loop computes, as far as that is known before it starts.
+struct PredictedPart {
+    let work: TransformerWork
+    let calls: PredictedCalls
+    /// What the sparse method leaves of the self-attention of the calls that are computed, and all of it of all calls.
+    let computedAttention: PredictedWork
+    let attention: PredictedWork
+    /// What the sparse method learns.
+    let methodBytes: Int
+
+    /// - Throws: what method and cache throw for a model or a layout they cannot serve, `PredictedCalls`' errors.
+    init(
+        _ part: RenderPlan.Part, _ method: ConfiguredMethod, _ cache: ConfiguredCache?,
+        of transformer: any TransformerSpecification, _ precision: Precision, _ fallback: AttentionContext.Fallback
+    ) throws {
+        work = part.work
+        calls = try PredictedCalls(cache, part, precision, of: transformer)
+        let context = try AttentionContext(method, layouts: part.layouts, fallback: fallback)
+        computedAttention = context.predictedWork(calls: calls.perStep, layers: transformer.layers)
+        attention = calls.attention(computedAttention)
+        methodBytes = method.predictedStateBytes(
+            layout: context.layout(of: .conditional), heads: transformer.heads, headDim: transformer.headDim,
+            layers: transformer.layers, branches: part.calls.isGuided ? 2 : 1)
+    }
+}
+
+/// What a step cache leaves of a part's calls, as far as that is known before it starts.
 struct PredictedCalls {
     /// Computed calls of every step. Where they show while the run runs, as many as may be, the first ones: methods
     /// compute those densely.
     let perStep: [Int]
     let isUpperBound: Bool
-    /// Calls in all but what is left out of them, self-attention not counted.
+    /// Calls in all, and all but what is left out of them, self-attention not counted.
+    let all: Int
     let computed: Double
     /// Calls whose self-attention runs although they are left out; parts count as such.
     private let attended: Double
-    private let all: Int
     /// What the cache keeps.
     let bytes: Int
 
-    /// - Parameters:
-    ///   - tokens: of the joint sequence.
-    ///   - transformer: of which all transformers are.
+    /// - Parameter transformer: of which all transformers are.
     /// - Throws: what the cache throws for a model it cannot serve or a budget it cannot keep; `PipelineError.setting`
-    ///   where its blocks that always run are all there are.
+    ///   where its blocks that always run are all there are, or there is no cross-attention to broadcast.
     init(
-        _ cache: ConfiguredCache, _ calls: [TransformerCalls], tokens: Int, latents: LatentShape, precision: Precision,
+        _ cache: ConfiguredCache?, _ part: RenderPlan.Part, _ precision: Precision,
         of transformer: any TransformerSpecification
     ) throws(PipelineError) {
+        let calls = part.calls
+        let all = calls.all.count
+        self.all = all
+        guard let cache else {
+            perStep = (0..<calls.steps).map { calls.branches(of: $0).count }
+            (isUpperBound, computed, attended, bytes) = (false, Double(all), 0, 0)
+            return
+        }
         let outer = cache.cache.alwaysRuns
         guard outer.count < transformer.layers else {
             throw .setting(
                 "cache_options", found: "\(outer.count) blocks of \(cache.name) that always run",
                 expected: "fewer than the model's \(transformer.layers)")
         }
-        var (isUpperBound, bytes) = (false, 0)
-        var perStep = [Int](repeating: 0, count: calls.first?.steps ?? 0)
-        for calls in calls {
-            let gate = try cache.gate(for: calls)
-            let predicted = gate.predicted
-            for call in predicted.computed { perStep[call.step] += 1 }
-            isUpperBound = isUpperBound || predicted.isUpperBound
-            bytes += cache.predictedStateBytes(
-                streams: tokens * transformer.heads * transformer.headDim * 4, latents: latents.count * 4,
-                layers: transformer.layers, operand: precision.dtype, branches: calls.isGuided ? 2 : 1)
+        let crossGate = try cache.crossGate(for: calls)
+        guard crossGate == nil || part.work.crossAttention > 0 else {
+            throw .setting(
+                "cache_options", found: "cross-interval=\(cache.cache.crossInterval)",
+                expected: "1: this model has no cross-attention")
         }
-        let all = calls.reduce(0) { $0 + $1.all.count }
-        let leftOut = Double(all - perStep.reduce(0, +))
+        let predicted = try cache.gate(for: calls).predicted
+        var perStep = [Int](repeating: 0, count: calls.steps)
+        for call in predicted.computed { perStep[call.step] += 1 }
+        self.perStep = perStep
+        isUpperBound = predicted.isUpperBound
+        let leftOut = Double(all - predicted.computed.count)
         let remainder = cache.remainder(layers: transformer.layers)
-        computed = Double(all) - leftOut * (1 - remainder.other)
+        let crossLeftOut = crossGate.map { Double(all - $0.computedCalls().count) } ?? 0
+        computed = Double(all) - leftOut * (1 - remainder.other) - crossLeftOut * part.work.crossShare
         attended = leftOut * remainder.attention
-        (self.perStep, self.isUpperBound, self.bytes, self.all) = (perStep, isUpperBound, bytes, all)
+        let tokens = part.layouts[.conditional]?.tokens ?? 0
+        bytes = cache.predictedStateBytes(
+            streams: tokens * transformer.heads * transformer.headDim * 4, latents: part.latents.count * 4,
+            layers: transformer.layers, operand: precision.dtype, branches: calls.isGuided ? 2 : 1)
     }
 
-    /// The self-attention of the whole run.
+    /// The self-attention of all calls.
     ///
     /// - Parameter work: of the computed calls alone. What runs of the others counts as dense.
     func attention(_ work: PredictedWork) -> PredictedWork {
@@ -117,4 +163,9 @@ struct PredictedCalls {
             share: (work.share * computed + attended) / Double(max(1, all)),
             isUpperBound: work.isUpperBound || isUpperBound)
     }
+}
+
+extension TransformerWork {
+    /// Cross-attention's part of what is not self-attention.
+    var crossShare: Double { crossAttention / max(1, other) }
 }

@@ -17,6 +17,8 @@ public protocol StepCache: Sendable {
     var alwaysRuns: OuterBlocks { get }
     /// What it keeps of its signal, over the bytes of the residual streams.
     var signalShare: Double { get }
+    /// Every so many-th step computes cross-attention, where attention's outputs are what stands in; 1 for all.
+    var crossInterval: Double { get }
 
     /// How it decides about the calls of one transformer.
     ///
@@ -28,6 +30,7 @@ extension StepCache {
     public var standIn: CacheStandIn { .blocks }
     public var alwaysRuns: OuterBlocks { OuterBlocks() }
     public var signalShare: Double { 0 }
+    public var crossInterval: Double { 1 }
 }
 
 /// Tells, call by call, how wrong it would be to leave the call out. Knows no family and no tensors.
@@ -84,7 +87,8 @@ public enum CacheStandIn: String, Sendable, CaseIterable {
     case output
     /// What the unconditional output differs by from the conditional one of its step, which is always computed.
     case difference
-    /// What self-attention gave in every layer, of the operand type: all else runs.
+    /// What self-attention gave in every layer, of the operand type, and cross-attention likewise, each at steps of its
+    /// own: all else runs.
     case attention
 }
 

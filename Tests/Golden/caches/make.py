@@ -136,6 +136,25 @@ def taylorseer(steps, first, interval, order, values):
         given=given, rows=rows)
 
 
+def broadcast(steps, first, last, self_range, cross_range, values):
+    """Pyramid attention broadcast: a counter for self-attention and one for cross-attention, each within the steps that
+    are not always computed; values[step]: what either gives where it is computed."""
+    rows, given = [], []
+    kept = [None, None]
+    for step in range(steps):
+        outcomes = []
+        for module, length in enumerate((self_range, cross_range)):
+            forced = step < first or step >= steps - last
+            outcomes.append(forced or (step - first - 1) % length == 0)
+            if outcomes[-1]:
+                kept[module] = values[step]
+        given.append(kept[0] + kept[1])
+        rows.append((step, 0, outcomes[0], None, outcomes[1]))
+    return dict(
+        cache="pab", steps=steps, streams=1, first=first, last=last, interval=self_range, crossInterval=cross_range,
+        values=values, given=given, rows=rows)
+
+
 def signal(step, s, width=8):
     """Falls fast, then slowly, then faster; in 1/1024 so that fp32 holds it."""
     level = math.exp(-step / 4) + 0.02 * step + 0.1 * s
@@ -158,11 +177,14 @@ cases = [
     taylorseer(20, 3, 5, 1, [signal(step, 0) for step in range(20)]),
     taylorseer(16, 4, 3, 2, [signal(step, 0) for step in range(16)]),
     taylorseer(16, 2, 2, 0, [signal(step, 0) for step in range(16)]),
+    broadcast(24, 3, 1, 2, 6, [signal(step, 0) for step in range(24)]),
+    broadcast(20, 2, 0, 4, 3, [signal(step, 0) for step in range(20)]),
 ]
 for case in cases:
     case["rows"] = [
-        dict(step=step, branch=BRANCHES[s], computed=computed, **({} if error is None else dict(estimate=error)))
-        for step, s, computed, error in case["rows"]
+        dict(step=step, branch=BRANCHES[s], computed=computed, **({} if error is None else dict(estimate=error)),
+             **(dict(cross=cross[0]) if cross else {}))
+        for step, s, computed, error, *cross in case["rows"]
     ]
 hunyuan = RATIOS["hunyuan-720p"]
 with open("decisions.json", "w") as file:

@@ -11,6 +11,9 @@ extension CrossBlock {
         let runs: TimestepRuns
         let rotary: RotaryTable
         let context: CrossContext
+        /// What cross-attention adds, where it is not computed, and where to keep what it adds: `[tokens, inner]`.
+        let givenCross: Tensor?
+        let keptCross: Tensor?
     }
 }
 
@@ -86,7 +89,12 @@ extension CrossBlock.InPass {
         addGated(chunk, y, parts, \.attention)
         chunk.record("after_self_attention_residual", x)
 
-        try crossAttend(chunk, input: input, y: y)
+        if let givenCross {
+            y.convert(from: givenCross.slice(chunk.rows))
+            block.rows.gatedAdd(x, y, gate: nil)
+        } else {
+            try crossAttend(chunk, input: input, y: y)
+        }
 
         let ffnInput = modulated(chunk, parts, \.feedForward)
         chunk.record("ffn.in_modulated", ffnInput)
@@ -137,6 +145,7 @@ extension CrossBlock.InPass {
         }
         try block.crossOut(crossed, into: y, scratch)
         chunk.record("attn2.out_after_to_out", y)
+        keptCross?.slice(chunk.rows).convert(from: y)
         block.rows.gatedAdd(x, y, gate: nil)
         chunk.record("after_cross_attention_residual", x)
     }

@@ -18,14 +18,18 @@ struct CrossPass: BlockStack {
     /// One for each distinct timestep of `runs`.
     private let times: [Time]
     private let rotary: RotaryTable
+    /// What cross-attention adds in every block: where it is not computed, and where that is to be kept.
+    private let givenCross: [Tensor]
+    let keptCross: [Tensor]
 
     /// - Parameters:
     ///   - latents: of the layout's extents.
     ///   - context: what each block's cross-attention reads.
     init(
         _ model: CrossTransformer, latents: Tensor, layout: TokenLayout, context: CrossConditioning,
-        timesteps: [Float], trace: Trace?
+        _ pass: ForwardPass
     ) throws(TensorError) {
+        let trace = pass.trace
         let config = model.config
         self.model = model
         self.layout = layout
@@ -33,9 +37,18 @@ struct CrossPass: BlockStack {
         self.context = context
         streams = [TokenStream("video", tokens: layout.video, width: config.inner)]
         result = Tensor(.f32, [config.outChannels] + latents.shape.dropFirst())
-        runs = TimestepRuns(timesteps, tokens: layout.tokens)
+        runs = TimestepRuns(pass.timesteps, tokens: layout.tokens)
         times = try runs.timesteps.map { timestep throws(TensorError) in try model.time(timestep, trace: trace) }
         rotary = config.rotary(layout, frameRate: context.frameRate)
+        switch pass.crossAttention {
+        case nil: (givenCross, keptCross) = ([], [])
+        case .given(let outputs): (givenCross, keptCross) = (outputs, [])
+        case .kept:
+            givenCross = []
+            keptCross = (0..<config.layers).map { _ in
+                Tensor(model.compute.operandType, [layout.tokens, config.inner])
+            }
+        }
         trace?.record("rope.cosine", rotary.cosine)
         trace?.record("rope.sine", rotary.sine)
     }
@@ -70,7 +83,9 @@ struct CrossPass: BlockStack {
         let block = try model.blocks.layer(index)
         return CrossBlock.InPass(
             block: block, modulations: times.map { block.modulation($0.projected) }, runs: runs,
-            rotary: rotary, context: context.layers[index])
+            rotary: rotary, context: context.layers[index],
+            givenCross: givenCross.isEmpty ? nil : givenCross[index],
+            keptCross: keptCross.isEmpty ? nil : keptCross[index])
     }
 
     /// Of the first token's timestep.

@@ -74,10 +74,17 @@ public final class CrossTransformer: VideoModel {
                 "timestep", found: "\(pass.timesteps.count) values",
                 expected: "1, or \(layout.tokens), one per token", kind: .badData)
         }
+        if case .given(let outputs) = pass.crossAttention,
+            outputs.count != config.layers || !outputs.allSatisfy({ $0.shape == [layout.tokens, config.inner] })
+        {
+            throw ModelError.invalid(
+                "cross-attention", found: "\(outputs.map(\.shape))",
+                expected: "[\(layout.tokens), \(config.inner)] for each of \(config.layers) blocks", kind: .badData)
+        }
         let stack = try CrossPass(
-            self, latents: latents, layout: layout, context: context, timesteps: pass.timesteps,
-            trace: pass.trace)
+            self, latents: latents, layout: layout, context: context, pass)
         try BlockLoop(compute).run(stack, pass)
+        if case .kept(let keep) = pass.crossAttention { keep(stack.keptCross) }
         return stack.result
     }
 

@@ -68,7 +68,8 @@ extension CrossTransformerConfig {
         return TransformerWork(
             selfAttention: layers * 4 * s * s * d,
             other: layers * (s * 12 * d * d + 4 * s * t * d + s * 4 * d * Double(ffnDim)),
-            prompt: layers * 4 * d * d * t, gates: hasGates ? layers * 2 * s * d * d : 0)
+            prompt: layers * 4 * d * d * t, crossAttention: layers * (s * 4 * d * d + 4 * s * t * d),
+            gates: hasGates ? layers * 2 * s * d * d : 0)
     }
 
     /// Residual fp32; q, k, v and their packed copies; the output.
