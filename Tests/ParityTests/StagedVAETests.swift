@@ -129,5 +129,9 @@ import VDiT
             released[2].0.decodeFLOPs(height: 480, width: 848, frames: 28),
         ]
         for (found, published) in zip(work, [315e12, 1081e12]) { #expect(abs(found / published - 1) < 0.03) }
+        // Six latent frames are pieces of five and three, seven of five and four; tiles overlap.
+        let pieces = [3, 4, 6, 7].map { released[1].0.decodeFLOPs(height: 256, width: 256, frames: $0) }
+        #expect(abs((pieces[2] - pieces[0]) / (pieces[3] - pieces[1]) - 1) < 1e-9)
+        #expect(released[1].0.decodeFLOPs(height: 256, width: 448, frames: 3) > 1.9 * pieces[0])
     }
 }

@@ -21,8 +21,8 @@ struct ConvolutionStage: VAEStage {
         let (from, to) = (convolution.from, convolution.to)
         return VAEMemory(
             kept: convolution.times > 1 ? 2 * clip.area * from * operandBytes : 0,
-            passing: (norm?.isOfGroup == true ? clip.frames * clip.area * from * 4 : 0)
-                + 2 * clip.area * (from * operandBytes + to * (4 + operandBytes)))
+            passing: 2 * clip.area * (from * operandBytes + to * (4 + operandBytes)),
+            together: norm?.isOfGroup == true ? clip.frames * clip.area * from * 4 : 0)
     }
 
     func load(_ loader: VAEWeightLoader) throws(TensorError) -> VAELayerMaker {

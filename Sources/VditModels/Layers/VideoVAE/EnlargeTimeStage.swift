@@ -4,7 +4,7 @@ import VditTensor
 /// 3×3×3 convolution: as 2×2 kernels on the frames as they are, four for the parities of rows and columns. Missing
 /// frames in front are the first.
 ///
-/// Of a frame that was doubled, with `p` the frame before it: the two frames made are `(k₀ + k₁) p + k₂ f` and
+/// Of a frame `f` that is doubled, with `p` the frame before it: the two frames made are `(k₀ + k₁) p + k₂ f` and
 /// `k₀ p + (k₁ + k₂) f`, which is `K f` plus `(k₀ + k₁)(p − f)` and `k₀ (p − f)`, `K` being the sum of all three: three
 /// products instead of six.
 /// - Source: `HunyuanVideoUpsampleCausal3D`, diffusers 0.42.1.
@@ -26,7 +26,7 @@ struct EnlargeTimeStage: VAEStage {
         let made = output(of: clip)
         return VAEMemory(
             kept: 2 * clip.area * convolution.from * operandBytes,
-            passing: clip.frames * clip.area * convolution.from * operandBytes
+            together: clip.frames * clip.area * convolution.from * operandBytes
                 + made.frames * made.area * convolution.to * 4)
     }
 

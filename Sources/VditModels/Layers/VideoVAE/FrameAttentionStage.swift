@@ -27,7 +27,8 @@ struct FrameAttentionStage: VAEStage {
     }
 
     func memory(_ clip: VAEClip, operandBytes: Int) -> VAEMemory {
-        VAEMemory(passing: (reach == .frame ? 1 : clip.frames) * clip.area * channels * (4 + 10 * operandBytes))
+        let frame = clip.area * channels * (4 + 10 * operandBytes)
+        return reach == .frame ? VAEMemory(passing: frame) : VAEMemory(together: clip.frames * frame)
     }
 
     func load(_ loader: VAEWeightLoader) throws(TensorError) -> VAELayerMaker {

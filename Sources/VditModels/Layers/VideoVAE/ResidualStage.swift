@@ -31,10 +31,13 @@ struct ResidualStage: VAEStage {
         let (from, to) = (first.from, first.to)
         // Where outputs are late, the shortcut waits for them.
         let waiting = padding == .bothEdges ? 4 * from : 0
-        let group = norms.first.isOfGroup ? clip.frames * clip.area * 4 * (from + to) : 0
+        let kept = 2 * clip.area * ((from + to) * operandBytes + waiting)
+        if norms.first.isOfGroup {
+            let operands = 2 * clip.area * (from + to) * operandBytes
+            return VAEMemory(kept: kept, together: clip.frames * clip.area * 4 * (from + to) + operands)
+        }
         return VAEMemory(
-            kept: 2 * clip.area * ((from + to) * operandBytes + waiting),
-            passing: group + 2 * clip.area * (from * (4 + operandBytes) + to * (4 + 2 * operandBytes)))
+            kept: kept, passing: 2 * clip.area * (from * (4 + operandBytes) + to * (4 + 2 * operandBytes)))
     }
 
     func load(_ loader: VAEWeightLoader) throws(TensorError) -> VAELayerMaker {

@@ -35,8 +35,17 @@ extension StagedVAESpecification {
     var leadingFrames: Int { 0 }
 
     public func decodeFLOPs(height: Int, width: Int, frames: Int) -> Double {
-        decoderStages.flops(
-            VAEClip(frames: frames, height: height / spatialCompression, width: width / spatialCompression))
+        let (height, width) = (height / spatialCompression, width / spatialCompression)
+        let stages = decoderStages
+        let lengths = pieces?.ranges(of: frames, unit: 1).map(\.count) ?? [frames]
+        let tiles = tiling?.spans(height: height, width: width, compression: spatialCompression)
+        var sum = 0.0
+        for rows in tiles?.rows.map(\.count) ?? [height] {
+            for columns in tiles?.columns.map(\.count) ?? [width] {
+                for frames in lengths { sum += stages.flops(VAEClip(frames: frames, height: rows, width: columns)) }
+            }
+        }
+        return sum
     }
 
     public func decodeBytes(height: Int, width: Int, operandBytes: Int) -> Int {

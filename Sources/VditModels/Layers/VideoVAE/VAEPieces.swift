@@ -17,6 +17,14 @@ struct VAEPieces: Sendable, Equatable {
     /// - Parameter unit: frames that go in for each latent frame after the first.
     func cut(_ count: Int, unit: Int) -> Bool { count > (length - 1) * unit }
 
+    /// Frames of each piece; the whole of a clip that is not cut.
+    func ranges(of count: Int, unit: Int) -> [Range<Int>] {
+        if !cut(count, unit: unit) { return [0..<count] }
+        // Of a later piece of one frame nothing would be left.
+        return Swift.stride(from: 0, to: count, by: stride * unit)
+            .map { $0..<min(count, $0 + (length - 1) * unit + 1) }.filter { $0.count > 1 }
+    }
+
     /// The pieces' frames, blended, in order.
     ///
     /// - Parameters:
@@ -28,12 +36,9 @@ struct VAEPieces: Sendable, Equatable {
         deliver: ([Tensor]) throws -> Void
     ) throws {
         var previous: [Tensor] = []
-        for start in Swift.stride(from: 0, to: count, by: stride * unit) {
-            let end = min(count, start + (length - 1) * unit + 1)
-            let isFirst = start == 0
-            // Of one frame nothing would be left.
-            if !isFirst, end - start == 1 { return }
-            var piece = try convert(start..<end)
+        for range in ranges(of: count, unit: unit) {
+            let isFirst = range.lowerBound == 0
+            var piece = try convert(range)
             if !isFirst { piece.removeFirst() }
             let extent = min(previous.count, piece.count, blended * made)
             for frame in 0..<extent {

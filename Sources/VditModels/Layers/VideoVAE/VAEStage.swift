@@ -47,6 +47,8 @@ struct VAEMemory {
     var kept = 0
     /// While the widest group of frames passes: what enters, what leaves, and what is between.
     var passing = 0
+    /// The same of groups that stay together, which leave a stage before the next begins.
+    var together = 0
 }
 
 extension VAEStage {
@@ -72,17 +74,20 @@ extension [any VAEStage] {
     }
 
     /// Bytes held at most beside the weights: what every stage keeps, and at every resolution the widest
-    /// stage's passing frames, since a group at one resolution waits for those made of it at the next.
+    /// stage's passing frames, since a group at one resolution waits for those made of it at the next; and of
+    /// groups that stay together the largest.
     func bytes(_ clip: VAEClip, operandBytes: Int) -> Int {
         var clip = clip
         var kept = 0
         var passing: [Int: Int] = [:]
+        var together = 0
         for stage in self {
             let memory = stage.memory(clip, operandBytes: operandBytes)
             clip = stage.output(of: clip)
             kept += memory.kept
+            together = Swift.max(together, memory.together)
             passing[clip.height] = Swift.max(passing[clip.height] ?? 0, memory.passing)
         }
-        return kept + passing.values.reduce(0, +)
+        return kept + passing.values.reduce(0, +) + together
     }
 }

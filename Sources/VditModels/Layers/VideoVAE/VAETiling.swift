@@ -34,7 +34,20 @@ public struct VAETiling: Sendable, Equatable {
 
     /// Whether latents `[channels, frames, height, width]` fit into one tile.
     func holds(_ latents: Tensor, compression: Int) -> Bool {
-        latents.shape[2] <= tileHeight / compression && latents.shape[3] <= tileWidth / compression
+        holds(height: latents.shape[2], width: latents.shape[3], compression)
+    }
+
+    private func holds(height: Int, width: Int, _ compression: Int) -> Bool {
+        height <= tileHeight / compression && width <= tileWidth / compression
+    }
+
+    /// Rows of latents, and columns, that each tile decodes.
+    func spans(height: Int, width: Int, compression: Int) -> (rows: [Range<Int>], columns: [Range<Int>]) {
+        if holds(height: height, width: width, compression) { return ([0..<height], [0..<width]) }
+        func spans(_ extent: Int, _ tile: Int, _ step: Int) -> [Range<Int>] {
+            stride(from: 0, to: extent, by: step / compression).map { $0..<min($0 + tile / compression, extent) }
+        }
+        return (spans(height, tileHeight, strideHeight), spans(width, tileWidth, strideWidth))
     }
 
     /// The frames of a clip, decoded tile by tile.
@@ -49,22 +62,18 @@ public struct VAETiling: Sendable, Equatable {
         decode: (Tensor, ([Tensor]) throws -> Void) throws -> Void
     ) throws -> [Tensor] {
         let (height, width) = (latents.shape[2], latents.shape[3])
-        let tile = (height: tileHeight / compression, width: tileWidth / compression)
-        let stride = (height: strideHeight / compression, width: strideWidth / compression)
+        let spans = spans(height: height, width: width, compression: compression)
         // From here on in rows and columns of the decoder's frames.
         let scale = compression / patch
         let step = (height: strideHeight / patch, width: strideWidth / patch)
         let blend = (height: tileHeight / patch - step.height, width: tileWidth / patch - step.width)
         var canvas: [Tensor] = []
         var above: [[Tensor]] = []
-        for (row, top) in Swift.stride(from: 0, to: height, by: stride.height).enumerated() {
+        for (row, rows) in spans.rows.enumerated() {
             var current: [[Tensor]] = []
-            for (column, left) in Swift.stride(from: 0, to: width, by: stride.width).enumerated() {
+            for (column, columns) in spans.columns.enumerated() {
                 var made: [Tensor] = []
-                try decode(
-                    latents.window(
-                        top..<min(top + tile.height, height), left..<min(left + tile.width, width))
-                ) { made += $0.map { $0.copy() } }
+                try decode(latents.window(rows, columns)) { made += $0.map { $0.copy() } }
                 if canvas.isEmpty {
                     canvas = made.map { Tensor(.f32, [height * scale, width * scale, $0.shape[2]]) }
                 }
