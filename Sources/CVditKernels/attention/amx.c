@@ -10,11 +10,13 @@
 #define PANEL 32
 #define DEPTH 32
 #define CHUNK_PANELS 8
+#define GROUP_PANELS 2
 #define EXP2_POLYNOMIAL EXP2_BF16
 
 VDIT_ISA_BEGIN(VDIT_TARGET_AMX)
 
 #include "vec_avx512.h"
+#include "tile_weights.h"
 #include "pack.h"
 #include "scores_float.h"
 #include "chunk.h"

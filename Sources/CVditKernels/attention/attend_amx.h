@@ -1,28 +1,33 @@
 // Block-sparse attention of one query block by 16 × 16 tiles. Queries, scores, weights and output lie in
 // memory as whole tiles of 1 KiB, so that every tile load and store is sixteen consecutive lines.
-// Included inside an ISA region after vec_avx512.h, pack.h, scores_*.h, chunk.h, the tile instructions (tiles_*.h),
-// fetch.h and score_tiles_*.h.
+// Included inside an ISA region after vec_avx512.h, tile_weights.h, pack.h, scores_*.h, chunk.h, the tile instructions
+// (tiles_*.h), fetch.h and score_tiles_*.h.
 //
-// A strip of 32 rows takes a chunk of keys: scores of a panel, then, while the tile unit works on the next panel's
-// scores, its weights; when the chunk is through, the strip's output. Scores and weights under way fit the
-// first-level cache; keys and values come from the second, where they are fetched a chunk ahead.
+// A strip of 32 rows takes a chunk of keys, a group of panels at a time. A tile product keeps the tile unit busy for 16
+// cycles and leaves all else idle: after each, a row of the scores of the group before becomes weights. A strip's
+// output follows a strip later, a pair of columns after every group, so that there are about as many products as rows
+// to weigh at any time.
 
 enum {
     TILE = 256,  // units, or floats, of a tile
     STRIP = 32,  // rows
+    PANEL_SCORES = 4 * TILE,
+    PANEL_WEIGHTS = 2 * TILE,
+    GROUPS = (CHUNK_PANELS + GROUP_PANELS - 1) / GROUP_PANELS,
 };
 
 typedef struct {
     const vdit_attend_call *call;
     int32_t rows, depth, columns;  // depth of a query row and columns of an output row, in tiles
-    float scale;                   // of scores, times log2(e)
+    float scale;                   // of scores, times WEIGHT_UNITS log2(e)
     uint32_t *q;                   // [row tile][depth] tiles
     float *out;                    // [row tile][columns] tiles, sums of weight * value
-    float *scores[2];              // [2 groups of keys][2 row tiles] tiles, of alternate panels
-    uint32_t *weights;             // [CHUNK_PANELS][2 row tiles] tiles
+    float *scores[2];              // [GROUP_PANELS][2 groups of keys][2 row tiles] tiles, of alternate groups
+    uint32_t *weights[2];          // [CHUNK_PANELS][2 row tiles] tiles, of alternate strips
     float *total;                  // [VDIT_ATTEND_ROWS][LANES], sums of weights
-    float *reference;              // [VDIT_ATTEND_ROWS], subtracted from scores; in units of log 2
     float *factor;                 // [VDIT_ATTEND_ROWS], of the products of a row
+    float *reference, *offset;     // [VDIT_ATTEND_ROWS], subtracted from scores, in units of log 2; as is added to them
+    float *moved;                  // [VDIT_ATTEND_ROWS], what a row's output is yet to be scaled by
 } work;
 
 VDIT_INLINE int32_t depth_tiles(int32_t head_dim) { return depth_units(head_dim) / GROUP; }
@@ -30,27 +35,45 @@ VDIT_INLINE int32_t column_tiles(int32_t head_dim) { return padded_columns(head_
 
 static int64_t scratch_bytes(int32_t head_dim) {
     int64_t tiles = VDIT_ATTEND_ROWS / 16 * (depth_tiles(head_dim) + column_tiles(head_dim));
-    tiles += 2 * 4 + CHUNK_PANELS * 2;
-    return (tiles * TILE + VDIT_ATTEND_ROWS * (LANES + 2)) * 4;
+    tiles += 2 * (GROUP_PANELS * 4 + CHUNK_PANELS * 2);
+    return (tiles * TILE + VDIT_ATTEND_ROWS * (LANES + 4)) * 4;
 }
 
 VDIT_INLINE work divided(const vdit_attend_call *call) {
     work w = {
         .call = call, .rows = call->rows, .depth = depth_tiles(call->head_dim), .columns = column_tiles(call->head_dim),
-        .scale = call->scale * LOG2_E};
+        .scale = call->scale * LOG2_E * WEIGHT_UNITS};
     w.out = call->scratch;
     w.scores[0] = w.out + VDIT_ATTEND_ROWS / 16 * w.columns * TILE;
-    w.scores[1] = w.scores[0] + 4 * TILE;
-    w.weights = (uint32_t *)(w.scores[1] + 4 * TILE);
-    w.q = w.weights + CHUNK_PANELS * 2 * TILE;
+    w.scores[1] = w.scores[0] + GROUP_PANELS * PANEL_SCORES;
+    w.weights[0] = (uint32_t *)(w.scores[1] + GROUP_PANELS * PANEL_SCORES);
+    w.weights[1] = w.weights[0] + CHUNK_PANELS * PANEL_WEIGHTS;
+    w.q = w.weights[1] + CHUNK_PANELS * PANEL_WEIGHTS;
     w.total = (float *)(w.q + VDIT_ATTEND_ROWS / 16 * w.depth * TILE);
-    w.reference = w.total + VDIT_ATTEND_ROWS * LANES;
-    w.factor = w.reference + VDIT_ATTEND_ROWS;
+    w.factor = w.total + VDIT_ATTEND_ROWS * LANES;
+    w.reference = w.factor + VDIT_ATTEND_ROWS;
+    w.offset = w.reference + VDIT_ATTEND_ROWS;
+    w.moved = w.offset + VDIT_ATTEND_ROWS;
     return w;
 }
 
-/// Row tiles of a strip that hold rows: 2, or 1 at the end.
-VDIT_INLINE int row_tiles(const work *w, int32_t strip) { return w->rows - strip * STRIP > 16 ? 2 : 1; }
+/// A strip and a chunk of keys.
+typedef struct {
+    const chunk *keys;
+    int32_t first, tiles;  // row; row tiles that hold rows: 2, or 1 at the end
+    uint32_t *weights;
+} task;
+
+/// The scores of a group of panels on their way to weights.
+typedef struct {
+    const work *w;
+    task task;
+    int panel, end;     // the panel under way, of the chunk; past the group's last
+    int32_t row, rows;  // the next of the strip; all of them
+    const float *scores;
+    const float *late;  // what is added to the scores of a row, NULL for nothing
+    float adjustment[PANEL] __attribute__((aligned(64)));
+} weighing;
 
 /// The next chunk on its way into the second-level cache.
 typedef struct {
@@ -59,6 +82,16 @@ typedef struct {
     int part;           // the next: keys and values of each panel
     int bytes[2];       // of a part: of keys, of values
 } fetching_chunk;
+
+typedef struct {
+    const work *w;
+    weighing weighing;
+    int rows_a_product;  // to weigh
+    fetching_chunk fetching;
+    task out;            // whose output is under way
+    int32_t column;      // of it, the next
+    int side;            // of scores
+} pipeline;
 
 static fetching_chunk begin_fetching(const work *w, const chunk *keys, int strips) {
     int products = strips * (w->depth + (w->columns + 1) / 2), dim = w->call->head_dim;
@@ -80,59 +113,23 @@ VDIT_INLINE void fetch_some_keys(fetching_chunk *f) {
     fetch_some(&f->now);
 }
 
-// Tiles 0 to 3 are sums, 4 and 5 rows of the left operand, 6 and 7 columns of the right.
-
-/// Scores of a strip's rows and a panel's keys.
-VDIT_INLINE void score(
-    const int tall, tile_file *tiles, const uint32_t *q, int32_t depth, const uint32_t *keys, float *scores,
-    fetching_chunk *f) {
-    TILE_ZERO(0);
-    TILE_ZERO(1);
-    if (tall) TILE_ZERO(2);
-    if (tall) TILE_ZERO(3);
-    for (int32_t d = 0; d < depth; d++) {
-        TILE_LOAD(4, q + d * TILE);
-        TILE_LOAD(6, keys + d * TILE);
-        TILE_LOAD(7, keys + (depth + d) * TILE);
-        if (tall) TILE_LOAD(5, q + (depth + d) * TILE);
-        SCORE_DOT(0, 4, 6);
-        SCORE_DOT(1, 4, 7);
-        if (tall) SCORE_DOT(2, 5, 6);
-        if (tall) SCORE_DOT(3, 5, 7);
-        fetch_some_keys(f);
-    }
-    TILE_STORE(0, scores);
-    TILE_STORE(1, scores + 2 * TILE);
-    if (tall) TILE_STORE(2, scores + TILE);
-    if (tall) TILE_STORE(3, scores + 3 * TILE);
-}
-
-/// Adds the biases and hides what a panel holds beyond its keys, in scores that are floats.
-static void adjust(const work *w, const key_panel *panel, float *scores, int32_t rows) {
-    float adjustment[PANEL] __attribute__((aligned(64)));
-    adjustments(panel, LOG2_E / w->scale, adjustment);
-    for (int group = 0; group < PANEL / GROUP; group++, scores += 2 * TILE) {
-        vec line = v_load(adjustment + group * GROUP);
-        for (int32_t row = 0; row < rows; row++) {
-            float *to = scores + row * GROUP;
-            v_store(to, v_add(v_load(to), line));
-        }
-    }
-}
-
-/// Moves the reference of a row of a strip, whose weights of `panels` panels of the chunk are made: to its first
-/// largest score, then by whole numbers, so that everything made with the old one is scaled without an error.
-static __attribute__((noinline)) void rescale(const work *w, int32_t row, float largest, int panels) {
+/// Moves the reference of a row, whose weights of the panels before are made: to its first largest score, then by whole
+/// numbers, so that everything made with the old one is scaled without an error. A score that is no number makes the
+/// total none.
+static __attribute__((noinline)) void move_reference(const weighing *f, int32_t row_of_strip, vec low, vec high) {
+    const work *w = f->w;
+    const int32_t row = f->task.first + row_of_strip;
+    const float largest = v_largest(v_max(low, high)) / WEIGHT_UNITS;
     int first = w->reference[row] == MASKED;
     float step = ceilf(largest - w->reference[row]), factor = first ? 0 : exp2f(-step);
     w->reference[row] = first ? largest : w->reference[row] + step;
-    for (int32_t i = 0; i < LANES; i++) w->total[row * LANES + i] *= factor;
+    w->offset[row] = weight_offset(w->reference[row]);
+    w->moved[row] *= factor;
+    float *total = w->total + row * LANES;
+    v_store(total, v_add(v_mul(v_load(total), v_set(factor)), v_mul(v_add(low, high), v_zero())));
     rescale_mass_sums(w->call, row, factor);
-    float *out = w->out + row / 16 * w->columns * TILE + row % 16 * GROUP;
-    for (int32_t c = 0; c < w->columns; c++)
-        for (int32_t i = 0; i < GROUP; i++) out[c * TILE + i] *= factor;
-    for (int p = 0; p < panels; p++) {
-        any_bf16 *weights = (any_bf16 *)(w->weights + p * 2 * TILE + row % STRIP * GROUP);
+    for (int p = 0; p < f->panel; p++) {
+        any_bf16 *weights = (any_bf16 *)(f->task.weights + p * PANEL_WEIGHTS + row_of_strip * GROUP);
         for (int i = 0; i < PANEL; i++) {
             uint32_t bits = (uint32_t)weights[i] << 16;
             float weight;
@@ -142,71 +139,123 @@ static __attribute__((noinline)) void rescale(const work *w, int32_t row, float 
     }
 }
 
-/// A row's scores of a panel less a reference, in units of log 2.
-VDIT_INLINE void exponents(
-    const work *w, const key_panel *panel, const float *pair, int32_t row, const float *late, float reference, vec *low,
-    vec *high) {
-    const int32_t units = w->depth * GROUP;
-    const vec factor = v_set(w->factor[row]), less = v_set(reference);
-    *low = s_exponent(pair, factor, less, panel->keys, units, 0);
-    *high = s_exponent(pair + 2 * TILE, factor, less, panel->keys, units, GROUP);
-    if (late) {
-        *low = v_add(*low, v_load(late));
-        *high = v_add(*high, v_load(late + GROUP));
+/// A row's scores of the panel under way, in WEIGHT_UNITS of log 2, and an offset.
+VDIT_INLINE void exponents(const weighing *f, int32_t row, float offset, vec *low, vec *high) {
+    const int32_t units = f->w->depth * GROUP;
+    const uint32_t *keys = f->task.keys->panels[f->panel].keys;
+    const float *pair = f->scores + row * GROUP;
+    const vec factor = v_set(f->w->factor[f->task.first + row]), more = v_set(offset);
+    *low = s_exponent(pair, factor, more, keys, units, 0);
+    *high = s_exponent(pair + 2 * TILE, factor, more, keys, units, GROUP);
+    if (f->late) {
+        *low = v_add(*low, v_load(f->late));
+        *high = v_add(*high, v_load(f->late + GROUP));
     }
 }
 
-/// Weights of a strip's rows and panel `p` of the chunk, 2^(scale * score - reference), as bf16 pairs; adds them to
-/// the totals. The strip must have all of its output of the chunks before.
-static void weigh(const work *w, const key_panel *panel, int32_t strip, int p) {
-    int32_t first = strip * STRIP, rows = row_tiles(w, strip) * GROUP;
-    float *scores = w->scores[p & 1], *total = w->total + first * LANES;
-    uint32_t *weights = w->weights + p * 2 * TILE;
-    float adjustment[PANEL] __attribute__((aligned(64)));
-    const float *late = NULL;
-    if (needs_adjusting(panel)) {
-        if (SCORES_ARE_FLOATS) {
-            adjust(w, panel, scores, rows);
-        } else {
-            adjustments(panel, LOG2_E, adjustment);
-            late = adjustment;
-        }
-    }
-    vec most = v_set(SLACK), low, high;
-    for (int32_t row = 0; row < rows; row++) {
-        const float *pair = scores + row * GROUP;
-        exponents(w, panel, pair, first + row, late, w->reference[first + row], &low, &high);
-        if (__builtin_expect(v_any_above(v_max(low, high), most), 0)) {
-            exponents(w, panel, pair, first + row, late, 0, &low, &high);
-            rescale(w, first + row, v_largest(v_max(low, high)), p);
-            exponents(w, panel, pair, first + row, late, w->reference[first + row], &low, &high);
-        }
-        float *sum = total + row * LANES;
-        v_store(sum, v_store_weight_pair(weights + row * GROUP, v_exp2(low), v_exp2(high), v_load(sum)));
-    }
+static void begin_panel(weighing *f) {
+    const key_panel *panel = &f->task.keys->panels[f->panel];
+    f->row = 0;
+    f->late = needs_adjusting(panel) ? f->adjustment : NULL;
+    if (f->late) adjustments(panel, LOG2_E * WEIGHT_UNITS, f->adjustment);
 }
 
-VDIT_INLINE void value_columns(
-    const int tall, const int wide, tile_file *tiles, const work *w, const chunk *keys, int32_t column, float *out,
-    fetching_chunk *f) {
+/// The next panel of the group; 0 at its end.
+static __attribute__((noinline)) int next_panel(weighing *f) {
+    if (f->panel + 1 >= f->end) return 0;
+    f->panel++;
+    f->scores += PANEL_SCORES;
+    begin_panel(f);
+    return 1;
+}
+
+/// The weights of a row, 2^(scale * score - reference), as bf16 pairs; adds them to the total. 0 if none is left.
+VDIT_INLINE int weigh_row(weighing *f) {
+    if (__builtin_expect(f->row == f->rows, 0) && !next_panel(f)) return 0;
+    const work *w = f->w;
+    const int32_t row = f->row++, row_of_block = f->task.first + row;
+    vec low, high;
+    exponents(f, row, w->offset[row_of_block], &low, &high);
+    if (__builtin_expect(v_any_not_within(low, high, v_set(weight_offset(-SLACK))), 0)) {
+        exponents(f, row, 0, &low, &high);
+        move_reference(f, row, low, high);
+        exponents(f, row, w->offset[row_of_block], &low, &high);
+    }
+    float *total = w->total + row_of_block * LANES;
+    vec weights = v_weights(low, high);
+    v_store((float *)f->task.weights + f->panel * PANEL_WEIGHTS + row * GROUP, weights);
+    v_store(total, v_add_weights(v_load(total), weights));
+    return 1;
+}
+
+VDIT_INLINE void weigh_some(pipeline *p) {
+    for (int i = 0; i < p->rows_a_product; i++) weigh_row(&p->weighing);
+}
+
+// Tiles 0 to 3 are sums, 4 and 5 rows of the left operand, 6 and 7 columns of the right.
+
+/// Scores of a strip's rows and a panel's keys.
+VDIT_INLINE void score(
+    const int tall, tile_file *tiles, pipeline *p, const uint32_t *q, const uint32_t *keys, float *scores) {
+    const int32_t depth = p->w->depth;
+    TILE_ZERO(0);
+    TILE_ZERO(1);
+    if (tall) TILE_ZERO(2);
+    if (tall) TILE_ZERO(3);
+    for (int32_t d = 0; d < depth; d++) {
+        TILE_LOAD(4, q + d * TILE);
+        TILE_LOAD(6, keys + d * TILE);
+        SCORE_DOT(0, 4, 6);
+        weigh_some(p);
+        TILE_LOAD(7, keys + (depth + d) * TILE);
+        SCORE_DOT(1, 4, 7);
+        weigh_some(p);
+        if (tall) {
+            TILE_LOAD(5, q + (depth + d) * TILE);
+            SCORE_DOT(2, 5, 6);
+            weigh_some(p);
+            SCORE_DOT(3, 5, 7);
+            weigh_some(p);
+        }
+        fetch_some_keys(&p->fetching);
+    }
+    TILE_STORE(0, scores);
+    TILE_STORE(1, scores + 2 * TILE);
+    if (tall) TILE_STORE(2, scores + TILE);
+    if (tall) TILE_STORE(3, scores + 3 * TILE);
+}
+
+VDIT_INLINE void value_columns(const int tall, const int wide, tile_file *tiles, pipeline *p) {
     enum { COLUMN = PANEL / ELEMENTS * GROUP };
-    float *below = out + w->columns * TILE;
+    const work *w = p->w;
+    const task *t = &p->out;
+    float *out = w->out + (t->first / 16 * w->columns + p->column) * TILE, *below = out + w->columns * TILE;
     TILE_LOAD(0, out);
     if (wide) TILE_LOAD(1, out + TILE);
     if (tall) TILE_LOAD(2, below);
     if (tall && wide) TILE_LOAD(3, below + TILE);
-    for (int p = 0; p < keys->count; p++) {
-        const uint32_t *values = keys->panels[p].values + column * COLUMN;
-        const uint32_t *weights = w->weights + p * 2 * TILE;
+    for (int panel = 0; panel < t->keys->count; panel++) {
+        const uint32_t *values = t->keys->panels[panel].values + p->column * COLUMN;
+        const uint32_t *weights = t->weights + panel * PANEL_WEIGHTS;
         TILE_LOAD(4, weights);
         TILE_LOAD(6, values);
-        if (wide) TILE_LOAD(7, values + COLUMN);
-        if (tall) TILE_LOAD(5, weights + TILE);
         TILE_DOT(0, 4, 6);
-        if (wide) TILE_DOT(1, 4, 7);
-        if (tall) TILE_DOT(2, 5, 6);
-        if (tall && wide) TILE_DOT(3, 5, 7);
-        fetch_some_keys(f);
+        weigh_some(p);
+        if (wide) {
+            TILE_LOAD(7, values + COLUMN);
+            TILE_DOT(1, 4, 7);
+            weigh_some(p);
+        }
+        if (tall) {
+            TILE_LOAD(5, weights + TILE);
+            TILE_DOT(2, 5, 6);
+            weigh_some(p);
+        }
+        if (tall && wide) {
+            TILE_DOT(3, 5, 7);
+            weigh_some(p);
+        }
+        fetch_some_keys(&p->fetching);
     }
     TILE_STORE(0, out);
     if (wide) TILE_STORE(1, out + TILE);
@@ -214,22 +263,58 @@ VDIT_INLINE void value_columns(
     if (tall && wide) TILE_STORE(3, below + TILE);
 }
 
-/// A strip of 16 or 32 rows over a chunk.
-VDIT_INLINE void attend_strip(
-    const int tall, tile_file *tiles, const work *w, const chunk *keys, int32_t strip, fetching_chunk *f) {
-    const uint32_t *q = w->q + strip * 2 * w->depth * TILE;
-    float *out = w->out + strip * 2 * w->columns * TILE;
-    for (int p = 0; p < keys->count; p++) {
-        score(tall, tiles, q, w->depth, keys->panels[p].keys, w->scores[p & 1], f);
-        if (p > 0) weigh(w, &keys->panels[p - 1], strip, p - 1);
+/// The next `pairs` pairs of columns of the output under way.
+static void add_values(tile_file *tiles, pipeline *p, int32_t pairs) {
+    const int tall = p->out.tiles == 2;
+    for (; pairs > 0 && p->out.keys && p->column < p->w->columns; pairs--, p->column += 2) {
+        const int wide = p->column + 1 < p->w->columns;
+        if (tall && wide) value_columns(1, 1, tiles, p);
+        else if (tall) value_columns(1, 0, tiles, p);
+        else if (wide) value_columns(0, 1, tiles, p);
+        else value_columns(0, 0, tiles, p);
     }
-    weigh(w, &keys->panels[keys->count - 1], strip, keys->count - 1);
-    if (w->call->masses)
-        for (int32_t row = 0; row < STRIP && strip * STRIP + row < w->rows; row++)
-            add_to_mass_sums(w->call, strip * STRIP + row, keys, w->weights + row * GROUP, 2 * TILE);
-    int32_t c = 0;
-    for (; c + 1 < w->columns; c += 2) value_columns(tall, 1, tiles, w, keys, c, out + c * TILE, f);
-    if (c < w->columns) value_columns(tall, 0, tiles, w, keys, c, out + c * TILE, f);
+}
+
+/// Ends the weighing. If it was the last of a strip and a chunk, their output is next.
+static void end_weighing(tile_file *tiles, pipeline *p) {
+    const task *t = &p->weighing.task;
+    const work *w = p->w;
+    while (weigh_row(&p->weighing)) {}
+    if (!t->keys || p->weighing.end < t->keys->count) return;
+    add_values(tiles, p, w->columns);
+    for (int32_t row = t->first; row < t->first + t->tiles * 16; row++) {
+        if (w->call->masses && row < w->rows)
+            add_to_mass_sums(w->call, row, t->keys, t->weights + (row - t->first) * GROUP, PANEL_WEIGHTS);
+        if (w->moved[row] == 1) continue;
+        float *out = w->out + row / 16 * w->columns * TILE + row % 16 * GROUP;
+        for (int32_t c = 0; c < w->columns; c++)
+            v_store(out + c * TILE, v_mul(v_load(out + c * TILE), v_set(w->moved[row])));
+        w->moved[row] = 1;
+    }
+    p->out = *t;
+    p->column = 0;
+}
+
+/// Scores of panels from ..< to of a strip and a chunk; meanwhile weights of the group before and a part of the output
+/// of the strip before.
+static void attend_group(tile_file *tiles, pipeline *p, const task *t, int from, int to) {
+    const work *w = p->w;
+    const int32_t pairs = ((w->columns + 1) / 2 + GROUPS - 1) / GROUPS;
+    const uint32_t *q = w->q + t->first / 16 * w->depth * TILE;
+    float *scores = w->scores[p->side];
+    weighing *before = &p->weighing;
+    int32_t products = (to - from) * w->depth * 2 * t->tiles;
+    if (p->out.keys && p->column < w->columns) products += pairs * p->out.keys->count * 2 * p->out.tiles;
+    p->rows_a_product = ((before->end - before->panel) * before->rows + products - 1) / products;
+    for (int panel = from; panel < to; panel++, scores += PANEL_SCORES)
+        if (t->tiles == 2) score(1, tiles, p, q, t->keys->panels[panel].keys, scores);
+        else score(0, tiles, p, q, t->keys->panels[panel].keys, scores);
+    add_values(tiles, p, pairs);
+    end_weighing(tiles, p);
+    *before = (weighing){
+        .w = w, .task = *t, .panel = from, .end = to, .rows = t->tiles * 16, .scores = w->scores[p->side]};
+    begin_panel(before);
+    p->side ^= 1;
 }
 
 static void start(const vdit_attend_call *call, work *w) {
@@ -239,7 +324,9 @@ static void start(const vdit_attend_call *call, work *w) {
     memset(w->total, 0, (size_t)VDIT_ATTEND_ROWS * LANES * 4);
     for (int32_t row = 0; row < VDIT_ATTEND_ROWS; row++) {
         w->reference[row] = MASKED;
+        w->offset[row] = weight_offset(MASKED);
         w->factor[row] = w->scale;
+        w->moved[row] = 1;
     }
     uint32_t line[MAX_HEAD_DIM / ELEMENTS] = {0};
     for (int32_t row = 0; row < call->rows; row++) {
@@ -264,21 +351,27 @@ static void attend(const vdit_attend_call *call) {
     work w = divided(call);
     start(call, &w);
     start_masses(call);
-    int32_t strips = (call->rows + STRIP - 1) / STRIP;
-    chunk chunks[2] = {0}, *now = &chunks[0], *next = &chunks[1];
-    int more = next_chunk(call, now, now);
+    // The next one, which is being fetched, down to the one whose output is under way.
+    chunk chunks[4] = {0};
+    pipeline p = {.w = &w};
     tile_file file, *tiles = &file;
+    const int32_t strips = (call->rows + STRIP - 1) / STRIP;
+    int more = next_chunk(call, &chunks[0], &chunks[0]), side = 0;
     TILES_BEGIN;
-    while (more) {
-        more = next_chunk(call, now, next);
-        fetching_chunk f = begin_fetching(&w, more ? next : NULL, strips);
-        for (int32_t strip = 0; strip < strips; strip++)
-            if (row_tiles(&w, strip) == 2) attend_strip(1, tiles, &w, now, strip, &f);
-            else attend_strip(0, tiles, &w, now, strip, &f);
-        chunk *done = now;
-        now = next;
-        next = done;
+    for (int n = 0; more; n++) {
+        const chunk *keys = &chunks[n % 4];
+        more = next_chunk(call, keys, &chunks[(n + 1) % 4]);
+        p.fetching = begin_fetching(&w, more ? &chunks[(n + 1) % 4] : NULL, strips);
+        for (int32_t first = 0; first < call->rows; first += STRIP, side ^= 1) {
+            const task t = {
+                .keys = keys, .first = first, .tiles = call->rows - first > 16 ? 2 : 1, .weights = w.weights[side]};
+            for (int from = 0; from < keys->count; from += GROUP_PANELS)
+                attend_group(
+                    tiles, &p, &t, from, from + GROUP_PANELS < keys->count ? from + GROUP_PANELS : keys->count);
+        }
     }
+    end_weighing(tiles, &p);
+    add_values(tiles, &p, w.columns);
     TILES_END;
     finish(call, &w);
 }

@@ -52,8 +52,10 @@ VDIT_INLINE int needs_adjusting(const key_panel *panel) { return panel->count < 
 /// What is added to the scores of a panel's keys: the biases times `scale`; MASKED where there is no key, which
 /// leaves nothing of the zero that is the score there.
 VDIT_INLINE void adjustments(const key_panel *panel, float scale, float to[PANEL]) {
-    for (int key = 0; key < PANEL; key++)
-        to[key] = key >= panel->count ? MASKED : panel->bias ? panel->bias[key] * scale : 0;
+    for (int place = 0; place < PANEL; place++) {
+        const int key = KEY_AT(place);
+        to[place] = key >= panel->count ? MASKED : panel->bias ? panel->bias[key] * scale : 0;
+    }
 }
 
 /// A row's sums of weights by block, where masses are wanted.

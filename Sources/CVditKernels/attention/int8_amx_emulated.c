@@ -14,11 +14,13 @@
 #define SCORE_DEPTH 64
 #define QUERY_OFFSET 0
 #define CHUNK_PANELS 8
+#define GROUP_PANELS 2
 #define EXP2_POLYNOMIAL EXP2_BF16
 
 VDIT_ISA_BEGIN(VDIT_TARGET_AVX512_BF16 ",avx512vnni")
 
 #include "vec_avx512.h"
+#include "tile_weights.h"
 #include "pack.h"
 #include "../int8/dot_avx512_vnni.h"
 #include "scores_int8.h"

@@ -6,6 +6,11 @@
 //
 // Both are streams of 64-byte lines, each multiplied by one broadcast unit of a row of queries or weights.
 
+// The key of a panel at a place among its scores and in `keys`; values have their own order.
+#ifndef KEY_AT
+#define KEY_AT(place) (place)
+#endif
+
 enum { MAX_HEAD_DIM = 256, GROUP = 16 };
 
 VDIT_INLINE int32_t rounded_up(int32_t value, int32_t multiple) {

@@ -15,9 +15,9 @@ static void pack_keys(const vdit_token_rows *rows, int64_t count, int32_t head_d
     char *panel = panels;
     for (int64_t first = 0; first < count; first += PANEL, panel += key_bytes(head_dim)) {
         uint32_t *to = (uint32_t *)panel;
-        for (int64_t group = first; group < first + PANEL; group += GROUP, to += GROUP * units) {
+        for (int32_t group = 0; group < PANEL; group += GROUP, to += GROUP * units) {
             for (int32_t k = 0; k < GROUP; k++)
-                lines[k] = units_of(rows, group + k, count, head_dim, staged[k]);
+                lines[k] = units_of(rows, first + KEY_AT(group + k), count, head_dim, staged[k]);
             transpose_lines(lines, units, to);
         }
     }

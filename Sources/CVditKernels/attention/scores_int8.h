@@ -33,8 +33,9 @@ static void pack_keys(const vdit_token_rows *rows, int64_t count, int32_t head_d
             for (int32_t k = 0; k < GROUP; k++) {
                 float row[MAX_HEAD_DIM], scale = 0;
                 int32_t sum = 0;
-                if (first + group + k < count) {
-                    load_floats(rows, first + group + k, head_dim, row);
+                const int64_t key = first + KEY_AT(group + k);
+                if (key < count) {
+                    load_floats(rows, key, head_dim, row);
                     if (mean)
                         for (int32_t c = 0; c < head_dim; c++) row[c] -= mean[c];
                     scale = quantised(0, row, head_dim, 0, (uint8_t *)staged[k]);

@@ -11,7 +11,7 @@ VDIT_INLINE vec v_broadcast(const uint32_t *unit) { return _mm512_broadcastss_ps
 VDIT_INLINE vec v_add(vec a, vec b) { return _mm512_add_ps(a, b); }
 VDIT_INLINE vec v_sub(vec a, vec b) { return _mm512_sub_ps(a, b); }
 VDIT_INLINE vec v_mul(vec a, vec b) { return _mm512_mul_ps(a, b); }
-VDIT_INLINE vec v_multiply_sub(vec a, vec b, vec c) { return _mm512_fmsub_ps(a, b, c); }
+VDIT_INLINE vec v_multiply_add(vec a, vec b, vec c) { return _mm512_fmadd_ps(a, b, c); }
 VDIT_INLINE vec v_max(vec a, vec b) { return _mm512_max_ps(a, b); }
 VDIT_INLINE int v_any_above(vec a, vec b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ) != 0; }
 VDIT_INLINE float v_largest(vec a) { return _mm512_reduce_max_ps(a); }
@@ -65,18 +65,16 @@ VDIT_INLINE vec v_dot(vec sum, vec a, vec b) {
     return _mm512_dpbf16_ps(sum, (__m512bh)a, (__m512bh)b);
 }
 
+/// Adds weights, in pairs, to the sums.
+VDIT_INLINE vec v_add_weights(vec total, vec pairs) {
+    return v_dot(total, pairs, (vec)_mm512_set1_epi32(0x3f803f80));
+}
+
 /// Stores weights as operands and adds them, as rounded, to the sums.
 VDIT_INLINE vec v_store_weights(uint32_t *to, vec weights, vec total) {
     __m256i pairs = (__m256i)_mm512_cvtneps_pbh(weights);
     _mm256_store_si256((__m256i *)to, pairs);
-    return v_dot(total, (vec)_mm512_zextsi256_si512(pairs), (vec)_mm512_set1_epi32(0x3f803f80));
-}
-
-/// The same for 32 consecutive keys.
-VDIT_INLINE vec v_store_weight_pair(uint32_t *to, vec low, vec high, vec total) {
-    vec pairs = (vec)_mm512_cvtne2ps_pbh(high, low);
-    _mm512_store_ps(to, pairs);
-    return v_dot(total, pairs, (vec)_mm512_set1_epi32(0x3f803f80));
+    return v_add_weights(total, (vec)_mm512_zextsi256_si512(pairs));
 }
 
 /// Weights of consecutive keys, stored as operands.
