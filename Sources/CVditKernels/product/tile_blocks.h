@@ -2,10 +2,11 @@
 // fetch.h, TILE_BYTES and STEP_BYTES (of a tile; of a step of a pair of column tiles), and BLOCK_DOT, which of the
 // instructions multiplies.
 //
-// A matrix lies as [pair of column tiles][step][2] tiles. A block of 16 steps of such a pair, 32 KiB, stays in the
-// first-level cache while all rows pass; the rows come from the second, and the next block is fetched there meanwhile.
+// A matrix lies as [pair of column tiles][step][2] tiles. A block of 32 steps of such a pair, 64 KiB, takes all rows;
+// both come from the second-level cache, where the next block is fetched meanwhile. Half of it would stay in the first,
+// but sums are stored and loaded once a block, and that costs more.
 
-enum { BLOCK = 16 };  // steps
+enum { BLOCK = 32 };  // steps
 
 /// Adds steps from ..< to of one or two row tiles and two column tiles to their sums; sets them where from is 0.
 VDIT_INLINE void add_block(
