@@ -6,7 +6,7 @@
 #include "vdit_cpu.h"
 #include "vdit_rows.h"
 
-/// Runs `rounds` of independent multiply-adds that stay in registers (tiles for bf16 on AMX), as fast as the
+/// Runs `rounds` of independent multiply-adds of numbers that stay in registers (tiles for bf16 on AMX), as fast as the
 /// core can. Returns the operations done (a multiply-add is two).
 typedef double vdit_peak_loop(int64_t rounds);
 

@@ -14,6 +14,22 @@ uint64_t vdit_peak_read(const void *data, int64_t bytes) {
 #if defined(__x86_64__)
 
 #include <immintrin.h>
+#include <string.h>
+
+enum { MOST_OPERANDS = 4 * 512 };  // of 16 bits: four tiles
+
+/// Operands: `fixed`, and random bits where `random` has ones. Products of zeros draw less power than those of numbers,
+/// and a core that multiplies zeros keeps a clock that no model sees.
+static void fill(uint16_t operands[MOST_OPERANDS], uint16_t fixed, uint16_t random) {
+    uint32_t state = 1;
+    for (int i = 0; i < MOST_OPERANDS; i++) {
+        state = state * 1664525 + 1013904223;
+        operands[i] = fixed | ((state >> 16) & random);
+    }
+}
+
+#define BF16_NUMBERS 0x3f00, 0x807f  // from 0.5 to 1, and from -1 to -0.5
+#define BYTES 0, 0xffff
 
 enum { CHAINS = 12 };  // latency 4 at two a cycle wants 8
 
@@ -44,71 +60,70 @@ VDIT_ISA_END
 
 VDIT_ISA_BEGIN(VDIT_TARGET_AVX512_BF16)
 double vdit_peak_bf16_avx512(int64_t rounds) {
+    uint16_t operands[MOST_OPERANDS];
+    fill(operands, BF16_NUMBERS);
     __m512 x[CHAINS];
-    __m512bh zero = (__m512bh)_mm512_setzero_si512();
+    __m512bh a = (__m512bh)_mm512_loadu_si512(operands), b = (__m512bh)_mm512_loadu_si512(operands + 32);
     CHAIN_LOOP(for (int c = 0; c < CHAINS; c++) x[c] = _mm512_set1_ps((float)c),
-               x[c] = _mm512_dpbf16_ps(x[c], zero, zero); __asm__ volatile("" : "+v"(x[c])))
+               x[c] = _mm512_dpbf16_ps(x[c], a, b); __asm__ volatile("" : "+v"(x[c])))
     return 4.0 * 16 * CHAINS * (double)rounds;
 }
 VDIT_ISA_END
 
 VDIT_ISA_BEGIN(VDIT_TARGET_AVX_VNNI)
 double vdit_peak_int8_avx_vnni(int64_t rounds) {
-    __m256i x[CHAINS], zero = _mm256_setzero_si256();
+    uint16_t operands[MOST_OPERANDS];
+    fill(operands, BYTES);
+    __m256i x[CHAINS], *numbers = (__m256i *)operands;
+    __m256i a = _mm256_loadu_si256(numbers), b = _mm256_loadu_si256(numbers + 1);
     CHAIN_LOOP(for (int c = 0; c < CHAINS; c++) x[c] = _mm256_set1_epi32(c),
-               x[c] = _mm256_dpbusd_avx_epi32(x[c], zero, zero); __asm__ volatile("" : "+x"(x[c])))
+               x[c] = _mm256_dpbusd_avx_epi32(x[c], a, b); __asm__ volatile("" : "+x"(x[c])))
     return 8.0 * 8 * CHAINS * (double)rounds;
 }
 VDIT_ISA_END
 
 VDIT_ISA_BEGIN(VDIT_TARGET_AVX512_VNNI)
 double vdit_peak_int8_avx512_vnni(int64_t rounds) {
-    __m512i x[CHAINS], zero = _mm512_setzero_si512();
+    uint16_t operands[MOST_OPERANDS];
+    fill(operands, BYTES);
+    __m512i x[CHAINS], a = _mm512_loadu_si512(operands), b = _mm512_loadu_si512(operands + 32);
     CHAIN_LOOP(for (int c = 0; c < CHAINS; c++) x[c] = _mm512_set1_epi32(c),
-               x[c] = _mm512_dpbusd_epi32(x[c], zero, zero); __asm__ volatile("" : "+v"(x[c])))
+               x[c] = _mm512_dpbusd_epi32(x[c], a, b); __asm__ volatile("" : "+v"(x[c])))
     return 8.0 * 16 * CHAINS * (double)rounds;
 }
 VDIT_ISA_END
 
 VDIT_ISA_BEGIN(VDIT_TARGET_AMX_INT8)
-static void zero_tiles(void) {
-    struct {
-        uint8_t palette, start, reserved[14];
-        uint16_t columns[16];
-        uint8_t rows[16];
-    } __attribute__((packed, aligned(64))) config = {1, 0, {0}, {0}, {0}};
-    for (int t = 0; t < 8; t++) {
-        config.columns[t] = 64;
-        config.rows[t] = 16;
-    }
-    _tile_loadconfig(&config);
-    _tile_zero(0);
-    _tile_zero(1);
-    _tile_zero(2);
-    _tile_zero(3);
-    _tile_zero(4);
-    _tile_zero(5);
-    _tile_zero(6);
-    _tile_zero(7);
-}
+#include "../tiles.h"
 
-#define TILE_LOOP(DOT)                                   \
-    zero_tiles();                                        \
-    for (int64_t round = 0; round < rounds; round++) {   \
-        DOT(0, 4, 6);                                    \
-        DOT(1, 4, 7);                                    \
-        DOT(2, 5, 6);                                    \
-        DOT(3, 5, 7);                                    \
-    }                                                    \
-    _tile_release()
+#define TILE_LOOP(NUMBERS, DOT)                        \
+    uint16_t operands[MOST_OPERANDS];                  \
+    fill(operands, NUMBERS);                           \
+    tile_file file, *tiles = &file;                    \
+    TILES_BEGIN;                                       \
+    TILE_ZERO(0);                                      \
+    TILE_ZERO(1);                                      \
+    TILE_ZERO(2);                                      \
+    TILE_ZERO(3);                                      \
+    TILE_LOAD(4, operands);                            \
+    TILE_LOAD(5, operands + 512);                      \
+    TILE_LOAD(6, operands + 2 * 512);                  \
+    TILE_LOAD(7, operands + 3 * 512);                  \
+    for (int64_t round = 0; round < rounds; round++) { \
+        DOT(0, 4, 6);                                  \
+        DOT(1, 4, 7);                                  \
+        DOT(2, 5, 6);                                  \
+        DOT(3, 5, 7);                                  \
+    }                                                  \
+    TILES_END
 
 double vdit_peak_bf16_amx(int64_t rounds) {
-    TILE_LOOP(_tile_dpbf16ps);
+    TILE_LOOP(BF16_NUMBERS, TILE_DOT);
     return 4.0 * (2.0 * 16 * 16 * 32) * (double)rounds;
 }
 
 double vdit_peak_int8_amx(int64_t rounds) {
-    TILE_LOOP(_tile_dpbssd);
+    TILE_LOOP(BYTES, TILE_DOT_INT8);
     return 4.0 * (2.0 * 16 * 16 * 64) * (double)rounds;
 }
 VDIT_ISA_END
