@@ -54,6 +54,12 @@ struct StagedVAEBadInputTests {
                 ("temporal_compression_ratio", 64), ("spatial_compression_ratio", 16), ("scaling_factor", -1),
             ]
         ) { try HunyuanVideoVAEConfig($0) }
+        // Five levels could, but pieces of time would not come out even.
+        let deep = try folder.write(
+            #"{"_class_name": "AutoencoderKLHunyuanVideo", "block_out_channels": [32, 32, 32, 32, 32], "#
+                + #""temporal_compression_ratio": 16}"#, "deep.json")
+        let error = try #require(throws: FileError.self) { try HunyuanVideoVAEConfig(ConfigFile(path: deep)) }
+        #expect("\(error)".contains("temporal_compression_ratio") && "\(error)".contains("up to 8"), "\(error)")
     }
 
     @Test func mochiNamesTheKey() throws {

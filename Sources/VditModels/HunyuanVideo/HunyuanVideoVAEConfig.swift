@@ -48,10 +48,12 @@ public struct HunyuanVideoVAEConfig: Sendable, Equatable {
         hasAttention = try file.boolIfPresent("mid_block_add_attention") ?? true
         let compression = try file.integerIfPresent("temporal_compression_ratio", 1...1024) ?? 4
         timeLevels = compression.trailingZeroBitCount
-        guard compression == 1 << timeLevels, timeLevels < levels else {
+        // Pieces are 12 frames apart.
+        let most = min(8, 1 << (levels - 1))
+        guard compression == 1 << timeLevels, compression <= most else {
             throw .malformed(
                 path: file.path, field: "temporal_compression_ratio", found: "\(compression)",
-                expected: "a power of 2 up to \(1 << (levels - 1))")
+                expected: "a power of 2 up to \(most)")
         }
         try file.stated("spatial_compression_ratio", spatialCompression, by: "\(levels) block_out_channels")
         scalingFactor = try file.scalingFactor(scalingFactor)
