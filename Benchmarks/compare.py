@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Times vdit beside PyTorch and diffusers on this machine and prints a table.
+"""Times vdit beside PyTorch, diffusers and OpenVINO on this machine and prints a table.
 
 Every row alternates the two programs for several rounds in one run and gives the ratio of their medians: on a shared
 machine only ratios from one run mean anything.
 
     python3 -m venv /somewhere/venv
-    /somewhere/venv/bin/pip install torch diffusers transformers accelerate safetensors
+    /somewhere/venv/bin/pip install torch diffusers transformers accelerate safetensors openvino
     /somewhere/venv/bin/python Benchmarks/compare.py --vdit .build/release/vdit            # all rows
-    /somewhere/venv/bin/python Benchmarks/compare.py --vdit .build/release/vdit attention-bf16 layer
+    /somewhere/venv/bin/python Benchmarks/compare.py --vdit .build/release/vdit layer layer-openvino
 """
 import argparse
 import gc
@@ -41,25 +41,59 @@ def timed(function, repeats, warm_up):
 
 
 class Peer:
-    """What vdit is compared with: made once, called in every round."""
+    """What vdit is compared with: made once, called in every round. `make` gives a module and its inputs."""
 
     def __init__(self, make):
         self.make, self.function = make, None
 
+    def prepared(self):
+        function, *inputs = self.make()
+        return lambda: function(*inputs)
+
     def __call__(self, repeats, warm_up):
         if self.function is None:
-            self.function = self.make()
+            self.function = self.prepared()
         return timed(self.function, repeats, warm_up)
 
 
-def attention_peer(heads, tokens, dtype):
+class OpenVINOPeer(Peer):
+    """The same module converted by OpenVINO, in bf16 as it runs where the CPU has it."""
+
+    def prepared(self):
+        import openvino
+        import torch
+
+        module, *inputs = self.make()
+        if isinstance(module, torch.nn.Module):
+            module = module.float()
+        inputs = [x.float() for x in inputs]
+
+        class Called(torch.nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.inner = module
+
+            def forward(self, *inputs):
+                return self.inner(*inputs)
+
+        with torch.no_grad():
+            model = openvino.convert_model(Called().eval(), example_input=tuple(inputs))
+        compiled = openvino.Core().compile_model(model, "CPU", {
+            "INFERENCE_PRECISION_HINT": "bf16", "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": torch.get_num_threads()})
+        request = compiled.create_infer_request()
+        arrays = {index: x.numpy() for index, x in enumerate(inputs)}
+        return lambda: request.infer(arrays, share_inputs=True, share_outputs=True)
+
+
+def attention(heads, tokens, dtype="bfloat16"):
     def make():
         import torch
 
         q, k, v = (torch.randn(1, heads, tokens, 128, dtype=getattr(torch, dtype)) for _ in range(3))
-        return lambda: torch.nn.functional.scaled_dot_product_attention(q, k, v)
+        return torch.nn.functional.scaled_dot_product_attention, q, k, v
 
-    return Peer(make)
+    return make
 
 
 def flex_peer(heads, tokens, block, density):
@@ -76,47 +110,78 @@ def flex_peer(heads, tokens, block, density):
         mask = BlockMask.from_kv_blocks(kept.sum(-1).int(), indices, BLOCK_SIZE=(block, block),
                                         seq_lengths=(tokens, tokens))
         compiled = torch.compile(flex_attention)
-        return lambda: compiled(q, k, v, block_mask=mask)
+        return lambda: compiled(q, k, v, block_mask=mask),
 
     return Peer(make)
 
 
-def linear_peer(rows, inputs, outputs):
+def linear(rows, inputs, outputs):
     def make():
         import torch
 
-        x = torch.randn(rows, inputs, dtype=torch.bfloat16)
-        w = torch.randn(outputs, inputs, dtype=torch.bfloat16)
-        return lambda: torch.nn.functional.linear(x, w)
+        layer = torch.nn.Linear(inputs, outputs, bias=False, dtype=torch.bfloat16)
+        return layer, torch.randn(rows, inputs, dtype=torch.bfloat16)
 
-    return Peer(make)
-
-
-def layer_peer():
-    def make():
-        import torch
-        from diffusers.models.transformers.transformer_wan import WanRotaryPosEmbed, WanTransformerBlock
-
-        block = WanTransformerBlock(1536, 8960, 12, "rms_norm_across_heads", True, 1e-6).to(torch.bfloat16).eval()
-        rotary = WanRotaryPosEmbed(128, (1, 2, 2), 1024)(torch.zeros(1, 16, 9, 60, 104))
-        x = torch.randn(1, 14040, 1536, dtype=torch.bfloat16)
-        text = torch.randn(1, 512, 1536, dtype=torch.bfloat16)
-        time_projection = torch.randn(1, 6, 1536)
-        return lambda: block(x, text, time_projection, rotary)
-
-    return Peer(make)
+    return make
 
 
-def decode_peer(dtype, width, height, frames):
+def with_rotary(block, rotary, call):
+    """A block whose table of positions is a constant."""
+    import torch
+
+    class Block(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.block, (self.cos, self.sin) = block, rotary
+
+        def forward(self, *inputs):
+            return call(self.block, inputs, (self.cos, self.sin))
+
+    return Block().eval()
+
+
+def wan_layer():
+    import torch
+    from diffusers.models.transformers.transformer_wan import WanRotaryPosEmbed, WanTransformerBlock
+
+    block = WanTransformerBlock(1536, 8960, 12, "rms_norm_across_heads", True, 1e-6).to(torch.bfloat16)
+    rotary = WanRotaryPosEmbed(128, (1, 2, 2), 1024)(torch.zeros(1, 16, 9, 60, 104))
+    return (with_rotary(block, rotary, lambda block, x, rotary: block(*x, rotary)),
+            torch.randn(1, 14040, 1536, dtype=torch.bfloat16), torch.randn(1, 512, 1536, dtype=torch.bfloat16),
+            torch.randn(1, 6, 1536))
+
+
+def ltx_layer():
+    """Of LTX-Video 2B at 161 × 512 × 704: 21 × 16 × 22 tokens."""
+    import torch
+    from diffusers.models.transformers.transformer_ltx import LTXVideoRotaryPosEmbed, LTXVideoTransformerBlock
+
+    block = LTXVideoTransformerBlock(2048, 32, 64, 2048).to(torch.bfloat16)
+    rotary = LTXVideoRotaryPosEmbed(2048)(torch.zeros(1, 7392, 2048), 21, 16, 22, (8 / 25, 32, 32))
+    return (with_rotary(block, rotary, lambda block, x, rotary: block(*x, rotary)),
+            torch.randn(1, 7392, 2048, dtype=torch.bfloat16), torch.randn(1, 128, 2048, dtype=torch.bfloat16),
+            torch.randn(1, 1, 6 * 2048, dtype=torch.bfloat16))
+
+
+def decoding(dtype, width, height, frames):
     def make():
         import torch
         from diffusers import AutoencoderKLWan
 
         vae = AutoencoderKLWan().to(getattr(torch, dtype)).eval()
         latents = torch.randn(1, 16, (frames - 1) // 4 + 1, height // 8, width // 8, dtype=getattr(torch, dtype))
-        return lambda: vae.decode(latents, return_dict=False)
 
-    return Peer(make)
+        class Decoder(torch.nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.vae = vae
+
+            def forward(self, latents):
+                return self.vae.decode(latents, return_dict=False)[0]
+
+        return Decoder(), latents
+
+    return make
 
 
 ATTENTION = ["bench", "attention", "--head-dim", "128"]
@@ -124,27 +189,37 @@ LINEAR = ["bench", "linear", "--rows", "14040"]
 LAYER = ["bench", "layer", "--config", "wan2.1-t2v-1.3b", "--size", "832x480", "--num-frames", "33"]
 
 
-def decode(precision, dtype, width, height, frames):
-    return (["bench", "decode", "--precision", precision, "--size", f"{width}x{height}", "--num-frames", str(frames)],
-            decode_peer(dtype, width, height, frames))
+LTX_LAYER = ["bench", "layer", "--config", "ltx-video-2b-0.9.8", "--size", "704x512", "--num-frames", "161"]
 
+
+def decode(precision, width, height, frames):
+    return ["bench", "decode", "--precision", precision, "--size", f"{width}x{height}", "--num-frames", str(frames)]
+
+
+ATTENTION_SMALL = ATTENTION + ["--heads", "4", "--tokens", "5040"]
+ATTENTION_480P = ATTENTION + ["--heads", "12", "--tokens", "14040"]
 
 # Row: vdit's arguments, and the peer.
 ROWS = {
-    "attention-bf16": (ATTENTION + ["--heads", "4", "--tokens", "5040"], attention_peer(4, 5040, "bfloat16")),
-    "attention-bf16-480p": (ATTENTION + ["--heads", "12", "--tokens", "14040"], attention_peer(12, 14040, "bfloat16")),
-    "attention-fp32": (ATTENTION + ["--heads", "4", "--tokens", "5040", "--precision", "fp32"],
-                       attention_peer(4, 5040, "float32")),
-    "attention-sparse": (ATTENTION + ["--heads", "4", "--tokens", "5040", "--block", "128", "--block-density", "0.27"],
+    "attention-bf16": (ATTENTION_SMALL, Peer(attention(4, 5040))),
+    "attention-bf16-openvino": (ATTENTION_SMALL, OpenVINOPeer(attention(4, 5040))),
+    "attention-bf16-480p": (ATTENTION_480P, Peer(attention(12, 14040))),
+    "attention-bf16-480p-openvino": (ATTENTION_480P, OpenVINOPeer(attention(12, 14040))),
+    "attention-fp32": (ATTENTION_SMALL + ["--precision", "fp32"], Peer(attention(4, 5040, "float32"))),
+    "attention-sparse": (ATTENTION_SMALL + ["--block", "128", "--block-density", "0.27"],
                          flex_peer(4, 5040, 128, 0.27)),
-    "linear-qkv": (LINEAR + ["--inputs", "1536", "--outputs", "4608"], linear_peer(14040, 1536, 4608)),
-    "linear-ffn-in": (LINEAR + ["--inputs", "1536", "--outputs", "8960"], linear_peer(14040, 1536, 8960)),
-    "linear-ffn-out": (LINEAR + ["--inputs", "8960", "--outputs", "1536"], linear_peer(14040, 8960, 1536)),
-    "layer": (LAYER, layer_peer()),
-    "layer-radial": (LAYER + ["--sparse", "radial"], layer_peer()),
-    "decode-fp32": decode("fp32", "float32", 832, 480, 17),
-    "decode-bf16": decode("bf16", "bfloat16", 832, 480, 17),
-    "decode-bf16-small": decode("bf16", "bfloat16", 416, 240, 5),
+    "linear-qkv": (LINEAR + ["--inputs", "1536", "--outputs", "4608"], Peer(linear(14040, 1536, 4608))),
+    "linear-ffn-in": (LINEAR + ["--inputs", "1536", "--outputs", "8960"], Peer(linear(14040, 1536, 8960))),
+    "linear-ffn-out": (LINEAR + ["--inputs", "8960", "--outputs", "1536"], Peer(linear(14040, 8960, 1536))),
+    "layer": (LAYER, Peer(wan_layer)),
+    "layer-openvino": (LAYER, OpenVINOPeer(wan_layer)),
+    "layer-radial": (LAYER + ["--sparse", "radial"], Peer(wan_layer)),
+    "layer-ltx": (LTX_LAYER, Peer(ltx_layer)),
+    "layer-ltx-openvino": (LTX_LAYER, OpenVINOPeer(ltx_layer)),
+    "decode-fp32": (decode("fp32", 832, 480, 17), Peer(decoding("float32", 832, 480, 17))),
+    "decode-bf16": (decode("bf16", 832, 480, 17), Peer(decoding("bfloat16", 832, 480, 17))),
+    "decode-bf16-small": (decode("bf16", 416, 240, 5), Peer(decoding("bfloat16", 416, 240, 5))),
+    "decode-bf16-small-openvino": (decode("bf16", 416, 240, 5), OpenVINOPeer(decoding("bfloat16", 416, 240, 5))),
 }
 
 
@@ -164,7 +239,7 @@ def compare(name, vdit, rounds, repeats, warm_up):
     gc.collect()
     a, b = statistics.median(ours), statistics.median(theirs)
     fraction, error = last.get("fraction_of_peak"), last.get("relative_error")
-    print(f"{name:20} vdit {a:9.4f} s  peer {b:9.4f} s  ratio {b / a:5.2f}"
+    print(f"{name:30} vdit {a:9.4f} s  peer {b:9.4f} s  ratio {b / a:5.2f}"
           + (f"  {last['teraflops_per_second']:.3f} TFLOP/s" if "teraflops_per_second" in last else "")
           + (f", {100 * fraction:.0f} % of peak" if fraction else "") + (f", error {error:.1e}" if error else ""), flush=True)
     return {"row": name, "vdit_seconds": ours, "peer_seconds": theirs, "ratio": b / a, "vdit": last}
@@ -224,9 +299,9 @@ def compare_render(vdit, arguments):
             memory[1].append(peer["peak_bytes"])
     a, b = statistics.median(ours), statistics.median(theirs)
     x, y = statistics.median(memory[0]), statistics.median(memory[1])
-    print(f"{'render':20} vdit {a:9.2f} s  peer {b:9.2f} s  ratio {b / a:5.2f}  "
+    print(f"{'render':30} vdit {a:9.2f} s  peer {b:9.2f} s  ratio {b / a:5.2f}  "
           f"({arguments.steps} steps, {arguments.num_frames} frames)")
-    print(f"{'render, memory':20} vdit {x / 1e6:8.0f} MB peer {y / 1e6:8.0f} MB vdit takes {x / y:.2f} of it", flush=True)
+    print(f"{'render, memory':30} vdit {x / 1e6:8.0f} MB peer {y / 1e6:8.0f} MB vdit takes {x / y:.2f} of it", flush=True)
     return {"row": "render", "vdit_seconds": ours, "peer_seconds": theirs, "ratio": b / a,
             "vdit_peak_bytes": memory[0], "peer_peak_bytes": memory[1]}
 
