@@ -128,6 +128,13 @@ struct LTXFamilyTests {
         }
     }
 
+    @Test func theUpsamplerOfTheSecondPassIsRefusedByName() throws {
+        let other = try TemporaryDirectory()
+        try other.write(#"{"_class_name": "LTXLatentUpsamplePipeline"}"#, "up/model_index.json")
+        let error = try #require(throws: ModelError.self) { try ModelDirectory(path: other.path("up")) }
+        #expect(error.kind == .unsupported && "\(error)".contains("few-step ltx-0.9.8 is its first pass"), "\(error)")
+    }
+
     @Test func isComparedWithMethods() throws {
         var job = ComparisonJob(
             model: folder.path("model"), prompts: [.embedding(folder.path("prompt.safetensors"))],

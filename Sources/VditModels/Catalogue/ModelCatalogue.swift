@@ -29,6 +29,8 @@ public struct ModelFamily: Sendable {
     public let pipelines: [String]
     /// Those of them whose models are distilled, with the name of their few-step sampling.
     public let distilled: [String: String]
+    /// `_class_name`s of what is published beside its models and is none, with what to do instead.
+    public let refused: [String: String]
     /// `_class_name`s of the components' `config.json`.
     public let transformerClass: String
     public let decoderClass: String
@@ -48,8 +50,8 @@ public struct ModelFamily: Sendable {
     ///   - decoder: the same of the VAE.
     ///   - defaults: what is recommended for a model of these transformers, this VAE and this pipeline.
     public init(
-        name: String, pipelines: [String], distilled: [String: String] = [:], transformerClass: String,
-        decoderClass: String, frameRate: Int,
+        name: String, pipelines: [String], distilled: [String: String] = [:], refused: [String: String] = [:],
+        transformerClass: String, decoderClass: String, frameRate: Int,
         transformer: @escaping @Sendable (ConfigFile, String?) throws(FileError) -> any TransformerSpecification,
         decoder: @escaping @Sendable (ConfigFile) throws(FileError) -> any DecoderSpecification,
         defaults: @escaping @Sendable ([any TransformerSpecification], any DecoderSpecification, String?) ->
@@ -60,6 +62,7 @@ public struct ModelFamily: Sendable {
         self.name = name
         self.pipelines = pipelines
         self.distilled = distilled
+        self.refused = refused
         self.transformerClass = transformerClass
         self.decoderClass = decoderClass
         self.frameRate = frameRate
@@ -87,12 +90,15 @@ public enum ModelCatalogue {
         }
     }
 
-    /// - Throws: `ModelError.unknownClass` (69) for a class no family has.
+    /// - Throws: `ModelError` (69) for a class no family has, or that one refuses.
     static func family(
         _ file: ConfigFile, of classes: (ModelFamily) -> [String]
     ) throws -> ModelFamily {
         let found = try file.stringIfPresent("_class_name") ?? "nothing"
         guard let family = families.first(where: { classes($0).contains(found) }) else {
+            if let instead = families.lazy.compactMap({ $0.refused[found] }).first {
+                throw ModelError.unsupported("\(file.path): _class_name", found: found, expected: instead)
+            }
             throw ModelError.unknownClass(path: file.path, found: found, known: families.flatMap(classes))
         }
         return family

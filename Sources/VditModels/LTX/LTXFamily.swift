@@ -6,6 +6,10 @@ extension ModelCatalogue {
     /// LTX-Video 0.9.0 to 0.9.8.
     static let ltx = ModelFamily(
         name: "ltx", pipelines: ["LTXPipeline", "LTXImageToVideoPipeline", "LTXConditionPipeline"],
+        refused: [
+            "LTXLatentUpsamplePipeline": "a model that makes videos; the latent upsampler of the two-pass recipe is not "
+                + "included: few-step ltx-0.9.8 is its first pass, at the size asked for"
+        ],
         transformerClass: "LTXVideoTransformer3DModel", decoderClass: "AutoencoderKLLTXVideo", frameRate: 25,
         transformer: { (file, pipeline) throws(FileError) in
             var config = try LTXTransformerConfig(file)
