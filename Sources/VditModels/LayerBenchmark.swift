@@ -121,11 +121,13 @@ public struct LayerBenchmark: Sendable {
         func random(_ name: String, _ shape: [Int]) throws -> Tensor {
             try RandomWeights([(name, shape)], seed: seed).tensor(name)
         }
-        return Conditioning(
+        var conditioning = Conditioning(
             prompt: try random("text", [textTokens, needs.promptWidth]),
             mask: needs.takesMask ? Array(repeating: true, count: textTokens) : nil,
             pooled: try needs.pooledWidth.map { try random("pooled", [$0]).converted(to: .f32) },
             image: try needs.imageWidth.map { try random("image", [needs.expectedImageTokens, $0]) },
             frameRate: needs.takesFrameRate ? 24 : nil)
+        conditioning.guidance = needs.takesGuidance ? 6 : nil
+        return conditioning
     }
 }

@@ -13,6 +13,8 @@ public struct Conditioning: Sendable {
     public var image: Tensor?
     /// Frames per second, for models that are told.
     public var frameRate: Double?
+    /// Guidance that is built into the model, for models that are told.
+    public var guidance: Double?
 
     public init(
         prompt: Tensor, mask: [Bool]? = nil, pooled: Tensor? = nil, image: Tensor? = nil, frameRate: Double? = nil

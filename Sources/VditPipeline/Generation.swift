@@ -95,8 +95,7 @@ public struct Generation: ~Copyable {
         self.picture = picture
         self.channels = channels
         acceptsNonFinite = nonFinite == .accept
-        let level = scheduler.steps.first?.sigma ?? 1
-        latents = video.map { combination([(1 - level, $0), (level, noise)]) } ?? scheduler.start(noise)
+        latents = video.map { scheduler.start(noise, from: $0) } ?? scheduler.start(noise)
         if !acceptsNonFinite, !noise.isFinite {
             throw .notFinite(
                 tensor: "the initial latents", step: 0, steps: scheduler.steps.count, layer: nil)
@@ -129,7 +128,7 @@ public struct Generation: ~Copyable {
             var prediction = withPrompt
             if expert.guidance.applies(to: step) {
                 let other = try predict(expert, .unconditional, step, conditional: withPrompt, beforeLayer)
-                prediction = expert.guidance.combine(conditional: withPrompt, unconditional: other)
+                prediction = expert.guidance.combine(conditional: withPrompt, unconditional: other, at: step)
                 without = other
             }
             let before = latents

@@ -1,3 +1,5 @@
+import Glibc
+import VditModels
 import VditTensor
 
 /// Classifier-free guidance: pushes the conditional output away from the unconditional one.
@@ -12,9 +14,12 @@ public struct Guidance: Sendable, Equatable {
     public let end: Double
     /// How much of the guided output takes the spread of the conditional one, in 0…1: it washes out less.
     public let rescale: Double
+    public let schedule: GuidanceSchedule
 
     /// - Throws: `PipelineError.setting` for values out of range.
-    public init(scale: Double, start: Double = 0, end: Double = 1, rescale: Double = 0) throws(PipelineError) {
+    public init(
+        scale: Double, start: Double = 0, end: Double = 1, rescale: Double = 0, schedule: GuidanceSchedule = .constant
+    ) throws(PipelineError) {
         guard scale.isFinite, (0...1000).contains(scale) else {
             throw .setting("guidance_scale", found: "\(scale)", expected: "0 to 1000")
         }
@@ -27,6 +32,7 @@ public struct Guidance: Sendable, Equatable {
             throw .setting("guidance_rescale", found: "\(rescale)", expected: "0 to 1")
         }
         self.rescale = rescale
+        self.schedule = schedule
         self.scale = scale
         self.start = start
         self.end = end
@@ -39,8 +45,20 @@ public struct Guidance: Sendable, Equatable {
         return scale != 1 && step.index >= first && step.index < last
     }
 
+    /// The scale of a step.
+    ///
+    /// - Source: the cosine, `use_dynamic_cfg` of CogVideoXPipeline, diffusers 0.42.1: the time is the timestep itself,
+    ///   up to 999, so that the cosine swings from step to step.
+    func scale(at step: Step) -> Double {
+        guard schedule == .cosine else { return scale }
+        let count = Double(step.count)
+        let place = pow((count - Double(step.timestep)) / count, 5)
+        return 1 + scale * (1 - cos(.pi * place)) / 2
+    }
+
     /// `unconditional + scale · (conditional − unconditional)`.
-    public func combine(conditional: Tensor, unconditional: Tensor) -> Tensor {
+    public func combine(conditional: Tensor, unconditional: Tensor, at step: Step) -> Tensor {
+        let scale = scale(at: step)
         let guided = combination([(scale, conditional), (1 - scale, unconditional)])
         if rescale == 0 { return guided }
         let spread = guided.standardDeviation

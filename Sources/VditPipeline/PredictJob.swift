@@ -9,7 +9,7 @@ public struct PredictJob: Sendable {
     public var model: String
     /// `latents` `[1, channels, frames, height, width]`, `timestep` `[1]` or `[1, tokens]`, `prompt_embeds`
     /// `[1, tokens, width]`; where the model takes them `prompt_attention_mask` `[1, tokens]`, `pooled_prompt_embeds`
-    /// `[1, width]`, `image_embeds` `[1, tokens, width]`, `frame_rate` `[1]`.
+    /// `[1, width]`, `image_embeds` `[1, tokens, width]`, `frame_rate` `[1]`, `guidance` `[1]`, 1000 times the scale.
     public var inputs: String
     /// Gets `sample`, f32 `[1, channels, frames, height, width]`.
     public var output: String
@@ -76,7 +76,7 @@ public struct PredictJob: Sendable {
         if needs.takesMask {
             let name = "prompt_attention_mask"
             let stored = try file.tensor(name)
-            guard let mask = stored.promptMask(tokens: prompt.shape[0]) else {
+            guard let mask = stored.promptMask(tokens: prompt.shape[0], mayBeEmpty: needs.takesEmptyPrompt) else {
                 throw refuse(
                     name, "\(stored.dtype.rawValue) \(stored.shape)",
                     "[1, \(prompt.shape[0])] of 0 and 1, at least one of them 1")
@@ -91,6 +91,9 @@ public struct PredictJob: Sendable {
         }
         if needs.takesFrameRate {
             conditioning.frameRate = try file.tensor("frame_rate").floats().first.map(Double.init)
+        }
+        if needs.takesGuidance {
+            conditioning.guidance = try file.tensor("guidance").floats().first.map { Double($0) / 1000 }
         }
         return conditioning
     }

@@ -31,6 +31,6 @@ struct BenchSize: ParsableArguments {
     func latents(_ model: ModelSpecification) throws -> LatentShape {
         let size = size ?? FrameSize(width: 832, height: 480)
         try model.check(width: size.width, height: size.height, numFrames: numFrames)
-        return model.decoder.latentShape(width: size.width, height: size.height, numFrames: numFrames)
+        return model.latentShape(width: size.width, height: size.height, numFrames: numFrames)
     }
 }

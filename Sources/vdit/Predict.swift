@@ -11,8 +11,10 @@ struct Predict: ParsableCommand {
                   --inputs in.safetensors -o out.safetensors
 
             Inputs: 'latents' [1, channels, frames, height, width], 'timestep' [1] or
-            [1, tokens], 'prompt_embeds' [1, tokens, width], and for image-to-video models
-            'image_embeds' [1, tokens, width].
+            [1, tokens], 'prompt_embeds' [1, tokens, width], and where the model takes them
+            'image_embeds' [1, tokens, width], 'prompt_attention_mask' [1, tokens],
+            'pooled_prompt_embeds' [1, width], 'frame_rate' [1], 'guidance' [1], 1000 times
+            the scale.
             Output: 'sample', F32 [1, channels, frames, height, width].
             """)
 

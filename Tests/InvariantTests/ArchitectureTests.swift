@@ -53,7 +53,7 @@ import TestSupport
             // Text in quotation marks and comments may speak of models.
             let code = try String(contentsOf: file, encoding: .utf8)
                 .replacing(/\/\/.*/, with: "").replacing(/"(\\.|[^"\\\n])*"/, with: "")
-            let named = code.matches(of: /\b(Wan|LTX)[A-Z]\w*/)
+            let named = code.matches(of: /\b(Wan|LTX|CogVideoX|HunyuanVideo|Mochi)[A-Z]\w*/)
                 .filter { !file.path.contains("/VditModels/\($0.output.1)/") }.map { String($0.output.0) }
             #expect(named.isEmpty, "\(file.lastPathComponent) names \(named)")
         }

@@ -20,7 +20,7 @@ struct FewStepParity {
         var count = 4
         var testDescription: String { preset.map { "\(name): \($0)" } ?? name }
 
-        func scheduler(_ noise: Renoise.Noise) throws -> any Scheduler {
+        func scheduler(_ noise: StepNoise) throws -> any Scheduler {
             var configuration = SchedulerConfiguration(rule, flowShift: shift)
             var length = count
             if let preset {
@@ -64,7 +64,7 @@ struct FewStepParity {
     }
 
     /// The stored draws, without the one that references multiply by 0.
-    static func noise(_ entry: Case, steps: Int) throws -> Renoise.Noise {
+    static func noise(_ entry: Case, steps: Int) throws -> StepNoise {
         let golden = try golden.get()
         guard golden.info("\(entry.name).noise") != nil else { return .given([]) }
         let draws = try golden.tensor("\(entry.name).noise")

@@ -103,7 +103,7 @@ struct WanConditionTests {
                 try io.tensor("noise_pred_\(branch).step\(step.index)")[0].copy()
             }
             let guided = try Guidance(scale: golden.guidance[0]).combine(
-                conditional: prediction("cond"), unconditional: prediction("uncond"))
+                conditional: prediction("cond"), unconditional: prediction("uncond"), at: step)
             latents = scheduler.advance(latents, prediction: guided, at: step)
             let error = Golden.difference(latents, try io.tensor("latents_after_step\(step.index)")[0])
             #expect(error.relative < 2e-5, "step \(step.index): \(error)")

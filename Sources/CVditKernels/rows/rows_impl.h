@@ -84,7 +84,7 @@ static void NAME(split_heads)(const float *x, int64_t x_stride, int64_t rows, in
             const float *VDIT_RESTRICT from = row + h * head_dim;
             if (weight && (h * head_dim) % norm_columns == 0) inverse = NAME(inverse_rms)(from, norm_columns, eps);
             if (weight) {
-                const float *VDIT_RESTRICT w = weight + h * head_dim;
+                const float *VDIT_RESTRICT w = weight + (h * head_dim) % norm_columns;
                 for (int64_t i = 0; i < head_dim; i++) head_row[i] = from[i] * inverse * w[i];
             } else {
                 for (int64_t i = 0; i < head_dim; i++) head_row[i] = from[i];

@@ -69,6 +69,8 @@ public struct CataloguePreset: Sendable, Equatable {
     package static let wanA14BFromPictures = "wan2.2-i2v-a14b"
     /// All of the 14B's size, from text and from pictures.
     package static let allWan14B = [wan14B, wanA14B] + wan14BFromPictures + [wanA14BFromPictures]
+    /// CogVideoX in all its releases, and those nobody published.
+    package static let cogVideoX = ["cogvideox", "cogvideox-2b", "cogvideox-5b", "cogvideox1.5-5b"]
     /// LTX-Video in all its releases.
     package static let ltx = ["ltx-video"]
         + ["2b-0.9.0", "2b-0.9.1", "2b-0.9.5", "2b-0.9.8", "13b"].map { "ltx-video-\($0)" }

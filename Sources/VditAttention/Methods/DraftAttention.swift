@@ -176,7 +176,7 @@ public struct DraftAttention: SparseMethod {
                     sparsity(0.9), DenseSchedule.stepsOption(.fraction(0.3)), DenseSchedule.layersOption(2),
                 ]),
             .init(
-                name: "cogvideox", models: ["cogvideox"], source: "ours",
+                name: "cogvideox", models: MethodDescription.Preset.cogVideoX, source: "ours",
                 settings: [sparsity(0.7), height(10), width(15)]),
             .init(
                 name: "reference", models: [],

@@ -271,7 +271,7 @@ public struct Rettention: SparseMethod {
                 name: "ltx", models: MethodDescription.Preset.ltx, source: "ours, to be validated",
                 settings: [kept(0.125)]),
             .init(
-                name: "cogvideox", models: ["cogvideox"], source: "reference code, 50 steps",
+                name: "cogvideox", models: MethodDescription.Preset.cogVideoX, source: "reference code, 50 steps",
                 settings: [kept(0.03125), DenseSchedule.stepsOption(.count(15))]),
             .init(
                 name: "reference", models: [], source: "the golden outputs: exact windows, ratio unbounded",

@@ -36,6 +36,8 @@ public struct ModelFamily: Sendable {
     public let decoderClass: String
     /// Frames per second of videos whose latents are decoded without their model.
     public let frameRate: Int
+    /// What its transformers predict.
+    public let prediction: ModelSpecification.Prediction
     /// Models of random weights that can be made, by name.
     public let published: @Sendable () throws(ModelError) -> [PublishedModel]
     let transformer: @Sendable (ConfigFile, String?) throws(FileError) -> any TransformerSpecification
@@ -52,6 +54,7 @@ public struct ModelFamily: Sendable {
     public init(
         name: String, pipelines: [String], distilled: [String: String] = [:], refused: [String: String] = [:],
         transformerClass: String, decoderClass: String, frameRate: Int,
+        prediction: ModelSpecification.Prediction = .flow,
         transformer: @escaping @Sendable (ConfigFile, String?) throws(FileError) -> any TransformerSpecification,
         decoder: @escaping @Sendable (ConfigFile) throws(FileError) -> any DecoderSpecification,
         defaults: @escaping @Sendable ([any TransformerSpecification], any DecoderSpecification, String?) ->
@@ -66,6 +69,7 @@ public struct ModelFamily: Sendable {
         self.transformerClass = transformerClass
         self.decoderClass = decoderClass
         self.frameRate = frameRate
+        self.prediction = prediction
         self.transformer = transformer
         self.decoder = decoder
         self.defaults = defaults
@@ -78,7 +82,7 @@ public struct ModelFamily: Sendable {
 public enum ModelCatalogue {
     /// Rows a program that uses the library has added; only ever grows.
     private static let added = Mutex<[ModelFamily]>([])
-    private static let own: [ModelFamily] = [wan, ltx]
+    private static let own: [ModelFamily] = [wan, ltx, cogVideoX, hunyuanVideo, mochi]
 
     public static var families: [ModelFamily] { own + added.withLock { $0 } }
 
@@ -156,7 +160,8 @@ extension ModelFamily {
         var defaults = defaults(transformers.map(\.specification), decoder, pipeline)
         defaults.fewStep = pipeline.flatMap { distilled[$0] }
         return try ModelSpecification(
-            family: name, transformers: transformers, decoder: decoder, defaults: defaults, pipeline: pipeline)
+            family: name, transformers: transformers, decoder: decoder, defaults: defaults, prediction: prediction,
+            pipeline: pipeline)
     }
 
     /// What GGUF files of its transformers are called, and their tensors; nil where none are known.

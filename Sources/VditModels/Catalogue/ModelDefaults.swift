@@ -19,6 +19,12 @@ public struct ModelDefaults: Sendable, Equatable {
     public var fewStep: String?
     /// The noise levels before any shift, where the sampler is a plain flow.
     public var spacing = NoiseSpacing.interpolated
+    /// The order of axes that noise is drawn in.
+    public var drawOrder = DrawOrder.channelsFirst
+    /// Guidance that the model is told, where it takes one in place of a second call.
+    public var embeddedGuidance: Double?
+    /// How guidance changes along the loop, with the sampler the model is published with.
+    public var guidanceSchedule = GuidanceSchedule.constant
     /// How a video begins with a picture; nil for models that take none.
     public var pictureStart: PictureStart?
 
@@ -36,6 +42,21 @@ public struct ModelDefaults: Sendable, Equatable {
         self.secondGuidanceScale = secondGuidanceScale
         self.textLength = textLength
     }
+}
+
+/// The order in which a pipeline draws its latents' noise: where each of a seed's numbers goes.
+public enum DrawOrder: Sendable, Equatable {
+    /// `[channels, frames, height, width]`.
+    case channelsFirst
+    /// `[frames, channels, height, width]`: CogVideoX.
+    case framesFirst
+}
+
+/// How classifier-free guidance changes along the loop.
+public enum GuidanceSchedule: String, Sendable, CaseIterable {
+    case constant
+    /// CogVideoX's dynamic guidance: of `n` steps at time `t`, `1 + g · (1 − cos(π · ((n − t) / n)⁵)) / 2`.
+    case cosine
 }
 
 /// Noise levels of a flow's loop before any shift.

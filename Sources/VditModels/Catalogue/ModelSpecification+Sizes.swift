@@ -46,4 +46,27 @@ extension ModelSpecification {
         let excess = (frames - 1) % step
         return excess == 0 ? frames : rounding == .down ? frames - excess : frames - excess + step
     }
+
+    /// Latents of a video as the transformer takes them: where its patches are longer than a frame, with frames in
+    /// front that fill up the first, see `video(in:numFrames:)`.
+    public func latentShape(width: Int, height: Int, numFrames: Int) -> LatentShape {
+        var shape = decoder.latentShape(width: width, height: height, numFrames: numFrames)
+        let patch = transformer.patchExtents.frames
+        shape.frames = (shape.frames + patch - 1) / patch * patch
+        return shape
+    }
+
+    /// The latents that are decoded: without the frames that filled up the first patch.
+    ///
+    /// - Source: `CogVideoXPipeline` of diffusers 0.42.1, `additional_frames`.
+    public func video(in latents: Tensor, numFrames: Int) -> Tensor {
+        let shape = LatentShape(latents.shape)
+        let frames = decoder.latentShape(width: shape.width, height: shape.height, numFrames: numFrames).frames
+        if frames == shape.frames { return latents }
+        let result = Tensor(latents.dtype, [shape.channels, frames, shape.height, shape.width])
+        for channel in 0..<shape.channels {
+            result[channel].assign(latents[channel].slice(shape.frames - frames..<shape.frames))
+        }
+        return result
+    }
 }

@@ -38,6 +38,8 @@ public struct ModelSpecification: Sendable {
     public enum Prediction: String, Sendable {
         /// The velocity from clean latents to noise along a straight line.
         case flow
+        /// The velocity between clean latents and noise along a circle, at any of a thousand levels.
+        case velocity
     }
 
     /// - Throws: `ModelError.unsupported` for components that do not fit each other.

@@ -32,6 +32,10 @@ public struct ConditioningNeeds: Sendable, Equatable {
     public var promptWidth: Int
     /// Whether padding tokens of the prompt are marked by a mask.
     public var takesMask: Bool
+    /// Whether the mask may leave no token at all: what an empty prompt is to Mochi.
+    public var takesEmptyPrompt = false
+    /// Whether the model is told a guidance that it was trained with, in place of a second call.
+    public var takesGuidance = false
     /// Width of the vector a second text encoder pools, where the model takes one.
     public var pooledWidth: Int?
     /// Width of an image encoder's tokens, where the model takes them.
@@ -165,9 +169,9 @@ extension TransformerSpecification {
         let bytes = precision.dtype.byteCount
         let kept = parameterCount - promptParameterCount
         if keeping == .packed { return kept * bytes - (precision == .int8 ? int8ParameterCount * (bytes - 1) : 0) }
-        let (one, two) = (withLayers(1), withLayers(2))
-        let block = two.parameterCount - one.parameterCount
-        let working = block - (two.promptParameterCount - one.promptParameterCount)
+        // In the mean: not every family's blocks are of one size.
+        let block = (parameterCount - withLayers(0).parameterCount) / max(1, layers)
+        let working = block - promptParameterCount / max(1, layers)
         return (kept - (layers - min(3, layers)) * working) * bytes + (keeping.type?.byteCount([layers, block]) ?? 0)
     }
 

@@ -74,7 +74,7 @@ public struct LTXTransformerConfig: CrossTransformerConfig, Equatable {
 
     public var ffnDim: Int { 4 * inner }
     public var patch: [Int] { [1, 1, 1] }
-    public var norm: CrossTransformerNorm { .rms }
+    public var norm: RowNorm { .rms }
     public var queryKeyEpsilon: Double { 1e-5 }
     public var crossAttentionNorm: Bool { false }
 

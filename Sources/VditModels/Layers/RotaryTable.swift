@@ -17,6 +17,10 @@ public struct RotaryTable: Sendable {
         case byFrequency(still: Int)
     }
 
+    /// - Parameters:
+    ///   - cosine: f32 as above, as is `sine`.
+    init(cosine: Tensor, sine: Tensor) { (self.cosine, self.sine) = (cosine, sine) }
+
     /// Splits the head into a part per axis; part `p` of an axis turns pair `i` by `position · theta^(−2i / p)`. Angles
     /// are computed in fp64. Source: Wan2.1 (RoPE of the video transformer).
     ///

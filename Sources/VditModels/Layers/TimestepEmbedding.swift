@@ -14,28 +14,46 @@ func timestepSinusoid(_ timestep: Float, size: Int) -> Tensor {
     return Tensor(values, shape: [1, size])
 }
 
-/// The embedding of a timestep: a sinusoid, a linear layer, SiLU, a linear layer; in fp32, as diffusers keeps it
+/// A vector through a linear layer, SiLU and a linear layer; in fp32, as diffusers keeps what time and text become
 /// whatever the checkpoint's type.
-public struct TimestepEmbedder: Sendable {
+struct VectorEmbedder: Sendable {
+    let inputs: Int
     private let first: Linear
     private let second: Linear
 
     /// - Parameter name: of the pair `linear_1`, `linear_2`.
-    public init(_ loader: WeightLoader, _ name: String) throws(TensorError) {
+    init(_ loader: WeightLoader, _ name: String) throws(TensorError) {
         first = try loader.linear("\(name).linear_1", result: .f32, activation: .silu, isFP32: true)
         second = try loader.linear("\(name).linear_2", result: .f32, isFP32: true)
+        inputs = first.inputs
+    }
+
+    /// - Parameter vector: `[1, inputs]` f32.
+    /// - Returns: `[1, width]` f32.
+    func callAsFunction(_ vector: Tensor, _ scratch: Scratch) throws(TensorError) -> Tensor {
+        let hidden = Tensor(.f32, [1, first.outputs])
+        let embedding = Tensor(.f32, [1, second.outputs])
+        try first(vector, into: hidden, scratch)
+        try second(hidden, into: embedding, scratch)
+        return embedding
+    }
+}
+
+/// The embedding of a timestep: its sinusoid through a `VectorEmbedder`.
+public struct TimestepEmbedder: Sendable {
+    private let embedder: VectorEmbedder
+
+    /// - Parameter name: of the pair `linear_1`, `linear_2`.
+    public init(_ loader: WeightLoader, _ name: String) throws(TensorError) {
+        embedder = try VectorEmbedder(loader, name)
     }
 
     /// - Returns: the sinusoid, and the embedding `[1, width]` f32.
     public func callAsFunction(
         _ timestep: Float, _ scratch: Scratch
     ) throws(TensorError) -> (sinusoid: Tensor, embedding: Tensor) {
-        let sinusoid = timestepSinusoid(timestep, size: first.inputs)
-        let hidden = Tensor(.f32, [1, first.outputs])
-        let embedding = Tensor(.f32, [1, second.outputs])
-        try first(sinusoid, into: hidden, scratch)
-        try second(hidden, into: embedding, scratch)
-        return (sinusoid, embedding)
+        let sinusoid = timestepSinusoid(timestep, size: embedder.inputs)
+        return (sinusoid, try embedder(sinusoid, scratch))
     }
 }
 

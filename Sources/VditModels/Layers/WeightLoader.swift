@@ -24,6 +24,9 @@ public struct WeightLoader: Sendable {
             source: source, compute: compute, precision: isInside ? compute.precision : compute.precision.unquantised)
     }
 
+    /// The same for layers that stay out of int8 in every block.
+    var unquantised: WeightLoader { WeightLoader(source: source, compute: compute) }
+
     public func contains(_ name: String) -> Bool { source.contains(name) }
 
     /// A small tensor (norm weights, tables, biases) as fp32.
@@ -47,15 +50,35 @@ public struct WeightLoader: Sendable {
             weights.append(try source.weight(name + ".weight"))
             if contains(name + ".bias") { biases.append(try source.tensor(name + ".bias")) }
         }
-        let precision = isFP32 ? .fp32 : precision
-        let layer = try Linear(
-            weights: weights, biases: biases, operand: compute.instructionSet.operandType(of: precision.dtype),
-            result: result, activation: activation, rounding: precision,
-            format: compute.weightFormat(of: precision), on: compute.instructionSet)
+        let layer = try pack(
+            weights, biases, isFP32 ? .fp32 : precision, result: result, activation: activation)
         for name in names {
             source.release(name + ".weight")
             source.release(name + ".bias")
         }
         return layer
+    }
+
+    /// A linear layer without bias as two, of the first and of the second half of its outputs; results are f32.
+    func halves(
+        _ name: String, activations: (Linear.Activation, Linear.Activation)
+    ) throws(TensorError) -> (Linear, Linear) {
+        let weight = try source.tensor(name + ".weight")
+        let half = weight.shape[0] / 2
+        let first = try pack([.values(weight.slice(0..<half))], [], precision, result: .f32, activation: activations.0)
+        let second = try pack(
+            [.values(weight.slice(half..<2 * half))], [], precision, result: .f32, activation: activations.1)
+        source.release(name + ".weight")
+        return (first, second)
+    }
+
+    private func pack(
+        _ weights: [StoredWeight], _ biases: [Tensor], _ precision: Precision, result: DType,
+        activation: Linear.Activation
+    ) throws(TensorError) -> Linear {
+        try Linear(
+            weights: weights, biases: biases, operand: compute.instructionSet.operandType(of: precision.dtype),
+            result: result, activation: activation, rounding: precision,
+            format: compute.weightFormat(of: precision), on: compute.instructionSet)
     }
 }

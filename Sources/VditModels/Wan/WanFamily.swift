@@ -150,24 +150,7 @@ extension WanTransformerConfig: CrossTransformerConfig {
 
     /// The prompt is attended to by cross-attention alone.
     public func tokenLayout(_ latents: LatentShape, textTokens: Int) throws(ModelError) -> TokenLayout {
-        var extents: [Int] = []
-        for (name, extent, patch) in [
-            ("frames", latents.frames, patch[0]), ("height", latents.height, patch[1]),
-            ("width", latents.width, patch[2]),
-        ] {
-            guard extent > 0, extent % patch == 0 else {
-                throw .invalid(
-                    "latent \(name)", found: "\(extent)", expected: "a positive multiple of \(patch)",
-                    kind: .badData)
-            }
-            guard extent / patch <= ropeMaxSeqLen else {
-                throw .invalid(
-                    "latent \(name)", found: "\(extent)",
-                    expected: "at most \(ropeMaxSeqLen * patch), the positions of the rotary embedding",
-                    kind: .badData)
-            }
-            extents.append(extent / patch)
-        }
+        let extents = try tokenExtents(latents, atMost: [ropeMaxSeqLen, ropeMaxSeqLen, ropeMaxSeqLen])
         return TokenLayout(frames: extents[0], height: extents[1], width: extents[2])
     }
 }

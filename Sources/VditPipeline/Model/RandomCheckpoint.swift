@@ -58,6 +58,9 @@ public struct RandomCheckpoint: Sendable {
         if needs.takesMask {
             prompt["prompt_attention_mask"] = Tensor(Array(repeating: 1, count: promptTokens))
         }
+        if let width = needs.pooledWidth {
+            prompt["pooled_prompt_embeds"] = try RandomWeights([("pooled", [width])], seed: seed).tensor("pooled")
+        }
         try SafetensorsWriter.write(
             prompt, metadata: ["prompt": "random numbers"], to: "\(folder)/prompt.safetensors", existing: .refuse)
     }

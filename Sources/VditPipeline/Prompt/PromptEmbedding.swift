@@ -77,10 +77,11 @@ public struct PromptEmbedding: Sendable {
         return prefixes ? file.names.first { $0.hasPrefix("varlen_t5_") } : nil
     }
 
-    /// The all-zero embedding that stands for "no negative prompt".
-    public static func zeros(like other: PromptEmbedding) -> PromptEmbedding {
+    /// The all-zero embedding that stands for "no negative prompt"; without a token where the model takes that.
+    public static func zeros(like other: PromptEmbedding, needs: ConditioningNeeds) -> PromptEmbedding {
         PromptEmbedding(
-            tokens: Tensor(.f32, other.tokens.shape), mask: other.mask,
+            tokens: Tensor(.f32, other.tokens.shape),
+            mask: needs.takesEmptyPrompt ? other.mask?.map { _ in false } : other.mask,
             pooled: other.pooled.map { Tensor(.f32, $0.shape) }, source: nil, encoder: nil, digest: "zeros",
             sourceDigest: "zeros", storedShape: other.tokens.shape, storedType: .f32, prompt: nil,
             maxSequenceLength: nil)
@@ -140,7 +141,7 @@ public struct PromptEmbedding: Sendable {
         guard values.isFinite else {
             throw refuse("values", "NaN or infinity", "finite numbers")
         }
-        let mask = needs.takesMask ? try extras.mask(tokens: shape[0]) : nil
+        let mask = needs.takesMask ? try extras.mask(tokens: shape[0], mayBeEmpty: needs.takesEmptyPrompt) : nil
         let pooled = try needs.pooledWidth.map { try extras.pooled(width: $0) }
         var digest = stored.withBytes { Digest.sha256($0) }
         if mask != nil || pooled != nil {
@@ -231,11 +232,11 @@ private struct Extras {
         return tensor
     }
 
-    func mask(tokens: Int) throws -> [Bool] {
+    func mask(tokens: Int, mayBeEmpty: Bool) throws -> [Bool] {
         let name = "prompt_attention_mask"
-        let expected = "[\(tokens)] or [1, \(tokens)] of 0 and 1, at least one of them 1"
+        let expected = "[\(tokens)] or [1, \(tokens)] of 0 and 1" + (mayBeEmpty ? "" : ", at least one of them 1")
         let stored = try tensor(name, expected)
-        guard let mask = stored.promptMask(tokens: tokens) else {
+        guard let mask = stored.promptMask(tokens: tokens, mayBeEmpty: mayBeEmpty) else {
             throw PipelineError.invalid(
                 "\(path): \(prefix)\(name)", found: "\(stored.dtype.rawValue) \(stored.shape)", expected: expected,
                 kind: .badData)

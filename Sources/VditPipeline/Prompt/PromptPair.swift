@@ -30,6 +30,12 @@ public struct PromptPair: Sendable {
     ) throws {
         let words = try source.words()
         let negativeWords = try given?.words() ?? (given == nil && words != nil ? "" : nil)
+        if let pooled = needs.pooledWidth, words != nil || negativeWords != nil {
+            throw PipelineError.setting(
+                words == nil ? "negative_prompt" : "prompt", found: "a text",
+                expected: "an embedding file with prompt_embeds, prompt_attention_mask and pooled_prompt_embeds "
+                    + "[\(pooled)]: this model's two text encoders are not among those that are read")
+        }
         // Both, before either is encoded.
         for text in [words, negativeWords].compactMap({ $0 }) { _ = try reading.book.note(text, reading) }
 
@@ -52,14 +58,17 @@ public struct PromptPair: Sendable {
             (prompt, inFile) = (file.prompt, file.negative)
         }
         lacksNegative = given == nil && words == nil && inFile == nil
-        if let negativeWords {
+        if negativeWords?.isEmpty == true, needs.takesEmptyPrompt {
+            // The reference leaves no token of an empty prompt.
+            negative = .zeros(like: prompt, needs: needs)
+        } else if let negativeWords {
             negative = try encoded(negativeWords, given ?? .text(""), "the negative prompt")
         } else if let path = given?.embedding {
             negative = try blaming("negative_prompt_embedding") {
                 try PromptEmbedding.read(path, needs: needs).prompt
             }
         } else {
-            negative = inFile ?? .zeros(like: prompt)
+            negative = inFile ?? .zeros(like: prompt, needs: needs)
         }
         let length =
             length ?? prompt.maxSequenceLength

@@ -30,7 +30,7 @@ public struct RenderInputs: Sendable {
             throw PipelineError.setting(
                 "sizes", found: sizes.written, expected: "none with \(given.0), which has one size")
         }
-        let latents = model.decoder.latentShape(
+        let latents = model.latentShape(
             width: settings.width, height: settings.height, numFrames: settings.numFrames)
         noise = try job.latents.map { path in
             try blaming("latents") {

@@ -27,7 +27,7 @@ extension RenderPlan {
     static func sizes(
         _ settings: RenderSettings, _ model: ModelSpecification, _ text: TextTokens
     ) throws -> [Size] {
-        let full = model.decoder.latentShape(
+        let full = model.latentShape(
             width: settings.width, height: settings.height, numFrames: settings.numFrames)
         let all = settings.sizes?.latents(of: full, patch: model.transformer.patchExtents) ?? [full]
         let steps = settings.sizes?.steps(of: settings.steps) ?? [0..<settings.steps]
@@ -64,7 +64,7 @@ extension RenderPlan {
             if let shifts = settings.sizeShifts?.values { configuration.flowShift = shifts[index] }
             let scheduler = try configuration.scheduler(
                 steps: settings.steps, tokens: size.layouts[.conditional]?.videoTokens ?? 0,
-                start: model.defaults.spacing, noise: .seed(UInt64(settings.seed)))
+                start: model.defaults.spacing, noise: .seed(UInt64(settings.seed), model.defaults.drawOrder))
             parts.append(SizedScheduler.Part(scheduler: scheduler, steps: size.steps, latents: size.latents))
         }
         var scheduler = parts[0].scheduler

@@ -21,7 +21,7 @@ extension RenderPlan {
     /// - Parameter onLoad: called before an encoder is loaded, with its component's name.
     func start(_ inputs: RenderInputs, _ loaded: LoadedModel, onLoad: (String) throws -> Void) throws -> Start {
         var random = TorchRandom(seed: UInt64(settings.seed))
-        func draw(_ shape: LatentShape) -> Tensor { random.normal([1] + shape.extents).reshaped(shape.extents) }
+        func draw(_ shape: LatentShape) -> Tensor { random.normal(shape.extents, model.defaults.drawOrder) }
         let pictures = inputs.pictures
         guard let first = pictures.first, let rule = model.defaults.pictureStart, let layout = layouts[.conditional]
         else {

@@ -209,6 +209,7 @@ public struct RenderPlan: Sendable {
         func conditioning(_ branch: AttentionSite.Branch) -> Conditioning {
             var conditioning = inputs.prompts.conditioning(branch, frameRate: rate)
             conditioning.image = start.imageTokens
+            conditioning.guidance = settings.embeddedGuidance
             return conditioning
         }
         return try Generation(

@@ -32,7 +32,8 @@ extension Renderer {
             ?? LoadedModel(model, settings)
         let keepsAll = shared != nil && estimate.residentBytes <= memoryLimit.bytes
         if !keepsAll { loaded.dropDecoder() }
-        let (latents, attention, caches) = try denoise(loaded, stop, &timing, start, onEvent)
+        let (sampled, attention, caches) = try denoise(loaded, stop, &timing, start, onEvent)
+        let latents = plan.model.video(in: sampled, numFrames: settings.numFrames)
         if !keepsAll { loaded.dropTransformers() }
         let latentsPath = job.keptLatents
         let decodeConditions = plan.decodeConditions(
@@ -177,7 +178,8 @@ extension Renderer {
             startWasGiven: inputs.noise != nil, hasPicture: inputs.pictures.hasPicture)
         var before = settings.numFrames / 2
         do {
-            try decoder.decode(estimate, conditions ?? DecodeConditions()) { frames in
+            let video = plan.model.video(in: estimate, numFrames: settings.numFrames)
+            try decoder.decode(video, conditions ?? DecodeConditions()) { frames in
                 if stop.isStopping { throw Enough() }
                 if before < frames.count {
                     let picture = try VideoFrame(rounding: frames[before])

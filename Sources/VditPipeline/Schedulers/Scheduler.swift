@@ -44,6 +44,9 @@ public protocol Scheduler: Sendable {
     /// - Parameter noise: standard normal, fp32.
     func start(_ noise: Tensor) -> Tensor
 
+    /// The same of a video's latents: as much noise is mixed into them as the first step has.
+    func start(_ noise: Tensor, from video: Tensor) -> Tensor
+
     /// Extents of the latents after so many steps of a run that starts with these.
     func extents(_ start: [Int], after completed: Int) -> [Int]
 
@@ -69,6 +72,11 @@ extension Scheduler {
 
     public func start(_ noise: Tensor) -> Tensor { noise }
     public func extents(_ start: [Int], after completed: Int) -> [Int] { start }
+
+    public func start(_ noise: Tensor, from video: Tensor) -> Tensor {
+        let level = steps.first?.sigma ?? 1
+        return combination([(1 - level, video), (level, noise)])
+    }
 
     /// Flow prediction: x0 = x − sigma · v.
     public func estimate(_ latents: Tensor, prediction: Tensor, at step: Step) -> Tensor {

@@ -9,6 +9,8 @@ public struct SchedulerConfiguration: Sendable, Equatable {
         case euler
         case dpmpp2m = "dpmpp-2m"
         case renoise
+        case ddim
+        case dpmpp2mSDE = "dpmpp-2m-sde"
 
         /// The diffusers class that a configuration file names.
         var className: String {
@@ -17,14 +19,21 @@ public struct SchedulerConfiguration: Sendable, Equatable {
             case .euler: "FlowMatchEulerDiscreteScheduler"
             case .dpmpp2m: "DPMSolverMultistepScheduler"
             case .renoise: "FlowMatchLCMScheduler"
+            case .ddim: "CogVideoXDDIMScheduler"
+            case .dpmpp2mSDE: "CogVideoXDPMScheduler"
             }
+        }
+
+        /// What a model must predict to be sampled by it.
+        public var prediction: ModelSpecification.Prediction {
+            self == .ddim || self == .dpmpp2mSDE ? .velocity : .flow
         }
 
         /// Whether it can follow a list of noise levels: multistep solvers weigh steps by a spacing of their own.
         public var takesList: Bool { self == .euler || self == .renoise }
 
         /// Whether the result depends on a seed even where the noise to start from is given.
-        public var drawsNoise: Bool { self == .renoise }
+        public var drawsNoise: Bool { self == .renoise || self == .dpmpp2mSDE }
 
         /// - Throws: `PipelineError.invalid` (64) with the nearest name.
         public init(named name: String) throws(PipelineError) {
@@ -41,7 +50,7 @@ public struct SchedulerConfiguration: Sendable, Equatable {
     public enum SolverType: String, Sendable { case bh1, bh2, midpoint, heun }
 
     public var kind: Kind
-    /// Static shift of the noise levels, above 0; 1 is none.
+    /// Static shift of the noise levels, above 0; 1 is none. What divides the signal-to-noise ratio of a diffusion.
     public var flowShift: Double
     public var trainTimesteps = 1000
     public var solverOrder = 2
@@ -55,6 +64,8 @@ public struct SchedulerConfiguration: Sendable, Equatable {
     public var invertSigmas = false
     /// The steps, where they are not spaced by the scheduler.
     public var list: StepList?
+    /// Of a diffusion.
+    var levels = DiffusionLevels()
 
     public init(_ kind: Kind, flowShift: Double) {
         self.kind = kind
@@ -62,11 +73,12 @@ public struct SchedulerConfiguration: Sendable, Equatable {
         solverType = kind == .dpmpp2m ? .midpoint : .bh2
     }
 
-    /// The same flow for another scheduler: shift and training length stay, the rest is that scheduler's default.
+    /// The same noise for another scheduler: shift and training length stay, the rest is that scheduler's default.
     public func switched(to kind: Kind) -> SchedulerConfiguration {
         if kind == self.kind { return self }
         var other = SchedulerConfiguration(kind, flowShift: flowShift)
         other.trainTimesteps = trainTimesteps
+        other.levels = levels
         return other
     }
 
@@ -76,12 +88,12 @@ public struct SchedulerConfiguration: Sendable, Equatable {
     ///   - steps: length of the loop.
     ///   - tokens: video tokens, which a dynamic shift depends on.
     ///   - start: the unshifted noise levels of `FlowMatchEuler`, which the model family decides.
-    ///   - noise: what `renoise` adds from step to step; of no account to a loop that is only planned.
+    ///   - noise: what some schedulers add from step to step; of no account to a loop that is only planned.
     /// - Throws: `PipelineError.setting` for steps or shifts out of range, and for a list that the scheduler
     ///   cannot follow or that has another length.
     public func scheduler(
         steps: Int, tokens: Int = 0, start: NoiseSpacing = .interpolated,
-        noise: Renoise.Noise = .seed(0)
+        noise: StepNoise = .seed(0)
     ) throws(PipelineError) -> any Scheduler {
         guard (1...trainTimesteps).contains(steps) else {
             throw .setting("steps", found: "\(steps)", expected: "1 to \(trainTimesteps)")
@@ -105,6 +117,8 @@ public struct SchedulerConfiguration: Sendable, Equatable {
         case .renoise:
             let spaced = FlowMatchEuler(self, steps: steps, start: start, tokens: tokens)
             return Renoise(StepList(spaced.steps), noise: noise)
+        case .ddim: return DDIM(self, steps: steps)
+        case .dpmpp2mSDE: return StochasticDPM(self, steps: steps, noise: noise)
         }
     }
 
@@ -133,6 +147,12 @@ extension SchedulerConfiguration {
             throw PipelineError.unsupported(
                 "\(file.path): _class_name", found: className,
                 expected: expectedNames(Kind.allCases.map(\.className), insteadOf: className))
+        }
+        if kind.prediction == .velocity {
+            self.init(kind, flowShift: try file.numberIfPresent("snr_shift_scale", 1e-6...1000) ?? 3)
+            trainTimesteps = try file.integerIfPresent("num_train_timesteps", 2...1_000_000) ?? 1000
+            levels = try DiffusionLevels(file)
+            return
         }
         try Self.refuseUnsupported(file, kind)
         let shiftKey = kind.takesList ? "shift" : "flow_shift"

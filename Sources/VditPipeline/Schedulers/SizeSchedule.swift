@@ -85,13 +85,14 @@ extension Setting<SizeSchedule?> {
                 throw refuse("none with a list of steps or a sampler that adds noise: their levels have no other shift")
             }
             guard !sampler.invertSigmas else { throw refuse("none: this model's noise levels run from 0 to 1") }
+            guard sampler.kind.prediction == .flow else { throw refuse("none: this model is no flow") }
             guard decision.values.video == nil else { throw refuse("none with a video to begin from") }
             let steps = decision.values.steps
             guard sizes.steps(of: steps).allSatisfy({ !$0.isEmpty }) else {
                 throw refuse("parts of at least one of the \(steps) steps")
             }
             let model = decision.model
-            let full = model.decoder.latentShape(
+            let full = model.latentShape(
                 width: decision.values.width, height: decision.values.height, numFrames: decision.values.numFrames)
             let small = sizes.latents(of: full, patch: model.transformer.patchExtents)
             guard small.allSatisfy({ $0.height > 0 && $0.width > 0 }) else {

@@ -118,7 +118,7 @@ public struct RenderSettings: Sendable, Equatable {
         self.scheduler = scheduler
         guidance = try [values.guidanceScale, values.secondGuidanceScale].compactMap { $0 }.map {
             try Guidance(scale: $0, start: values.guidanceInterval.start, end: values.guidanceInterval.end,
-                rescale: values.guidanceRescale ?? 0)
+                rescale: values.guidanceRescale ?? 0, schedule: values.guidanceSchedule ?? .constant)
         }
         method = try MethodChoice(values.sparse, options: values.sparseOptions, density: values.density)
         if let name = values.cache {

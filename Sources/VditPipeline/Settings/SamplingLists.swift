@@ -172,3 +172,48 @@ extension Setting<Double?> {
                 }.shown { $0 != nil })
     }
 }
+
+extension Setting<SchedulerConfiguration.Kind> {
+    static let sampler = Setting(
+        "scheduler", .sampling, "sampler", flag: SettingFlag("name", "Default: the model's."),
+        rule: Rule<SchedulerConfiguration.Kind>.model { decision in
+            if let row = decision.values.fewStep { return row.rule }
+            return decision.hasList && !decision.sampler.kind.takesList ? .euler : decision.sampler.kind
+        }.checked { kind, decision in
+            let prediction = decision.model.prediction
+            guard kind.prediction != prediction else { return }
+            let fitting = SchedulerConfiguration.Kind.allCases.filter { $0.prediction == prediction }
+            throw PipelineError.setting(
+                "scheduler", found: kind.rawValue,
+                expected: fitting.map(\.rawValue).joined(separator: " or ") + ", which sample what this model predicts")
+        })
+}
+
+extension Setting<GuidanceSchedule?> {
+    /// With another sampler than the model's own, guidance is constant.
+    static let guidanceSchedule = Setting(
+        "guidance_schedule", .sampling, "how guidance changes along the loop: cosine is CogVideoX's dynamic guidance",
+        flag: SettingFlag(
+            "constant|cosine", "How guidance changes along the loop. Default: constant; CogVideoX 5B: cosine."),
+        rule: Rule<GuidanceSchedule?>.model { decision in
+            let isOwn = (decision.request.scheduler ?? decision.sampler.kind) == decision.sampler.kind
+            let schedule = decision.model.defaults.guidanceSchedule
+            return isOwn && decision.sampler.kind.drawsNoise && schedule != .constant ? schedule : nil
+        }.shown { $0 != nil })
+}
+
+extension Setting<Double?> {
+    /// Told to the model in place of a second call.
+    static let embeddedGuidance = Setting(
+        "embedded_guidance", .sampling, "guidance that is built into the model (HunyuanVideo)",
+        flag: SettingFlag("x", "Guidance that is built into the model, where it has some. Default: the model's."),
+        rule: Rule<Double?>.model {
+            $0.model.transformer.conditioning.takesGuidance ? $0.model.defaults.embeddedGuidance ?? 6 : nil
+        }.refused {
+            $0.model.transformer.conditioning.takesGuidance ? nil : "none: this model is told no guidance"
+        }.checked { guidance, _ in
+            if let guidance, !(0...1000).contains(guidance) {
+                throw PipelineError.setting("embedded_guidance", found: "\(guidance)", expected: "0 to 1000")
+            }
+        }.shown { $0 != nil })
+}

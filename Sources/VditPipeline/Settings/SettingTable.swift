@@ -162,12 +162,9 @@ public struct SettingTable: Sendable {
         "guidance_rescale", .sampling, "share of the guided output that keeps the spread of the conditional one",
         flag: SettingFlag("x", "Share of the guided output that keeps the conditional one's spread. Default: 0."),
         rule: Rule<Double?>.builtIn(nil).shown { $0 != nil })
-    public let scheduler: Setting<SchedulerConfiguration.Kind> = Setting(
-        "scheduler", .sampling, "sampler", flag: SettingFlag("name", "Default: the model's."),
-        rule: .model { decision in
-            if let row = decision.values.fewStep { return row.rule }
-            return decision.hasList && !decision.sampler.kind.takesList ? .euler : decision.sampler.kind
-        })
+    public let guidanceSchedule = Setting<GuidanceSchedule?>.guidanceSchedule
+    public let embeddedGuidance = Setting<Double?>.embeddedGuidance
+    public let scheduler = Setting<SchedulerConfiguration.Kind>.sampler
     public let flowShift: Setting<Double> = Setting(
         "flow_shift", .sampling, "shift of the noise schedule",
         flag: SettingFlag(

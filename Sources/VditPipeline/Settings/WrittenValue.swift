@@ -74,6 +74,7 @@ extension LayerKeeping: WrittenValue {}
 extension VideoCodec: WrittenValue {}
 extension FrameRounding: WrittenValue {}
 extension ImageFit: WrittenValue {}
+extension GuidanceSchedule: WrittenValue {}
 extension SchedulerConfiguration.Kind: WrittenValue {}
 extension UniPCMultistep.Spacing: WrittenValue {}
 extension AttentionContext.Fallback: WrittenValue {}

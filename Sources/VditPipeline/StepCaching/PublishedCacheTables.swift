@@ -70,5 +70,8 @@ extension CacheTables {
             coefficients: [-52186.2437, 9230.41404, -528.275948, 13.6987616, -0.0499875664], isModulation: true),
         "wan2.1-t2v-14b-ret": CacheTable(
             coefficients: [-303318.725, 49053.7029, -2655.30556, 58.7365115, -0.315583525], isModulation: true),
+        "cogvideox-2b": CacheTable(coefficients: [-31.0658903, 25.4732368, -5.9238046, 1.75769064, -0.00361568434]),
+        "cogvideox-5b": CacheTable(coefficients: [-1538.80483, 843.202495, -134.363087, 7.97131516, -0.0523162339]),
+        "cogvideox1.5-5b": CacheTable(coefficients: [250.210439, -165.061612, 35.7804877, -0.781551492, 0.0358559703]),
     ])
 }

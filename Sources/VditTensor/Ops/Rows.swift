@@ -57,7 +57,8 @@ public struct RowKernels: Sendable {
     ///
     /// - Parameters:
     ///   - x: `[rows, …]` f32 whose columns from `column` on are `heads · headDim` values.
-    ///   - weight: `[heads · headDim]` of the RMS norm over all heads together; nil for no norm.
+    ///   - weight: of the RMS norm, `[heads · headDim]` over all heads together or `[headDim]` over each alone; nil for
+    ///     no norm.
     ///   - rotary: cosine and sine, turning the interleaved pairs `(2i, 2i + 1)`: `[rows, headDim / 2]`, or
     ///     `[rows, heads · headDim / 2]` where every head has its own angles.
     ///   - out: f32 or bf16.
@@ -68,6 +69,8 @@ public struct RowKernels: Sendable {
         let columns = heads * headDim
         let rows = x.shape[0]
         precondition(x.dtype == .f32 && column + columns <= x.columns)
+        let normColumns = weight?.count ?? columns
+        precondition(normColumns == columns || normColumns == headDim)
         let pairs = rotary?.cosine.columns ?? headDim / 2
         precondition(pairs == headDim / 2 || pairs == columns / 2)
         let rowStride: Int
@@ -87,7 +90,7 @@ public struct RowKernels: Sendable {
         }
         table.pointee.split_heads(
             x.pointer(as: Float.self) + column, Int64(x.columns), Int64(rows), Int64(heads),
-            Int64(headDim), weight?.pointer(as: Float.self), Int64(columns), epsilon,
+            Int64(headDim), weight?.pointer(as: Float.self), Int64(normColumns), epsilon,
             rotary?.cosine.pointer(as: Float.self), rotary?.sine.pointer(as: Float.self), Int64(pairs),
             destination, out.operandFloatType, Int64(rowStride), Int64(headStride))
     }

@@ -22,8 +22,7 @@ struct CrossBlock: Sendable {
     let crossNormQ: Tensor
     let crossOut: Linear
 
-    let ffnIn: Linear
-    let ffnOut: Linear
+    let feedForward: FeedForward
     /// `[6, inner]`: shift, scale and gate of self-attention, then of the feed-forward.
     private let table: Tensor
 
@@ -48,15 +47,13 @@ struct CrossBlock: Sendable {
         crossNormQ = try loader.vector("\(a2).norm_q.weight")
         crossOut = try loader.linear("\(a2).to_out.0", result: .f32)
 
-        ffnIn = try loader.linear("\(block).\(names.feedForward).net.0.proj", result: operand, activation: .geluTanh)
-        ffnOut = try loader.linear("\(block).\(names.feedForward).net.2", result: .f32)
+        feedForward = try FeedForward(loader, "\(block).\(names.feedForward)", .plain(.geluTanh))
         table = try loader.vector("\(block).scale_shift_table").reshaped([6, config.inner])
     }
 
     /// Bytes of packed weights.
     var byteCount: Int {
-        [qkv, attentionOut, gate, crossQ, crossOut, ffnIn, ffnOut]
-            .reduce(0) { $0 + ($1?.byteCount ?? 0) }
+        [qkv, attentionOut, gate, crossQ, crossOut].reduce(feedForward.byteCount) { $0 + ($1?.byteCount ?? 0) }
     }
 
     /// What a chunk's cross-attention reads: packed for the kernel, made once per video.
@@ -66,11 +63,7 @@ struct CrossBlock: Sendable {
     }
 
     /// The block's modulation for one timestep.
-    struct Modulation: Sendable {
-        let attention: (shift: Tensor, scale: Tensor, gate: Tensor)
-        let feedForward: (shift: Tensor, scale: Tensor, gate: Tensor)
-    }
-
+    ///
     /// - Parameter projected: `[6 · inner]` f32, `time_proj` of the timestep.
     func modulation(_ projected: Tensor) -> Modulation {
         let sum = projected.copy().reshaped([6, config.inner])
@@ -81,6 +74,7 @@ struct CrossBlock: Sendable {
             }
         }
         return Modulation(
-            attention: (sum[0], sum[1], sum[2]), feedForward: (sum[3], sum[4], sum[5]))
+            attention: .init(scale: sum[1], shift: sum[0], gate: sum[2]),
+            feedForward: .init(scale: sum[4], shift: sum[3], gate: sum[5]))
     }
 }

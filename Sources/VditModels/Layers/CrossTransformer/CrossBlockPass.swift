@@ -18,45 +18,14 @@ extension CrossBlock {
 }
 
 extension CrossBlock.InPass {
-    /// Tokens that share a modulation: rows of the chunk.
-    private typealias Part = (rows: Range<Int>, modulation: CrossBlock.Modulation)
-    private typealias Which = KeyPath<CrossBlock.Modulation, (shift: Tensor, scale: Tensor, gate: Tensor)>
-
-    private func parts(_ chunk: RowChunk) -> [Part] {
-        runs.within(chunk.rows).map { ($0.rows, modulations[$0.index]) }
-    }
-
-    /// `norm(x) · (1 + scale) + shift` of a chunk, in the operand type.
-    private func modulated(_ chunk: RowChunk, _ parts: [Part], _ which: Which) -> Tensor {
-        let x = chunk.x
-        let out = chunk.scratch.tensor(block.qkv.operandType, x.shape)
-        for part in parts {
-            let modulation = part.modulation[keyPath: which]
-            switch block.config.norm {
-            case .layer:
-                block.rows.layerNorm(
-                    x.slice(part.rows), epsilon: block.epsilon, scale: modulation.scale, shift: modulation.shift,
-                    into: out.slice(part.rows))
-            case .rms:
-                block.rows.rmsNorm(
-                    x.slice(part.rows), epsilon: block.epsilon, scale: modulation.scale, shift: modulation.shift,
-                    into: out.slice(part.rows))
-            }
-        }
-        return out
-    }
-
-    /// Adds `gate · y` to the residual stream.
-    private func addGated(_ chunk: RowChunk, _ y: Tensor, _ parts: [Part], _ which: Which) {
-        for part in parts {
-            block.rows.gatedAdd(
-                chunk.x.slice(part.rows), y.slice(part.rows), gate: part.modulation[keyPath: which].gate)
-        }
+    private func rows(_ chunk: RowChunk) -> ModulatedRows {
+        ModulatedRows(chunk, runs, modulations, block.rows)
     }
 
     func beforeAttention(_ chunk: RowChunk, into operands: AttentionOperands) throws(TensorError) {
         let config = block.config
-        let input = modulated(chunk, parts(chunk), \.attention)
+        let input = rows(chunk).normed(
+            \.attention, config.norm, epsilon: block.epsilon, as: block.qkv.operandType)
         chunk.record("attn1.in_modulated", input)
         let all = chunk.scratch.tensor(.f32, [chunk.rows.count, 3 * config.inner])
         try block.qkv(input, into: all, chunk.scratch)
@@ -74,7 +43,7 @@ extension CrossBlock.InPass {
     }
 
     func afterAttention(_ chunk: RowChunk, attended: Tensor) throws(TensorError) {
-        let (x, scratch, parts) = (chunk.x, chunk.scratch, parts(chunk))
+        let (x, scratch, rows) = (chunk.x, chunk.scratch, rows(chunk))
         let y = scratch.tensor(.f32, x.shape)
         let input = scratch.tensor(block.attentionOut.operandType, x.shape)
 
@@ -86,7 +55,7 @@ extension CrossBlock.InPass {
         }
         try block.attentionOut(values, into: y, scratch)
         chunk.record("attn1.out_after_to_out", y)
-        addGated(chunk, y, parts, \.attention)
+        rows.add(y, \.attention)
         chunk.record("after_self_attention_residual", x)
 
         if let givenCross {
@@ -96,13 +65,12 @@ extension CrossBlock.InPass {
             try crossAttend(chunk, input: input, y: y)
         }
 
-        let ffnInput = modulated(chunk, parts, \.feedForward)
+        let ffnInput = rows.normed(
+            \.feedForward, block.config.norm, epsilon: block.epsilon, as: block.feedForward.operandType)
         chunk.record("ffn.in_modulated", ffnInput)
-        let hidden = scratch.tensor(block.ffnIn.resultType, [x.shape[0], block.ffnIn.outputs])
-        try block.ffnIn(ffnInput, into: hidden, scratch)
-        try block.ffnOut(hidden, into: y, scratch)
+        try block.feedForward(ffnInput, into: y, scratch)
         chunk.record("ffn.out", y)
-        addGated(chunk, y, parts, \.feedForward)
+        rows.add(y, \.feedForward)
         chunk.record("out", x)
     }
 

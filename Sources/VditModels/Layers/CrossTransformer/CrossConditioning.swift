@@ -60,29 +60,7 @@ extension CrossTransformer {
 
     /// - Throws: `ModelError` unless the conditioning is what this model takes.
     private func check(_ conditioning: Conditioning) throws(ModelError) {
-        let prompt = conditioning.prompt
-        guard prompt.rank == 2, prompt.shape[0] > 0, prompt.shape[1] == config.textDim,
-            prompt.dtype.isFloatingPoint
-        else {
-            throw .invalid(
-                "prompt embedding", found: "\(prompt.dtype.rawValue) \(prompt.shape)",
-                expected: "floating point [tokens, \(config.textDim)]", kind: .badData)
-        }
-        let needs = config.conditioning
-        if needs.takesMask {
-            guard let mask = conditioning.mask, mask.count == prompt.shape[0], mask.contains(true) else {
-                throw .invalid(
-                    "prompt mask", found: conditioning.mask.map { "\($0.count) values" } ?? "none",
-                    expected: "\(prompt.shape[0]), at least one of them set", kind: .badData)
-            }
-        }
-        if needs.takesFrameRate {
-            guard let rate = conditioning.frameRate, rate > 0, rate.isFinite else {
-                throw .invalid(
-                    "frame rate", found: conditioning.frameRate.map { "\($0)" } ?? "none",
-                    expected: "frames per second", kind: .badData)
-            }
-        }
+        try conditioning.check(config.conditioning)
         guard (conditioning.image != nil) == (imageEmbedding != nil) else {
             throw .invalid(
                 "image embedding", found: conditioning.image == nil ? "none" : "one",
@@ -97,24 +75,11 @@ extension CrossTransformer {
                     expected: "[tokens, \(config.imageDim ?? 0)]", kind: .badData)
             }
             // Released image-to-video models split text from image tokens by this number.
-            guard prompt.shape[0] == 512 else {
+            guard conditioning.prompt.shape[0] == 512 else {
                 throw .invalid(
-                    "prompt embedding", found: "\(prompt.shape[0]) tokens",
+                    "prompt embedding", found: "\(conditioning.prompt.shape[0]) tokens",
                     expected: "512 tokens with an image embedding", kind: .badData)
             }
         }
-    }
-}
-
-extension Conditioning {
-    /// The prompt's valid tokens. A reference that adds −10000 to the scores of the others computes the same: their
-    /// weight is zero in fp32.
-    fileprivate var validPrompt: Tensor {
-        guard let mask, mask.contains(false) else { return prompt }
-        let result = Tensor(prompt.dtype, [textTokens, prompt.shape[1]])
-        for (row, token) in mask.indices.filter({ mask[$0] }).enumerated() {
-            result[row].assign(prompt[token])
-        }
-        return result
     }
 }

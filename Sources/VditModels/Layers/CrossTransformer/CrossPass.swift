@@ -66,16 +66,7 @@ struct CrossPass: BlockStack {
     }
 
     func embed(_ chunk: RowChunk) throws(TensorError) {
-        let embedding = model.patchEmbedding
-        let grid = grid(channels: model.config.inChannels)
-        let patches = chunk.scratch.tensor(.f32, [chunk.rows.count, grid.tokenSize])
-        grid.gather(latents, first: chunk.rows.lowerBound, into: patches)
-        var operand = patches
-        if embedding.operandType != .f32 {
-            operand = chunk.scratch.tensor(embedding.operandType, patches.shape)
-            operand.convert(from: patches)
-        }
-        try embedding(operand, into: chunk.x, chunk.scratch)
+        try grid(channels: model.config.inChannels).embed(latents, chunk, model.patchEmbedding)
         chunk.record("patch_embedding.out_tokens", chunk.x)
     }
 

@@ -63,17 +63,9 @@ public final class CrossTransformer: VideoModel {
                 "conditioning", found: "\(type(of: conditioning))", expected: "one this model prepared",
                 kind: .internalError)
         }
-        guard latents.rank == 4, latents.shape[0] == config.inChannels, latents.dtype == .f32 else {
-            throw ModelError.invalid(
-                "latents", found: "\(latents.dtype.rawValue) \(latents.shape)",
-                expected: "F32 [\(config.inChannels), frames, height, width]", kind: .badData)
-        }
+        try checkLatents(latents, channels: config.inChannels)
         let layout = try config.tokenLayout(LatentShape(latents.shape), textTokens: 0)
-        guard pass.timesteps.count == 1 || pass.timesteps.count == layout.tokens else {
-            throw ModelError.invalid(
-                "timestep", found: "\(pass.timesteps.count) values",
-                expected: "1, or \(layout.tokens), one per token", kind: .badData)
-        }
+        try checkTimesteps(pass.timesteps, tokens: layout.tokens)
         if case .given(let outputs) = pass.crossAttention,
             outputs.count != config.layers || !outputs.allSatisfy({ $0.shape == [layout.tokens, config.inner] })
         {
