@@ -28,7 +28,8 @@ struct SettingTableTests {
             decided.sorted() == [
                 "attention_precision", "cache", "cache_budget", "cache_calibration", "cache_options",
                 "decode_noise_scale", "decode_timestep",
-                "density", "flow_shift", "guidance_interval", "guidance_rescale", "guidance_scale", "guidance_scale_2",
+                "density", "embedded_guidance", "flow_shift", "guidance_interval", "guidance_rescale", "guidance_scale",
+                "guidance_scale_2", "guidance_schedule",
                 "height", "latents",
                 "num_frames", "precision", "scheduler", "seed", "sigma_spacing", "sigmas",
                 "size_shifts", "sizes", "sparse", "sparse_options",
