@@ -42,6 +42,12 @@ import VDiT
         #expect(better.method.name == "radial" && better.method.options["dense-layers"] == "0" && better.cache == nil)
     }
 
+    @Test func theSamplesOwnMeasurementsServe() throws {
+        let shipped = try String(contentsOfFile: Golden.sample("results/wan-mini-20-steps.json"), encoding: .utf8)
+        let settings = try Self.settings(shipped)
+        #expect(settings.method.name == "mass" && settings.cache?.name == "weighted")
+    }
+
     @Test func aTimeTakesTheBestWithinIt() throws {
         #expect(try Self.settings { $0.sparseSeconds = 12 }.method.name == "mass")
         #expect(try Self.settings { $0.sparseSeconds = 100 }.method.name == "radial")
