@@ -219,7 +219,6 @@ ROWS = {
     "decode-fp32": (decode("fp32", 832, 480, 17), Peer(decoding("float32", 832, 480, 17))),
     "decode-bf16": (decode("bf16", 832, 480, 17), Peer(decoding("bfloat16", 832, 480, 17))),
     "decode-bf16-small": (decode("bf16", 416, 240, 5), Peer(decoding("bfloat16", 416, 240, 5))),
-    "decode-bf16-small-openvino": (decode("bf16", 416, 240, 5), OpenVINOPeer(decoding("bfloat16", 416, 240, 5))),
 }
 
 
