@@ -9,13 +9,8 @@ struct JointConfigTests {
 
     init() throws { folder = try TemporaryDirectory() }
 
-    /// A golden configuration with one key changed.
     private func file(_ golden: String, _ key: String, _ value: Any?) throws -> ConfigFile {
-        let data = try Data(contentsOf: URL(fileURLWithPath: Golden.path("\(golden)/config.json")))
-        var object = try #require(try JSONSerialization.jsonObject(with: data) as? [String: Any])
-        object[key] = value
-        let changed = try JSONSerialization.data(withJSONObject: object)
-        return try ConfigFile(path: folder.write([UInt8](changed), "config.json"))
+        try ConfigFile(golden: golden, key, value, in: folder)
     }
 
     @Test func cogVideoXNamesTheKey() throws {

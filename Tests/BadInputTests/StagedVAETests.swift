@@ -10,13 +10,8 @@ struct StagedVAEBadInputTests {
 
     init() throws { folder = try TemporaryDirectory() }
 
-    /// A golden configuration with one key changed; nil takes the key out.
     private func file(_ golden: String, _ key: String, _ value: Any?) throws -> ConfigFile {
-        let data = try Data(contentsOf: URL(fileURLWithPath: Golden.path("\(golden)/config.json")))
-        var object = try #require(try JSONSerialization.jsonObject(with: data) as? [String: Any])
-        object[key] = value
-        let changed = try JSONSerialization.data(withJSONObject: object)
-        return try ConfigFile(path: folder.write([UInt8](changed), "config.json"))
+        try ConfigFile(golden: golden, key, value, in: folder)
     }
 
     private func refused(

@@ -65,6 +65,13 @@ import VDiT
         #expect(named.method == chosen.method && named.cache == chosen.cache)
     }
 
+    @Test func numbersThatNoMeasurementHasAreNoTrap() throws {
+        let model = try ModelDirectory(path: Golden.sample("wan-mini"))
+        let text = Self.measured.replacing("\"flops_saved\": 0.5", with: "\"flops_saved\": 1e300")
+        let notices = try RenderPlan(Self.settings(text), model: model.specification).notices
+        #expect(notices.contains { $0.contains("mass 0.3") })
+    }
+
     @Test func whatWasNotMeasuredIsRefusedAndNeverDense() throws {
         func refusal(
             _ text: String = Self.measured, _ change: (inout RenderRequest) -> Void = { _ in }
@@ -81,6 +88,7 @@ import VDiT
             (try refusal { $0.sparseResults = nil }, .usage, "sparse_results"),
             (try refusal { $0.density = 0.2 }, .usage, "none beside sparse auto"),
             (try refusal { $0.cache = "fbcache" }, .usage, "none beside sparse auto"),
+            (try refusal { $0.cacheBudget = 0.5 }, .usage, "none beside sparse auto"),
             (try refusal { $0.sparse = "radial" }, .usage, "none without sparse auto"),
             (try refusal(Self.measured.replacing("wan-mini", with: "wan2.1-1.3b")), .badData, "of model wan-mini"),
             (try refusal(Self.measured.replacing("\"speed_ratio\": 1.25", with: "\"speed_ratio\": 0.9")

@@ -42,19 +42,12 @@ struct JointFamilyTests {
     @Test(arguments: runs)
     func rendersStopsAndGoesOn(_ run: Run) throws {
         let folder = try TemporaryDirectory()
-        var job = try job(run.golden, folder, run.method)
+        let job = try job(run.golden, folder, run.method)
         let whole = try Renderer(job).run()
         #expect(whole.output.frames == run.golden.frames && whole.model.family == run.golden.family)
         if run.method != "dense" { #expect((whole.attention?.sparseCalls ?? 0) > 0) }
 
-        job.destination.path = folder.path("again.mkv")
-        job.checkpointEverySteps = 1
-        let stop = StopFlag()
-        #expect(throws: PipelineError.self) {
-            try Renderer(job).run(stop: stop) { if case .step(2, _, _) = $0 { stop.requestStop() } }
-        }
-        job.resume = .required
-        let resumed = try Renderer(job).run()
+        let resumed = try job.stoppedAndGoneOn(to: folder.path("again.mkv"))
         #expect(resumed.resumedSteps == 2 && resumed.latentsSha256 == whole.latentsSha256)
         #expect(resumed.output.sha256 == whole.output.sha256)
     }

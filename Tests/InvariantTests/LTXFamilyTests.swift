@@ -38,20 +38,13 @@ struct LTXFamilyTests {
 
     @Test(arguments: ["dense"] + options.keys.sorted())
     func rendersStopsAndGoesOn(_ method: String) throws {
-        var job = job(method)
+        let job = job(method)
         let whole = try Renderer(job).run()
         #expect((whole.output.width, whole.output.height, whole.output.frames) == (192, 128, 17))
         #expect(whole.model.family == "ltx-video" && whole.output.fps == "25/1")
         if method != "dense" { #expect((whole.attention?.sparseCalls ?? 0) > 0) }
 
-        job.destination.path = folder.path("again.mkv")
-        job.checkpointEverySteps = 1
-        let stop = StopFlag()
-        #expect(throws: PipelineError.self) {
-            try Renderer(job).run(stop: stop) { if case .step(2, _, _) = $0 { stop.requestStop() } }
-        }
-        job.resume = .required
-        let resumed = try Renderer(job).run()
+        let resumed = try job.stoppedAndGoneOn(to: folder.path("again.mkv"))
         #expect(resumed.resumedSteps == 2 && resumed.latentsSha256 == whole.latentsSha256)
         #expect(resumed.output.sha256 == whole.output.sha256)
     }

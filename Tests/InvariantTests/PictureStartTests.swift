@@ -43,13 +43,7 @@ struct PictureStartTests {
         #expect(!renderer.notices.contains { $0.contains("a.png") })
         let whole = try renderer.run()
         #expect(whole.latentsSha256 != without.latentsSha256 && whole.inputs.image == job.image)
-        job.checkpointEverySteps = 1
-        let stop = StopFlag()
-        #expect(throws: PipelineError.self) {
-            try Renderer(job).run(stop: stop) { if case .step(2, _, _) = $0 { stop.requestStop() } }
-        }
-        job.resume = .required
-        let resumed = try Renderer(job).run()
+        let resumed = try job.stoppedAndGoneOn()
         #expect(resumed.resumedSteps == 2 && resumed.output.sha256 == whole.output.sha256)
     }
 

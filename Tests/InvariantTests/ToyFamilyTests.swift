@@ -54,14 +54,7 @@ struct ToyFamilyTests {
         let reader = try FFmpegReader(job.destination.path)
         #expect(try reader.next() != nil)
 
-        job.destination.path = folder.path("again.mkv")
-        job.checkpointEverySteps = 1
-        let stop = StopFlag()
-        #expect(throws: PipelineError.self) {
-            try Renderer(job).run(stop: stop) { if case .step(2, _, _) = $0 { stop.requestStop() } }
-        }
-        job.resume = .required
-        let resumed = try Renderer(job).run()
+        let resumed = try job.stoppedAndGoneOn(to: folder.path("again.mkv"))
         #expect(resumed.resumedSteps == 2 && resumed.latentsSha256 == whole.latentsSha256)
         #expect(resumed.output.sha256 == whole.output.sha256)
     }

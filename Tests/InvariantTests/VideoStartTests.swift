@@ -91,13 +91,7 @@ struct VideoStartTests {
         let whole = try Renderer(job).run()
         #expect(whole.timingS.perStep.count == 4 && whole.inputs.video == folder.path("clip"))
         #expect(whole.sampling?.strength == 0.8)
-        job.checkpointEverySteps = 1
-        let stop = StopFlag()
-        #expect(throws: PipelineError.self) {
-            try Renderer(job).run(stop: stop) { if case .step(2, _, _) = $0 { stop.requestStop() } }
-        }
-        job.resume = .required
-        let resumed = try Renderer(job).run()
+        let resumed = try job.stoppedAndGoneOn()
         #expect(resumed.resumedSteps == 2 && resumed.output.sha256 == whole.output.sha256)
     }
 

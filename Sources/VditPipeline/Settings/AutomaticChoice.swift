@@ -67,7 +67,7 @@ public struct AutomaticChoice: Sendable, Equatable {
         let quality = psnr.map { "\(Self.decibels($0)) against dense (worst clip \(Self.decibels(lowestClip ?? $0)))" }
         let speed = speedRatio.map { "\(($0 * 100).rounded() / 100) × as fast" }
         return "sparse auto is \(variant.label): measured \(quality ?? "equal to dense"), "
-            + "\(speed ?? "not timed"), \(Int((flopsSaved * 100).rounded())) % of all work saved"
+            + "\(speed ?? "not timed"), \((flopsSaved * 1000).rounded() / 10) % of all work saved"
     }
 
     private static func decibels(_ value: Double) -> String { "\((value * 10).rounded() / 10) dB" }

@@ -88,7 +88,9 @@ public struct RenderSettings: Sendable, Equatable {
         let rows = SettingTable.rows
         var decision = try Decision(deciding: request, model: model, sampler: sampler)
         if decision.values.sparse == AutomaticChoice.name {
-            let others = [rows.sparseOptions.name, rows.density.name, rows.cache.name, rows.cacheOptions.name]
+            let others = [
+                rows.sparseOptions.name, rows.density.name, rows.cache.name, rows.cacheOptions.name, rows.cacheBudget.name,
+            ]
             if let other = others.first(where: request.asks) {
                 throw PipelineError.setting(other, found: "a value", expected: "none beside sparse auto, which chooses it")
             }
