@@ -5,8 +5,8 @@ import VditTensor
 ///
 /// `out = Σ w v / Σ w` over the keys of the kept blocks, `w = exp(scale · q·k)`, and over those that stand for the
 /// rest, `w = n · exp(scale · q·k)` where one stands for n keys; `logSumExp = log Σ w`. A rest of first order adds how
-/// the values of the keys it stands for lean with q (`PooledKeys.Order`). A query block without any key is legal:
-/// values 0, logSumExp −∞.
+/// the values of the keys it stands for lean with q (`PooledKeys.Order`), a rectified one corrects the values once they
+/// are there (`Rectification`). A query block without any key is legal: values 0, logSumExp −∞.
 public struct AttentionPlan: Sendable, Equatable {
     /// What becomes of the key blocks a query block does not keep.
     public enum Rest: Sendable, Equatable {
@@ -14,15 +14,23 @@ public struct AttentionPlan: Sendable, Equatable {
         /// So many consecutive keys of a block enter as one, the mean of the keys with the mean of the values; the last
         /// of a block may stand for fewer, and nil makes one of each block.
         case pooled(run: Int?, order: PooledKeys.Order = .zeroth)
+        /// Likewise in runs whose length each pair of blocks says for itself: `levels[query block · key blocks + key
+        /// block]` counts from 1 in `runs`, and is 0 where the key block is dropped, or kept.
+        case levels([UInt8], runs: [Int])
+        /// The estimated mass of some of them enters with the means of their values, after the kernel.
+        case rectified
 
-        /// Keys that stand for a block of so many.
-        func keys(for block: Int) -> Int {
+        /// Keys of a run, of each level; none where nothing stands for a block.
+        var runs: [Int] {
             switch self {
-            case .dropped: 0
-            case .pooled(nil, _): 1
-            case .pooled(let run?, _): (block + run - 1) / run
+            case .dropped, .rectified: []
+            case .pooled(let run, _): [run ?? .max]
+            case .levels(_, let runs): runs
             }
         }
+
+        /// Keys that stand for a block of so many that is not kept, where it is the same for all pairs.
+        func keys(for block: Int) -> Int { runs.first.map { (block - 1) / $0 + 1 } ?? 0 }
     }
 
     /// The decision for one head. Positions are places in the order, tokens places in the sequence.
@@ -53,19 +61,32 @@ public struct AttentionPlan: Sendable, Equatable {
 
         public var queryBlocks: Int { queryOffsets.count - 1 }
         public var keyBlockCount: Int { keyOffsets.count - 1 }
+        var keepsAll: Bool { keyBlocks.count == queryBlocks * keyBlockCount }
 
         /// The key blocks that query block `block` keeps.
         public func kept(_ block: Int) -> ArraySlice<Int32> {
             keyBlocks[Int(rowStart[block])..<Int(rowStart[block + 1])]
         }
 
+        /// Where each pair of blocks says what stands for the key block, the levels of a query block.
+        func levels(_ block: Int) -> ArraySlice<UInt8>? {
+            guard case .levels(let levels, _) = rest else { return nil }
+            return levels[block * keyBlockCount..<(block + 1) * keyBlockCount]
+        }
+
         /// Keys each query block is multiplied with, of tokens and such as stand for several.
         var keysOfRows: [Int] {
             let sizes = zip(keyOffsets, keyOffsets.dropFirst()).map { Int($1 - $0) }
-            let short = sizes.map(rest.keys)
-            let all = short.reduce(0, +)
+            // What stands for each block at each level, from nothing on.
+            let short = sizes.map { _ in 0 } + rest.runs.flatMap { run in sizes.map { ($0 - 1) / run + 1 } }
+            let ofRest = short.suffix(sizes.count).reduce(0, +)
             return (0..<queryBlocks).map { row in
-                kept(row).reduce(all) { $0 + sizes[Int($1)] - short[Int($1)] }
+                guard let levels = levels(row) else {
+                    return kept(row).reduce(ofRest) { $0 + sizes[Int($1)] - short[short.count - sizes.count + Int($1)] }
+                }
+                var keys = 0
+                for (block, level) in levels.enumerated() { keys += short[Int(level) * sizes.count + block] }
+                return kept(row).reduce(keys) { $0 + sizes[Int($1)] }
             }
         }
 

@@ -4,7 +4,7 @@ import VditTensor
 /// stand for the rest.
 ///
 /// - Parameters:
-///   - dtype: element type of the values, f32 or bf16.
+///   - dtype: element type of the values, f32 or bf16. Where the rest is rectified, bf16 is rounded to twice.
 ///   - kernel: the kernel to compute with; by default that of the call's instruction set, with products in
 ///     the type of `q`.
 ///   - buffers: where packed keys and the output live; kept by whoever calls again and again.
@@ -19,6 +19,7 @@ public func blockSparseAttention(
     let packed = PackedKeys(
         k: call.k, v: call.v, blocks: blocks, kernel: kernel, pool: call.pool, buffers: buffers)
     let rest = pooledRest(call, plan, blocks)
+    let rectification = plan.heads.contains { $0.rest == .rectified } ? Rectification(call, plan) : nil
     let values = buffers.tensor(dtype, [call.tokens, call.heads, call.headDim])
     let logSumExp = buffers.tensor(.f32, [call.heads, call.tokens])
     let masses = plan.measuresMass
@@ -37,23 +38,22 @@ public func blockSparseAttention(
         } else {
             packed.attend(
                 head: item.head, q: HeadView(headMajor: call.q, head: item.head), order: head.queryOrder,
-                positions: item.positions, kept: kept, rest: rest, scale: call.scale,
+                positions: item.positions, kept: kept, rest: rest, levels: head.levels(item.block), scale: call.scale,
                 out: HeadView(tokenMajor: values, head: item.head), logSumExp: logSumExp[item.head],
                 masses: masses.isEmpty ? nil : masses[item.head].slice(kept.indices), scratch: scratch)
+            rectification?.apply(to: values, head: item.head, block: item.block, tokens: item.positions, scratch)
         }
     }
     return AttentionOutput(values: values, logSumExp: logSumExp, masses: masses)
 }
 
-/// What stands for the blocks that are not kept; nil where they are dropped or there are none.
+/// What stands for the blocks that are not kept; nil where nothing does or there are none.
 private func pooledRest(_ call: AttentionCall, _ plan: AttentionPlan, _ blocks: [KeyBlocks]) -> PooledKeys? {
-    let runs = plan.heads.map { head -> PooledKeys.Run? in
-        switch head.rest {
-        case .dropped: nil
-        case .pooled(let run, let order):
-            head.keyBlocks.count == head.queryBlocks * head.keyBlockCount
-                ? nil : PooledKeys.Run(keys: run ?? .max, order: order)
-        }
+    let runs = plan.heads.map { head -> PooledKeys.Runs? in
+        let runs = head.rest.runs
+        if runs.isEmpty || head.keepsAll { return nil }
+        if case .pooled(_, let order) = head.rest { return PooledKeys.Runs(keys: runs, order: order) }
+        return PooledKeys.Runs(keys: runs)
     }
     if runs.allSatisfy({ $0 == nil }) { return nil }
     return PooledKeys(
@@ -122,11 +122,18 @@ extension AttentionPlan.Head {
                 && rowStart.last == Int32(keyBlocks.count)
                 && zip(rowStart, rowStart.dropFirst()).allSatisfy { $0 <= $1 }
                 && keyBlocks.allSatisfy { $0 >= 0 && $0 < keyBlockCount }, "kept blocks")
-        if case .pooled(let run, _) = rest {
-            precondition(run.map { $0 >= 1 } ?? true, "keys of a run")
+        precondition(rest.runs.allSatisfy { $0 >= 1 }, "keys of a run")
+        if rest != .dropped {
             precondition(
                 (0..<queryBlocks).allSatisfy { row in zip(kept(row), kept(row).dropFirst()).allSatisfy { $0 < $1 } },
                 "kept blocks ascend")
+        }
+        if case .levels(let levels, let runs) = rest {
+            precondition(
+                levels.count == queryBlocks * keyBlockCount && (levels.max() ?? 0) <= runs.count
+                    && (0..<queryBlocks).allSatisfy { row in
+                        kept(row).allSatisfy { levels[row * keyBlockCount + Int($0)] == 0 }
+                    }, "levels of blocks that are not kept")
         }
     }
 }

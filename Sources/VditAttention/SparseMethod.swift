@@ -52,7 +52,7 @@ public struct MethodState: Sendable {
 /// A planner never changes. What it learns is the state of a site, a value the run keeps and hands in: what is learned
 /// at one (layer, branch) can never reach another, and a step is undone by putting the old value back.
 public protocol AttentionPlanner: Sendable {
-    /// Whether `finish` changes the values. The kernel then writes them in fp32.
+    /// Whether the values change after the kernel, in `finish` or before it. The kernel then writes them in fp32.
     var finishes: Bool { get }
 
     /// The plan of every call, where it depends on the layout alone.

@@ -232,13 +232,15 @@ public struct PackedKeys: Sendable {
     ///   - order: `order[position]` is the row of `q`, `out` and `logSumExp`; nil is the identity.
     ///   - kept: indices of key blocks, ascending; at least one where there is no rest.
     ///   - rest: stands for the key blocks that are not kept; nil leaves them out.
+    ///   - levels: of each key block, which of the rest's levels stands for it, counted from 1; 0 for none. Nil is the
+    ///     only one.
     ///   - logSumExp: `[tokens]` f32, natural log of the softmax denominator.
     ///   - masses: `[kept]` f32, the softmax mass on each kept block, mean over the queries, of which there are
     ///     `AttentionKernel.rows` at most then.
     public func attend(
         head: Int, q: HeadView, order: [Int32]? = nil, positions: Range<Int>, kept: ArraySlice<Int32>,
-        rest: PooledKeys? = nil, scale: Float, out: HeadView, logSumExp: Tensor? = nil, masses: Tensor? = nil,
-        scratch: Scratch
+        rest: PooledKeys? = nil, levels: ArraySlice<UInt8>? = nil, scale: Float, out: HeadView,
+        logSumExp: Tensor? = nil, masses: Tensor? = nil, scratch: Scratch
     ) {
         precondition(q.headDim == headDim && out.headDim == headDim)
         precondition(positions.lowerBound >= 0 && positions.upperBound <= min(q.tokens, out.tokens))
@@ -253,7 +255,8 @@ public struct PackedKeys: Sendable {
         let bias = packedBias.map {
             UnsafePointer($0.pointer(as: Float.self)) + firstPanel[head] * Int(table.keys_per_panel)
         }
-        let pooled = rest?.packed(head: head, leavingOut: kept, mean: mean, kernel: kernel, scratch: scratch)
+        let pooled = rest?.packed(
+            head: head, leavingOut: kept, levels: levels, mean: mean, kernel: kernel, scratch: scratch)
         precondition(!kept.isEmpty || pooled != nil)
         let work = scratch.tensor(.u8, [Int(table.scratch_bytes(Int32(headDim)))])
         let sums = masses.map { _ in scratch.tensor(.f32, [positions.count, kept.count + 1]) }

@@ -18,20 +18,21 @@ public struct PooledKeys: Sendable {
     }
 
     /// How a head's blocks are shortened.
-    public struct Run: Sendable {
-        /// Keys of a run, the last run of a block with what is left; `.max` for whole blocks.
-        let keys: Int
+    public struct Runs: Sendable {
+        /// Keys of a run at each level, the last run of a block with what is left; `.max` for whole blocks.
+        let keys: [Int]
         let order: Order
 
-        public init(keys: Int, order: Order = .zeroth) {
-            precondition(keys >= 1)
+        /// - Parameter order: the first for a single level only.
+        public init(keys: [Int], order: Order = .zeroth) {
+            precondition(!keys.isEmpty && keys.allSatisfy { $0 >= 1 } && (order == .zeroth || keys.count == 1))
             (self.keys, self.order) = (keys, order)
         }
     }
 
     private struct Head: Sendable {
-        /// First run of each block, and the number of runs.
-        let runs: [Int32]
+        /// At each level, the first run of each block and the end of all, among those of all levels.
+        let runs: [[Int32]]
         /// `[runs, headDim]` f32.
         let keys: Tensor
         let values: Tensor
@@ -48,64 +49,78 @@ public struct PooledKeys: Sendable {
     ///   - k: `[heads, keys, headDim]` f32 or bf16, and so `v`.
     ///   - blocks: one entry per head, or one that all heads share.
     ///   - runs: for each entry of `blocks`; nil for heads that pool nothing.
-    public init(k: Tensor, v: Tensor, blocks: [KeyBlocks], runs: [Run?], set: InstructionSet, pool: WorkPool) {
+    public init(k: Tensor, v: Tensor, blocks: [KeyBlocks], runs: [Runs?], set: InstructionSet, pool: WorkPool) {
         precondition(k.rank == 3 && k.shape == v.shape && blocks.count == runs.count)
         precondition(blocks.count == 1 || blocks.count == k.shape[0])
         let (dim, shared) = (k.shape[2], blocks.count == 1)
-        let shapes = zip(blocks, runs).map { blocks, run in run.map { Self.runs(of: blocks, size: $0.keys) } }
+        let levels = zip(blocks, runs).map { blocks, runs in runs.map { $0.keys.map { Level(blocks, run: $0) } } ?? [] }
         heads = (0..<k.shape[0]).map { head in
             let index = shared ? 0 : head
-            guard let run = runs[index], let shape = shapes[index] else { return nil }
-            let count = shape.offsets.count - 1
+            guard let order = runs[index]?.order else { return nil }
+            let sizes = levels[index].flatMap { zip($0.offsets, $0.offsets.dropFirst()).map { $1 - $0 } }
+            var first: Int32 = 0
             return Head(
-                runs: shape.first, keys: Tensor(.f32, [count, dim]), values: Tensor(.f32, [count, dim]),
-                bias: zip(shape.offsets, shape.offsets.dropFirst()).map { logf(Float($1 - $0)) },
-                slope: run.order == .first ? ValueSlope(headDim: dim, set) : nil)
+                runs: levels[index].map { level in
+                    defer { first += level.first[level.first.count - 1] }
+                    return level.first.map { $0 + first }
+                },
+                keys: Tensor(.f32, [sizes.count, dim]), values: Tensor(.f32, [sizes.count, dim]),
+                bias: sizes.map { logf(Float($0)) }, slope: order == .first ? ValueSlope(headDim: dim, set) : nil)
         }
         let kernels = PlanningKernels(set)
         pool.run(2 * heads.count) { [heads] item, scratch in
             let index = item / 2
-            guard let head = heads[index], let shape = shapes[shared ? 0 : index] else { return }
+            guard let head = heads[index] else { return }
             let order = blocks[shared ? 0 : index].order
-            if item % 2 == 0 {
-                kernels.blockMeans(k[index], order: order, offsets: shape.offsets, into: head.keys)
-                head.slope?.sum(
-                    k: HeadView(headMajor: k, head: index), v: HeadView(headMajor: v, head: index), order: order,
-                    offsets: shape.offsets, means: head.keys, scratch: scratch)
-            } else {
-                kernels.blockMeans(v[index], order: order, offsets: shape.offsets, into: head.values)
+            for (level, runs) in zip(levels[shared ? 0 : index], head.runs) {
+                let part = Int(runs[0])..<Int(runs[runs.count - 1])
+                if item % 2 == 0 {
+                    kernels.blockMeans(k[index], order: order, offsets: level.offsets, into: head.keys.slice(part))
+                    head.slope?.sum(
+                        k: HeadView(headMajor: k, head: index), v: HeadView(headMajor: v, head: index), order: order,
+                        offsets: level.offsets, means: head.keys, scratch: scratch)
+                } else {
+                    kernels.blockMeans(v[index], order: order, offsets: level.offsets, into: head.values.slice(part))
+                }
             }
         }
     }
 
     /// Where blocks are cut into runs, and the first run of each.
-    private static func runs(of blocks: KeyBlocks, size: Int) -> (first: [Int32], offsets: [Int32]) {
-        var first: [Int32] = []
-        var offsets: [Int32] = []
-        for (start, end) in zip(blocks.offsets, blocks.offsets.dropFirst()) {
+    private struct Level {
+        private(set) var first: [Int32] = []
+        private(set) var offsets: [Int32] = []
+
+        init(_ blocks: KeyBlocks, run size: Int) {
+            for (start, end) in zip(blocks.offsets, blocks.offsets.dropFirst()) {
+                first.append(Int32(offsets.count))
+                offsets += stride(from: Int(start), to: Int(end), by: min(size, Int(end - start))).map(Int32.init)
+            }
             first.append(Int32(offsets.count))
-            offsets += stride(from: Int(start), to: Int(end), by: min(size, Int(end - start))).map(Int32.init)
+            offsets += blocks.offsets.suffix(1)
         }
-        first.append(Int32(offsets.count))
-        return (first, offsets + blocks.offsets.suffix(1))
     }
 
-    /// The runs of the blocks not kept, in panels of scratch memory; nil where there are none.
+    /// The runs that stand for blocks, in panels of scratch memory; nil where there are none.
     ///
-    /// - Parameter mean: what the other keys were packed less.
+    /// - Parameters:
+    ///   - kept: blocks that nothing stands for, ascending.
+    ///   - levels: of each block, which level's runs stand for it, counted from 1; 0 for none. Nil is the only one.
+    ///   - mean: what the other keys were packed less.
     func packed(
-        head: Int, leavingOut kept: ArraySlice<Int32>, mean: UnsafePointer<Float>?, kernel: AttentionKernel,
-        scratch: Scratch
+        head: Int, leavingOut kept: ArraySlice<Int32>, levels: ArraySlice<UInt8>?, mean: UnsafePointer<Float>?,
+        kernel: AttentionKernel, scratch: Scratch
     ) -> (panels: vdit_key_panels, count: Int32, slope: ValueSlope?)? {
         guard let head = heads[head] else { return nil }
         var rows: [Int32] = []
         var next = kept.startIndex
-        for block in 0..<head.runs.count - 1 {
+        for block in 0..<head.runs[0].count - 1 {
             if next < kept.endIndex, kept[next] == Int32(block) {
                 next += 1
-            } else {
-                rows += head.runs[block]..<head.runs[block + 1]
+                continue
             }
+            let level = levels.map { Int($0[$0.startIndex + block]) } ?? 1
+            if level > 0 { rows += head.runs[level - 1][block]..<head.runs[level - 1][block + 1] }
         }
         if rows.isEmpty { return nil }
         let table = kernel.table.pointee

@@ -21,6 +21,44 @@ import VDiT
                 AttentionCase.expectParity(call, plan, kernel, "\(rest), density \(density), seed \(random.seed)")
             }
         }
+        for density in [0, 0.3] {
+            let plan = AttentionCase.plan(heads: shape.heads, tokens: shape.tokens, density: density, &random)
+            AttentionCase.expectParity(
+                call, AttentionCase.withLevels(plan, runs: [2, 4, 8], &random), kernel,
+                "levels, density \(density), seed \(random.seed)")
+        }
+    }
+
+    /// A level for all is a pooled rest, and a level of single keys the block itself.
+    @Test(arguments: AttentionCase.kernels)
+    func oneLevelOfAllIsThePooledRest(kernel: AttentionKernelCase) {
+        var random = SeededRandom.fresh()
+        let call = AttentionCase.call(heads: 2, tokens: 150, headDim: 32, kernel, &random)
+        let plan = AttentionCase.plan(heads: 2, tokens: 150, density: 0.3, &random)
+        func leveled(_ level: UInt8) -> AttentionPlan {
+            var plan = plan
+            for index in plan.heads.indices {
+                let head = plan.heads[index]
+                var levels = [UInt8](repeating: level, count: head.queryBlocks * head.keyBlockCount)
+                for row in 0..<head.queryBlocks {
+                    for block in head.kept(row) { levels[row * head.keyBlockCount + Int(block)] = 0 }
+                }
+                plan.heads[index].rest = .levels(levels, runs: [1, 4])
+            }
+            return plan
+        }
+        func values(_ plan: AttentionPlan) -> [Float] {
+            blockSparseAttention(call, plan, values: .f32, kernel: kernel.kernel).values.floats()
+        }
+        #expect(values(leveled(2)) == values(plan.with(rest: .pooled(run: 4))), "seed \(random.seed)")
+        #expect(values(leveled(0)) == values(plan), "seed \(random.seed)")
+        let error = relativeError(values(leveled(1)), values(.dense(tokens: 150)))
+        #expect(error <= kernel.tolerance, "seed \(random.seed)")
+        #expect(leveled(1).density(tokens: 150) == 1)
+        for level in 0...2 {
+            let rests: [AttentionPlan.Rest] = [.dropped, .pooled(run: 1), .pooled(run: 4)]
+            #expect(leveled(UInt8(level)).density(tokens: 150) == plan.with(rest: rests[level]).density(tokens: 150))
+        }
     }
 
     /// One head's blocks may be pooled and another's dropped; all of them are a key apart with runs of 1.
@@ -123,18 +161,8 @@ import VDiT
                     keyBlocks: rows.flatMap { $0.map(Int32.init) }, rest: .pooled(run: nil))
             })
         for (plan, key) in [(zeroth, "zeroth"), (zeroth.with(rest: .pooled(run: nil, order: .first)), "output")] {
-            let found = blockSparseAttention(call, plan, values: .f32, kernel: kernel.kernel).values
-            let expected = try #require(golden[key] as? [String: Any])
-            for (row, key) in [(found[0][0], "head0Token0"), (found[layout.tokens - 1][1], "lastHeadLastToken")] {
-                let right = try #require(expected[key] as? [Double]).map(Float.init)
-                #expect(MethodCase.distance(row.floats(), right) < 2e-6, "\(key)")
-            }
-            let values = found.floats().map(Double.init)
-            let (sum, squares) = try (
-                #require(expected["sum"] as? Double), #require(expected["sumOfSquares"] as? Double)
-            )
-            #expect(abs(values.reduce(0, +) - sum) < 1e-3)
-            #expect(abs(values.reduce(0) { $0 + $1 * $1 } - squares) < 2e-3)
+            try SpecificationGolden.expect(
+                blockSparseAttention(call, plan, values: .f32, kernel: kernel.kernel), golden[key])
         }
     }
 }

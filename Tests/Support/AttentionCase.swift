@@ -138,6 +138,22 @@ public enum AttentionCase {
             })
     }
 
+    /// The plan with a level for every pair of blocks that it does not keep, some of them none.
+    public static func withLevels(_ plan: AttentionPlan, runs: [Int], _ random: inout SeededRandom) -> AttentionPlan {
+        var plan = plan
+        for index in plan.heads.indices {
+            let head = plan.heads[index]
+            var levels = (0..<head.queryBlocks * head.keyBlockCount).map { _ in
+                UInt8.random(in: 0...UInt8(runs.count), using: &random)
+            }
+            for row in 0..<head.queryBlocks {
+                for block in head.kept(row) { levels[row * head.keyBlockCount + Int(block)] = 0 }
+            }
+            plan.heads[index].rest = .levels(levels, runs: runs)
+        }
+        return plan
+    }
+
     /// One query over the listed keys, in float64: values and natural-log denominator.
     ///
     /// - Parameters:
@@ -185,8 +201,11 @@ public enum AttentionCase {
             let short = shortened(head, k[part], v[part], dim)
             for block in 0..<head.queryBlocks {
                 let kept = Set(head.kept(block))
-                let keys = (0..<Int32(head.keyBlockCount)).flatMap { key in
-                    kept.contains(key) ? self.tokens(of: Int(key), head) : short.keys[Int(key)]
+                let keys = (0..<Int32(head.keyBlockCount)).flatMap { key -> [Int] in
+                    if kept.contains(key) { return self.tokens(of: Int(key), head) }
+                    guard case .levels(let levels, _) = head.rest else { return short.keys.first?[Int(key)] ?? [] }
+                    let level = Int(levels[block * head.keyBlockCount + Int(key)])
+                    return level > 0 ? short.keys[level - 1][Int(key)] : []
                 }
                 for position in Int(head.queryOffsets[block])..<Int(head.queryOffsets[block + 1]) {
                     let token = head.queryOrder.map { Int($0[position]) } ?? position
@@ -207,17 +226,22 @@ public enum AttentionCase {
     }
 
     /// A head's keys and values, behind them those that stand for the rest, how many keys each stands for, which of
-    /// them stand for each block, and how values lean with keys where the rest is of first order.
+    /// them stand for each block at each level, and how values lean with keys where the rest is of first order.
     private static func shortened(
         _ head: AttentionPlan.Head, _ k: ArraySlice<Float>, _ v: ArraySlice<Float>, _ dim: Int
-    ) -> (k: ArraySlice<Float>, v: ArraySlice<Float>, counts: [Int], keys: [[Int]], slope: [Double]?) {
+    ) -> (k: ArraySlice<Float>, v: ArraySlice<Float>, counts: [Int], keys: [[[Int]]], slope: [Double]?) {
         var (k, v) = (k, v)
         let tokenCount = k.count / dim
         var counts = [Int](repeating: 1, count: tokenCount)
         var slope: [Double]?
         if case .pooled(_, .first) = head.rest { slope = [Double](repeating: 0, count: dim * dim) }
-        let keys = (0..<head.keyBlockCount).map { block -> [Int] in
-            guard case .pooled(let run, _) = head.rest else { return [] }
+        let runs: [Int?]
+        switch head.rest {
+        case .dropped, .rectified: runs = []
+        case .pooled(let run, _): runs = [run]
+        case .levels(_, let all): runs = all
+        }
+        func shortened(_ block: Int, run: Int?) -> [Int] {
             let all = tokens(of: block, head)
             return stride(from: 0, to: all.count, by: run ?? all.count).map { start in
                 let members = all[start..<min(all.count, start + (run ?? all.count))]
@@ -242,6 +266,7 @@ public enum AttentionCase {
                 return counts.count - 1
             }
         }
+        let keys = runs.map { run in (0..<head.keyBlockCount).map { shortened($0, run: run) } }
         return (k, v, counts, keys, slope)
     }
 

@@ -178,7 +178,7 @@ public struct MassAttention: SparseMethod {
             residual: values[residualRun] > 0 ? MeanResidual(run: values[residualRun], fade: Float(values[fade])) : nil,
             selector: Selector(
                 share: density ?? values[kept], ramp: values[ramp], isByRow: values[budget] == .rows,
-                means: values[rest] == .dropped ? 0 : 1, forcing: ForcedBlocks(values)),
+                means: values[rest].rest.keys(for: 1), forcing: ForcedBlocks(values)),
             mustReach: density != nil)
     }
 }

@@ -2,10 +2,11 @@
 enum RestChoice: String, Sendable, CaseIterable {
     case dropped, pooled
     case firstOrder = "first-order"
+    case rectified
 
     static let option = MethodOption<RestChoice>(
         "rest", .choice, default: .dropped,
-        "key blocks not kept are dropped, enter as their means, or as means with a slope")
+        "key blocks not kept are dropped, enter as their means, as means with a slope, or by their estimated mass")
 
     /// A rest of whole blocks.
     var rest: AttentionPlan.Rest {
@@ -13,6 +14,7 @@ enum RestChoice: String, Sendable, CaseIterable {
         case .dropped: .dropped
         case .pooled: .pooled(run: nil)
         case .firstOrder: .pooled(run: nil, order: .first)
+        case .rectified: .rectified
         }
     }
 }
@@ -27,7 +29,8 @@ struct PooledRest: AttentionPlanner {
 
     private func pooled(_ plan: AttentionPlan) -> AttentionPlan { plan.with(rest: rest) }
 
-    var finishes: Bool { base.finishes }
+    /// What is rectified is corrected in fp32.
+    var finishes: Bool { base.finishes || rest == .rectified }
     var layoutPlan: AttentionPlan? { base.layoutPlan.map(pooled) }
     var solved: [String: Double] { base.solved }
 

@@ -110,7 +110,7 @@ extension Tensor {
     }
 
     /// Fills this `[columns, rows]` tensor from `[rows, columns]` of the same two- or four-byte type.
-    func assignTransposed(_ source: Tensor) {
+    public func assignTransposed(_ source: Tensor) {
         precondition(dtype == source.dtype && shape == source.shape.reversed())
         if dtype == .bf16 { copyTransposed(UInt16.self, source) } else { copyTransposed(UInt32.self, source) }
     }
