@@ -186,6 +186,14 @@ public struct MethodExample: Sendable, CustomTestStringConvertible {
         .init("asa", ["block": "16", "run": "4", "own": "off"]),
         .init("asa", ["block": "20", "run": "6", "sample-every": "3"], density: 0.6),
         .init("gna", ["window-frames": "0.4", "stride-frames": "1", "stride-height": "3", "rest": "pooled"]),
+        .init("psa", ["block": "16", "key-block": "6", "ends-in": "mass", "own": "off"]),
+        .init("psa", ["order": "tiles", "key-block": "8"], density: 0.6),
+        .init("svg1", ["block": "16", "rest": "rectified"]),
+        .init("svg1", ["block": "20", "sink": "off", "sample": "7"], density: 0.6),
+        .init("vmoba", ["mass": "0.6", "query-block": "9", "box-frames": "1", "dense-layers": "1"]),
+        .init("vmoba", ["query-block": "5", "rest": "rectified"], density: 0.8),
+        .init("svg2", ["query-clusters": "7", "key-clusters": "13", "top-p": "0.5", "rest": "rectified"]),
+        .init("mass", ["rest": "rectified", "residual": "4", "refresh-every": "3"], density: 0.4),
     ]
 
     /// Why a method may leave a query block without keys; nil where it may not.
@@ -219,6 +227,9 @@ public struct MethodExample: Sendable, CustomTestStringConvertible {
         .init("jenga", ["block": "16"], density: 1),
         .init("asa", ["mass": "1", "most": "1", "block": "16"]), .init("asa", ["block": "16"], density: 1),
         .init("gna", ["window-frames": "1", "window-height": "1", "window-width": "1"]), .init("gna", density: 1),
+        .init("psa", ["exact": "1", "block": "16"]), .init("psa", ["block": "16", "key-block": "5"], density: 1),
+        .init("svg1", ["kept": "1", "block": "16"]), .init("svg1", ["rest": "rectified"], density: 1),
+        .init("vmoba", ["mass": "1"]), .init("vmoba", ["query-block": "5", "rest": "rectified"], density: 1),
     ]
 }
 

@@ -16,6 +16,7 @@ public enum MethodCatalogue {
             Rettention.description, VideoSparseAttention.description, AdaSpa.description,
             MassAttention.description, XAttention.description, SpargeAttention.description, Jenga.description,
             AdaptiveBlockSparse.description, NeighborhoodAttention.description,
+            PyramidAttention.description, SparseVideoGen.description, MixtureOfBlocks.description,
         ])
 
     public static var methods: [MethodDescription] { all.entries }

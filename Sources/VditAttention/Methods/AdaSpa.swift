@@ -119,6 +119,11 @@ public struct AdaSpa: SparseMethod {
             arXiv: "2502.21079"),
         options: [sparsity, bar, refreshes] + BlockOrder.options(.raster)
             + DenseSchedule.options(steps: .fraction(0.2), layers: 0) + [RestChoice.option],
+        presets: [
+            .init(
+                name: "sparsed", models: [], source: "SparseD, arXiv 2509.24014: one search, all heads alike",
+                settings: [sparsity(0.7), bar(1), refreshes(1000), BlockOrder.block(128)])
+        ],
         shareOptions: [sparsity]
     ) { values, density in
         AdaSpa(

@@ -1,4 +1,3 @@
-import Glibc
 import VditTensor
 
 /// Keeps the key blocks in which some sampled key comes near a sampled query's best, and lets every query see all
@@ -20,50 +19,8 @@ public struct AdaptiveBlockSparse: SparseMethod {
     public func planner(for layout: TokenLayout) throws(AttentionError) -> any AttentionPlanner {
         let blocks = try VideoBlocks(order, layout, method: Self.name)
         return try SelectingPlanner(
-            Scorer(blocks, every: sampleEvery), blocks, budget, forcing, method: Self.name, rest: .pooled(run: run))
-    }
-
-    private struct Scorer: BlockScorer {
-        private let samples: SampledRows
-
-        init(_ blocks: VideoBlocks, every: Int) {
-            samples = SampledRows(blocks, blocks.queries, width: 1) { tokens in
-                stride(from: 0, to: tokens.count, by: every).map { [tokens[$0]] }
-            }
-        }
-
-        func scores(
-            _ call: AttentionCall, head: Int, _ kernels: PlanningKernels, _ scratch: Scratch
-        ) throws(AttentionError) -> BlockScores {
-            var masses: [Float] = []
-            try SampledRows.forEachBlock(
-                queries: samples, call.q[head], keys: samples, call.k[head], on: call.instructionSet, scratch
-            ) { scores in
-                let importance = importance(scores, call.scale)
-                let total = importance.reduce(0, +)
-                masses += importance.map { $0 / total }
-            }
-            return BlockScores(masses: masses)
-        }
-
-        /// Of each key block, its best score over a query's best of all, for the query where that is most.
-        private func importance(_ scores: Tensor, _ scale: Float) -> [Float] {
-            scores.withFloats { scores in
-                let (columns, blocks) = (samples.offsets[samples.offsets.count - 1], samples.offsets.count - 1)
-                // Logarithms: the greatest is that of the greatest.
-                var most = [Float](repeating: -.infinity, count: blocks)
-                for start in stride(from: 0, to: scores.count, by: columns) {
-                    let best = (0..<blocks).map { block in
-                        (samples.offsets[block]..<samples.offsets[block + 1]).reduce(-Float.infinity) {
-                            max($0, scores[start + $1])
-                        }
-                    }
-                    let all = best.max() ?? 0
-                    for block in 0..<blocks { most[block] = max(most[block], best[block] - all) }
-                }
-                return most.map { expf(scale * $0) }
-            }
-        }
+            SampledPeaks(blocks, every: sampleEvery), blocks, budget, forcing, method: Self.name,
+            rest: .pooled(run: run))
     }
 
     private static let mass = MethodOption(
@@ -72,8 +29,6 @@ public struct AdaptiveBlockSparse: SparseMethod {
         "least", .number(0...1), default: 0.05, "share of the key blocks that a query block keeps at least")
     private static let most = MethodOption(
         "most", .number(0...1), default: 0.17, "share of the key blocks that a query block keeps at most")
-    private static let sample = MethodOption(
-        "sample-every", .integer(1...128), default: 4, "every so many tokens of a block are looked at")
     private static let runLength = MethodOption(
         "run", .integer(1...128), default: 30, "tokens that enter as one mean, in blocks that are not kept")
 
@@ -82,12 +37,12 @@ public struct AdaptiveBlockSparse: SparseMethod {
         paper: .init(
             title: "Video-BLADE: Block-Sparse Attention Meets Step Distillation for Efficient Video Generation",
             arXiv: "2508.10774"),
-        options: [mass, least, most, sample, runLength, ForcedBlocks.own] + BlockOrder.options(.gilbert, block: 128)
-            + DenseSchedule.options(steps: .fraction(0.25), layers: 0),
+        options: [mass, least, most, SampledPeaks.every, runLength, ForcedBlocks.own]
+            + BlockOrder.options(.gilbert, block: 128) + DenseSchedule.options(steps: .fraction(0.25), layers: 0),
         shareOptions: [mass, least, most]
     ) { values, density in
         AdaptiveBlockSparse(
-            order: BlockOrder(values), sampleEvery: values[sample], run: values[runLength],
+            order: BlockOrder(values), sampleEvery: values[SampledPeaks.every], run: values[runLength],
             budget: density.map { .density($0) }
                 ?? .rules([.reachMinusOne(values[mass], least: values[least], most: values[most])]),
             forcing: ForcedBlocks(values))

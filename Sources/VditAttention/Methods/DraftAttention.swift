@@ -77,17 +77,14 @@ public struct DraftAttention: SparseMethod {
                     // Attention between the means of the regions.
                     let map = try blocks.meanScores(call, head: head, kernels, scratch)
                     kernels.softmax(map, scale: call.scale)
-                    return map.withFloats { selected(Array($0), blocks.keys, budget, call.layout) }
+                    return selected(map.floats(), blocks, budget)
                 })
         }
     }
 
     /// Which pairs of regions are kept.
-    static func selected(
-        _ map: [Float], _ blocks: TokenBlocks, _ budget: Budget, _ layout: TokenLayout
-    ) -> [Bool] {
-        let count = blocks.video.count
-        let video = Double(layout.videoTokens)
+    static func selected(_ map: [Float], _ blocks: VideoBlocks, _ budget: Budget) -> [Bool] {
+        let (count, video) = (blocks.count, Double(blocks.layout.videoTokens))
         switch budget {
         case .threshold(let sparsity):
             let dropped = Int((1 - (1 - sparsity)) * Double(map.count))
@@ -95,9 +92,9 @@ public struct DraftAttention: SparseMethod {
             let threshold = map.sorted()[min(dropped, map.count) - 1]
             return map.map { $0 >= threshold }
         case .sparsity(let sparsity):
-            var keeps = take(
-                ranked(map).map(Int.init), blocks, pairs: (1 - sparsity) * video * video,
-                from: [Bool](repeating: false, count: map.count))
+            var keeps = blocks.adding(
+                ranked(map).map(Int.init), upTo: (1 - sparsity) * video * video,
+                to: [Bool](repeating: false, count: map.count))
             for row in 0..<count {
                 keeps[best(map, row, count)] = true
                 keeps[row * count + row] = true
@@ -107,31 +104,14 @@ public struct DraftAttention: SparseMethod {
             var keeps = [Bool](repeating: false, count: map.count)
             for row in 0..<count { keeps[row * count + row] = true }
             let firsts = (0..<count).map { best(map, $0, count) }
-            return take(
-                firsts + ranked(map).map(Int.init), blocks, pairs: layout.videoPairs(density: density),
-                from: keeps)
+            return blocks.adding(
+                firsts + ranked(map).map(Int.init), upTo: blocks.layout.videoPairs(density: density), to: keeps)
         }
     }
 
     /// The pair of a row's best region.
     private static func best(_ map: [Float], _ row: Int, _ count: Int) -> Int {
         (row * count..<(row + 1) * count).reduce(row * count) { map[$1] > map[$0] ? $1 : $0 }
-    }
-
-    /// Adds pairs of regions, in the given order, until they hold as near `pairs` token pairs as whole ones can.
-    private static func take(
-        _ order: [Int], _ blocks: TokenBlocks, pairs: Double, from keeps: [Bool]
-    ) -> [Bool] {
-        let sizes = blocks.videoSizes.map(Double.init)
-        func size(_ index: Int) -> Double { sizes[index / sizes.count] * sizes[index % sizes.count] }
-        var keeps = keeps
-        var taken = keeps.indices.reduce(0) { keeps[$1] ? $0 + size($1) : $0 }
-        for index in order where !keeps[index] {
-            if taken + size(index) / 2 > pairs { break }
-            keeps[index] = true
-            taken += size(index)
-        }
-        return keeps
     }
 
     private enum Selection: String, Sendable, CaseIterable { case budget, threshold }

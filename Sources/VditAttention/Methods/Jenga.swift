@@ -46,6 +46,15 @@ public struct Jenga: SparseMethod {
             ForcedBlocks.firstFrame.standing(at: true),
         ] + BlockOrder.options(.gilbert, block: 128)
             + DenseSchedule.options(steps: .fraction(0.1), layers: 0) + [RestChoice.option],
+        presets: [
+            .init(
+                name: "rectified", models: [],
+                source: "Rectified SpaAttn, arXiv 2511.19835: reference code, Wan2.1, 50 steps",
+                settings: [
+                    RestChoice.option(.rectified), DenseSchedule.stepsOption(.fraction(0.1)),
+                    DenseSchedule.layersOption(2),
+                ])
+        ],
         shareOptions: [sparsity, mass]
     ) { values, density in
         Jenga(

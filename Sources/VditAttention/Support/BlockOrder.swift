@@ -16,7 +16,7 @@ struct BlockOrder: Sendable, Equatable {
     private static let kind = MethodOption<Kind>(
         "order", .choice, default: .tiles,
         "blocks of the sequence, of positions through all frames, boxes, or parts of a curve")
-    private static let block = MethodOption(
+    static let block = MethodOption(
         "block", .integer(1...AttentionKernel.rows), default: 64, "tokens of a block, where they are no boxes")
     private static let tile = [
         MethodOption("tile-frames", .integer(1...32), default: 2, "frames of a tile"),

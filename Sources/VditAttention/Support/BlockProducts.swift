@@ -13,9 +13,7 @@ extension VideoBlocks {
     /// `[blocks, columns]` f32: means of the rows of each video block, in scratch memory.
     func means(of x: Tensor, _ blocks: TokenBlocks, _ kernels: PlanningKernels, _ scratch: Scratch) -> Tensor {
         let means = scratch.tensor(.f32, [blocks.video.count, x.columns])
-        kernels.blockMeans(
-            x, order: order, offsets: Array(blocks.offsets[blocks.video.lowerBound...blocks.video.upperBound]),
-            into: means)
+        kernels.blockMeans(x, order: order, offsets: blocks.videoOffsets, into: means)
         return means
     }
 }

@@ -13,10 +13,7 @@ struct MeanResidual: Sendable {
 
     /// Boundaries of the runs, in positions.
     private func offsets(_ blocks: VideoBlocks) -> [Int32] {
-        let queries = blocks.queries
-        return queries.video.flatMap { block in
-            stride(from: Int(queries.offsets[block]), to: Int(queries.offsets[block + 1]), by: run).map(Int32.init)
-        } + [queries.offsets[queries.video.upperBound]]
+        blocks.queries.videoOffsets.cut(atMost: run)
     }
 
     /// - Parameters:

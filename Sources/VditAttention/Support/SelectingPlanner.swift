@@ -27,10 +27,32 @@ enum BlockBudget: Sendable {
 /// Keeps what is forced, and of each query block the key blocks that score highest.
 struct SelectingPlanner<Scorer: BlockScorer>: AttentionPlanner {
     private let scorer: Scorer
-    private let blocks: VideoBlocks
+    private let selection: BlockSelection
+
+    /// - Throws: what `BlockSelection` throws.
+    init(
+        _ scorer: Scorer, _ blocks: VideoBlocks, _ budget: BlockBudget, _ forcing: ForcedBlocks, method: String,
+        rest: AttentionPlan.Rest = .dropped
+    ) throws(AttentionError) {
+        self.scorer = scorer
+        selection = try BlockSelection(blocks, budget, forcing, method: method, rest: rest)
+    }
+
+    func plan(_ call: AttentionCall, _ state: inout MethodState) throws(AttentionError) -> AttentionPlan {
+        let kernels = PlanningKernels(call.instructionSet)
+        let heads = try call.pool.map(call.heads) { (head, scratch) throws(AttentionError) in
+            selection.kept(try scorer.scores(call, head: head, kernels, scratch))
+        }
+        return selection.blocks.plan(heads: heads).with(rest: selection.rest)
+    }
+}
+
+/// Of one head's pairs of video blocks, those that are forced and the best of each query block.
+struct BlockSelection: Sendable {
+    let blocks: VideoBlocks
+    let rest: AttentionPlan.Rest
     private let budget: BlockBudget
     private let forced: [Bool]
-    private let rest: AttentionPlan.Rest
     /// Keys that a key block adds to what stands for it where it is not kept.
     private let gains: [Int]
     /// Such keys of every query, where a density decides.
@@ -38,10 +60,10 @@ struct SelectingPlanner<Scorer: BlockScorer>: AttentionPlanner {
 
     /// - Throws: `AttentionError.unreachableDensity` where a block for every query is more.
     init(
-        _ scorer: Scorer, _ blocks: VideoBlocks, _ budget: BlockBudget, _ forcing: ForcedBlocks, method: String,
+        _ blocks: VideoBlocks, _ budget: BlockBudget, _ forcing: ForcedBlocks, method: String,
         rest: AttentionPlan.Rest = .dropped
     ) throws(AttentionError) {
-        (self.scorer, self.blocks, self.budget, self.rest) = (scorer, blocks, budget, rest)
+        (self.blocks, self.budget, self.rest) = (blocks, budget, rest)
         forced = forcing.pairs(blocks)
         let sizes = blocks.keys.videoSizes
         gains = sizes.map { $0 - rest.keys(for: $0) }
@@ -49,24 +71,12 @@ struct SelectingPlanner<Scorer: BlockScorer>: AttentionPlanner {
             keys = 0
             return
         }
-        let (layout, means) = (blocks.layout, Double(sizes.reduce(0) { $0 + rest.keys(for: $1) }))
-        let (video, largest) = (Double(layout.videoTokens), Double(gains.max() ?? 0))
-        keys = layout.videoPairs(density: density) / video - means
-        if keys < largest {
-            throw .unreachableDensity(
-                density, method: method, reachable: layout.density(videoPairs: video * (means + largest))...1)
-        }
+        let means = sizes.reduce(0) { $0 + rest.keys(for: $1) }
+        keys = try blocks.layout.keys(density: density, beyond: means, atLeast: gains.max() ?? 0, method: method)
     }
 
-    func plan(_ call: AttentionCall, _ state: inout MethodState) throws(AttentionError) -> AttentionPlan {
-        let kernels = PlanningKernels(call.instructionSet)
-        let heads = try call.pool.map(call.heads) { (head, scratch) throws(AttentionError) in
-            kept(try scorer.scores(call, head: head, kernels, scratch))
-        }
-        return blocks.plan(heads: heads).with(rest: rest)
-    }
-
-    private func kept(_ scores: BlockScores) -> [Bool] {
+    /// `[pairCount]`.
+    func kept(_ scores: BlockScores) -> [Bool] {
         switch budget {
         case .rules(let rules): kept(scores, by: rules)
         case .density: keptWithinDensity(scores)
@@ -111,5 +121,22 @@ struct SelectingPlanner<Scorer: BlockScorer>: AttentionPlanner {
             }
         }
         return keeps
+    }
+}
+
+extension TokenLayout {
+    /// Keys that a density leaves every query of the video, text and some others being there anyway.
+    ///
+    /// - Throws: `AttentionError.unreachableDensity` where they are fewer than `least`.
+    func keys(
+        density: Double, beyond others: Int = 0, atLeast least: Int, method: String
+    ) throws(AttentionError) -> Double {
+        let (video, others, least) = (Double(videoTokens), Double(others), Double(least))
+        let keys = videoPairs(density: density) / video - others
+        if keys < least {
+            throw .unreachableDensity(
+                density, method: method, reachable: self.density(videoPairs: video * (others + least))...1)
+        }
+        return keys
     }
 }

@@ -34,6 +34,9 @@ struct TokenBlocks: Sendable {
 
     func size(_ block: Int) -> Int { Int(offsets[block + 1] - offsets[block]) }
 
+    /// Positions at which video blocks begin, and the end of the last.
+    var videoOffsets: [Int32] { Array(offsets[video.lowerBound...video.upperBound]) }
+
     /// Tokens of each video block.
     var videoSizes: [Int] { video.map(size) }
 }

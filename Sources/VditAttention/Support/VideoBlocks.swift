@@ -8,12 +8,20 @@ struct VideoBlocks: Sendable {
     let queries: TokenBlocks
     let keys: TokenBlocks
 
-    /// Blocks of an order of the video's tokens, the same for queries and keys.
-    init(_ layout: TokenLayout, order: [Int32], offsets: [Int32]) throws(AttentionError) {
+    /// Blocks of an order of the video's tokens.
+    ///
+    /// - Parameters:
+    ///   - order: nil is the identity.
+    ///   - offsets: of keys, and of queries if those of queries are nil.
+    init(
+        _ layout: TokenLayout, order: [Int32]?, offsets: [Int32], queryOffsets: [Int32]? = nil
+    ) throws(AttentionError) {
         self.layout = layout
-        self.order = layout.order(ofVideo: order)
-        queries = try TokenBlocks(layout, videoOffsets: offsets)
-        keys = queries
+        self.order = order.map(layout.order(ofVideo:))
+        keys = try TokenBlocks(layout, videoOffsets: offsets)
+        queries = try queryOffsets.map { (offsets) throws(AttentionError) in
+            try TokenBlocks(layout, videoOffsets: offsets)
+        } ?? keys
     }
 
     /// - Parameter keySize: key blocks are the query blocks, cut into parts of at most so many tokens.
@@ -24,13 +32,8 @@ struct VideoBlocks: Sendable {
         self.layout = layout
         (self.order, queries) = try order.blocks(of: layout, method: method)
         let start = Int32(layout.textBefore)
-        let cut = queries.video.flatMap { [queries] block in
-            stride(
-                from: Int(queries.offsets[block]), to: Int(queries.offsets[block + 1]),
-                by: min(keySize, queries.size(block))
-            ).map { Int32($0) - start }
-        }
-        keys = try TokenBlocks(layout, videoOffsets: cut + [Int32(layout.videoTokens)])
+        let cut = queries.videoOffsets.map { $0 - start }
+        keys = try TokenBlocks(layout, videoOffsets: cut.cut(atMost: keySize))
     }
 
     /// Pairs of a block of queries and a block of keys, all of the video: query block by query block.
@@ -50,6 +53,22 @@ struct VideoBlocks: Sendable {
         return found
     }
 
+    /// Adds pairs, in the given order, until they hold as near `pairs` token pairs as whole ones can.
+    ///
+    /// - Parameter keeps: `[pairCount]`, those that are kept already.
+    func adding(_ order: some Sequence<Int>, upTo pairs: Double, to keeps: [Bool]) -> [Bool] {
+        let (queries, keys) = (queries.videoSizes, keys.videoSizes)
+        func size(_ pair: Int) -> Double { Double(queries[pair / keys.count] * keys[pair % keys.count]) }
+        var keeps = keeps
+        var taken = keeps.indices.reduce(0) { keeps[$1] ? $0 + size($1) : $0 }
+        for pair in order where !keeps[pair] {
+            if taken + size(pair) / 2 > pairs { break }
+            keeps[pair] = true
+            taken += size(pair)
+        }
+        return keeps
+    }
+
     /// The plan that keeps some pairs of each head; `[heads][pairCount]`.
     func plan(heads: [[Bool]]) -> AttentionPlan {
         let count = keys.video.count
@@ -62,6 +81,17 @@ struct VideoBlocks: Sendable {
     /// One head's plan: video queries keep the video key blocks that `kept` lists.
     func head(kept: (Int) -> [Int32]) -> AttentionPlan.Head {
         .init(queries: queries, keys: keys, queryOrder: order, keyOrder: order, kept: kept)
+    }
+}
+
+extension [Int32] {
+    /// Boundaries of blocks, each block cut into parts of at most so many, the last one short.
+    func cut(atMost size: Int) -> [Int32] {
+        var offsets: [Int32] = []
+        for (start, end) in zip(self, dropFirst()) {
+            offsets += stride(from: Int(start), to: Int(end), by: Swift.min(size, Int(end - start))).map { Int32($0) }
+        }
+        return offsets + suffix(1)
     }
 }
 

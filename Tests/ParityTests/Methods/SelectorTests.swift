@@ -61,6 +61,65 @@ import VDiT
         #expect(try SpecificationGolden.kept("asa", options) == golden("blade"))
     }
 
+    /// Levels by share of the blocks and by share of the mass, and the output of the former.
+    @Test(arguments: ["blocks", "mass"])
+    func psaSeesTheBlocksAsTheSpecificationDoes(unit: String) throws {
+        let options = block.merging([
+            "order": "raster", "key-block": "16", "ends-in": unit, "exact": "0.25", "halves": "0.4", "quarters": "0.6",
+            "eighths": "0.8",
+        ]) { $1 }
+        let grid = try #require(try SpecificationGolden.entry("probe")["grid"] as? [Int])
+        let call = SpecificationGolden.call(grid)
+        var state = MethodState()
+        let plan = try MethodExample("psa", options).configured().planner(for: call.layout).plan(call, &state)
+        let found = plan.heads.map { head in
+            (0..<head.queryBlocks).map { row -> [Int] in
+                guard case .levels(let levels, let runs) = head.rest else { return [] }
+                return (0..<head.keyBlockCount).map { block in
+                    let level = Int(levels[row * head.keyBlockCount + block])
+                    return head.kept(row).contains(Int32(block)) ? 1 : level > 0 ? runs[level - 1] : -1
+                }
+            }
+        }
+        let golden = try SpecificationGolden.entry("psa")
+        #expect(found == golden[unit == "mass" ? "levelsMass" : "levelsTopk"] as? [[[Int]]])
+        if unit == "blocks" { try SpecificationGolden.expectOutput("psa", options, of: "psa") }
+    }
+
+    /// With blocks of one query the union of their choices is each one's own.
+    @Test func vmobaChoosesTheKeysOfTheSpecification() throws {
+        let golden = try SpecificationGolden.entry("vmoba")
+        let options = ["box-frames": "1", "box-height": "2", "box-width": "8", "query-block": "1"]
+        // The third layer has boxes.
+        try SpecificationGolden.expectOutput("vmoba", options, of: "vmoba", layer: 2)
+        let grid = try #require(try SpecificationGolden.entry("probe")["grid"] as? [Int])
+        let call = SpecificationGolden.call(grid, layer: 2)
+        func masks(_ size: Int) throws -> [[[Bool]]] {
+            var state = MethodState()
+            let own = options.merging(["query-block": "\(size)"]) { $1 }
+            return try MethodExample("vmoba", own).configured().planner(for: call.layout).plan(call, &state).heads
+                .map(MethodCase.tokenMask)
+        }
+        let exact = try masks(1)
+        let kept = exact.joined().joined().count { $0 }
+        #expect(Double(kept) / Double(2 * call.tokens * call.tokens) == golden["density"] as? Double)
+        for (one, union) in zip(exact.joined().joined(), try masks(8).joined().joined()) where one { #expect(union) }
+    }
+
+    /// Slices, columns and boxes follow each other, from the first layer that is not dense.
+    @Test func vmobaTakesSlicesColumnsAndBoxesInTurn() throws {
+        let layout = TokenLayout(frames: 4, height: 6, width: 8)
+        let options = ["dense-layers": "1", "mass": "0", "box-height": "2"]
+        let planner = try MethodExample("vmoba", options).configured().planner(for: layout)
+        var random = SeededRandom.fresh()
+        let sizes = try (1...4).map { layer in
+            var state = MethodState()
+            let offsets = try planner.plan(MethodCase.call(layout, layer: layer, &random), &state).heads[0].keyOffsets
+            return zip(offsets, offsets.dropFirst()).map { $1 - $0 }
+        }
+        #expect(sizes == [[96, 96], [Int32](repeating: 48, count: 4), [Int32](repeating: 32, count: 6), [96, 96]])
+    }
+
     /// What touches a query block is kept, and so is the first frame by its own queries.
     @Test func jengaKeepsNeighboursAndTheFirstFrame() throws {
         let layout = TokenLayout(frames: 4, height: 6, width: 8, textAfter: 3)
