@@ -1,7 +1,7 @@
 import VditTensor
 
-/// The attention of one video: what a method learned at every (layer, branch), the dense schedule around it, and
-/// what it all cost. Owned by one run; calls come in step order.
+/// The attention of one video: what a method learned at every (layer, branch), or at every layer where branches share
+/// it, the dense schedule around it, and what it all cost. Owned by one run; calls come in step order.
 public final class AttentionContext {
     /// What happens when the method cannot serve a layout or a call.
     public enum Fallback: String, Sendable, CaseIterable, Codable {
@@ -149,6 +149,8 @@ public final class AttentionContext {
         cost.pairs = pairs
         defer { state.statistics.add(cost) }
         let service = service(call.site.branch)
+        let place = configuration.method.sharesBranches
+            ? AttentionSite(layer: call.site.layer, branch: .conditional) : call.site
 
         let kernel = AttentionKernel(call.instructionSet, operands: call.q.dtype, precision: precision)
         func run(_ plan: AttentionPlan, _ type: DType, _ cost: inout AttentionStatistics.Row) -> AttentionOutput {
@@ -167,9 +169,9 @@ public final class AttentionContext {
             let output = run(service.dense, call.q.dtype, &cost)
             if !denseLayer, let planner = service.planner {
                 let start = ContinuousClock.now
-                var learned = state.sites[call.site] ?? MethodState()
+                var learned = state.sites[place] ?? MethodState()
                 try planner.observe(call, output, &learned)
-                state.sites[call.site] = learned
+                state.sites[place] = learned
                 cost.planningSeconds += start.secondsUntilNow
             }
             return output
@@ -180,7 +182,7 @@ public final class AttentionContext {
         }
 
         do {
-            var learned = state.sites[call.site] ?? MethodState()
+            var learned = state.sites[place] ?? MethodState()
             let start = ContinuousClock.now
             let isRefresh = planner.isRefresh(call, learned)
             let plan = try planner.plan(call, &learned)
@@ -201,7 +203,7 @@ public final class AttentionContext {
             }
             cost.planningSeconds +=
                 finishing.secondsUntilNow - (cost.attentionSeconds - nested)
-            state.sites[call.site] = learned
+            state.sites[place] = learned
             return output
         } catch {
             if fallback == .refuse { throw error }

@@ -25,11 +25,14 @@ extension AttentionContext {
         var saved = 0.0
         var isUpperBound = false
         for (step, calls) in calls.enumerated() {
-            for branch in AttentionSite.Branch.allCases.prefix(calls) {
+            for (call, branch) in AttentionSite.Branch.allCases.prefix(calls).enumerated() {
                 let tokens = Double(layout(of: branch).tokens)
                 total += tokens * tokens * Double(layers)
                 guard let planner = planner(of: branch), step >= first, sparseLayers > 0 else { continue }
-                let work = planner.predictedWork(step: step, first: first) ?? configuration.density
+                let known = call > 0 && configuration.method.sharesBranches
+                    ? planner.predictedWorkOfOther(step: step, first: first)
+                    : planner.predictedWork(step: step, first: first)
+                let work = known ?? configuration.density
                 isUpperBound = isUpperBound || work == nil
                 saved += (1 - (work ?? 1)) * tokens * tokens * Double(sparseLayers)
             }

@@ -7,6 +7,9 @@ public protocol SparseMethod: Sendable {
     /// Names of what its planners learn, as checkpoints have them.
     var learns: [String] { get }
 
+    /// Whether guidance branches learn together: what the first call of a step learns, the other goes by.
+    var sharesBranches: Bool { get }
+
     /// Bytes of state one site holds at most.
     func stateBytes(layout: TokenLayout, heads: Int, headDim: Int) -> Int
 
@@ -19,6 +22,7 @@ public protocol SparseMethod: Sendable {
 
 extension SparseMethod {
     public var learns: [String] { [] }
+    public var sharesBranches: Bool { false }
     public var takesGates: Bool { false }
     public func stateBytes(layout: TokenLayout, heads: Int, headDim: Int) -> Int { 0 }
 }
@@ -50,7 +54,8 @@ public struct MethodState: Sendable {
 /// Decides which key blocks each query block attends to, in one layout.
 ///
 /// A planner never changes. What it learns is the state of a site, a value the run keeps and hands in: what is learned
-/// at one (layer, branch) can never reach another, and a step is undone by putting the old value back.
+/// at one (layer, branch) can never reach another, unless the method shares branches, and a step is undone by putting
+/// the old value back.
 public protocol AttentionPlanner: Sendable {
     /// Whether the values change after the kernel, in `finish` or before it. The kernel then writes them in fp32.
     var finishes: Bool { get }
@@ -65,6 +70,9 @@ public protocol AttentionPlanner: Sendable {
     ///
     /// - Parameter first: the first step that is not dense by schedule.
     func predictedWork(step: Int, first: Int) -> Double?
+
+    /// The same of the other branch's call of the step, where branches learn together.
+    func predictedWorkOfOther(step: Int, first: Int) -> Double?
 
     /// Whether a call is computed in full to measure anew what later ones go by.
     func isRefresh(_ call: AttentionCall, _ state: MethodState) -> Bool
@@ -89,6 +97,7 @@ extension AttentionPlanner {
     public func predictedWork(step: Int, first: Int) -> Double? {
         layoutPlan.map { plan in plan.density(tokens: Int(plan.heads[0].queryOffsets.last ?? 1)) }
     }
+    public func predictedWorkOfOther(step: Int, first: Int) -> Double? { predictedWork(step: step, first: first) }
     public func isRefresh(_ call: AttentionCall, _ state: MethodState) -> Bool { false }
     public func observe(
         _ call: AttentionCall, _ output: AttentionOutput, _ state: inout MethodState

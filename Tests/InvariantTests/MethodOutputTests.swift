@@ -73,7 +73,8 @@ import VditAttention
         #expect(context.statistics.total.computedPairs == pairs)
     }
 
-    /// Branches whose texts differ in length are computed as if each had a context of its own.
+    /// Branches whose texts differ in length are computed as if each had a context of its own; but where they learn
+    /// together, which mass does on purpose, only the first of a step is.
     @Test(arguments: MethodExample.all)
     func branchesOfTwoLayoutsAreComputedAsIfAlone(example: MethodExample) throws {
         let seed = SeededRandom.fresh().seed
@@ -81,6 +82,7 @@ import VditAttention
             .conditional: layout, .unconditional: TokenLayout(frames: 3, height: 7, width: 9, textBefore: 4),
         ]
         let both = try AttentionContext(example.configured(), layouts: layouts)
+        let learnApart = !both.configuration.method.sharesBranches
         let found = try run(both, steps: 4..<7, seed: seed)
         var work = 0.0, pairs = 0.0
         for (offset, branch) in AttentionSite.Branch.allCases.enumerated() {
@@ -88,14 +90,14 @@ import VditAttention
             let alone = try AttentionContext(example.configured(), layout: own)
             let expected = try run(alone, steps: 4..<7, seed: seed)
             // Two layers of each branch in turn.
-            for index in expected.indices where index / 2 % 2 == offset {
+            for index in expected.indices where index / 2 % 2 == offset && (learnApart || offset == 0) {
                 #expect(found[index] == expected[index], "\(branch) seed \(seed)")
             }
             let dense = Double(own.tokens * own.tokens)
             work += alone.predictedWork(calls: [2, 2, 2], layers: 2).share * dense
             pairs += dense
         }
-        #expect(abs(both.predictedWork(calls: [2, 2, 2], layers: 2).share - work / pairs) < 1e-12)
+        if learnApart { #expect(abs(both.predictedWork(calls: [2, 2, 2], layers: 2).share - work / pairs) < 1e-12) }
     }
 
     @Test func oneBranchMayBeRefusedAndTheOtherServed() throws {

@@ -146,6 +146,6 @@ public struct ConfiguredMethod: Sendable {
         layout: TokenLayout, heads: Int, headDim: Int, layers: Int, branches: Int
     ) -> Int {
         method.stateBytes(layout: layout, heads: heads, headDim: headDim)
-            * max(0, layers - schedule.layers) * branches
+            * max(0, layers - schedule.layers) * (method.sharesBranches ? min(1, branches) : branches)
     }
 }

@@ -96,7 +96,7 @@ public struct AdaSpa: SparseMethod {
             return all
         }
 
-        func kept(_ learned: Tensor, _ call: AttentionCall, _ blocks: VideoBlocks) -> [[Bool]] {
+        func kept(_ learned: Tensor, at _: Double, _ call: AttentionCall, _ blocks: VideoBlocks) -> [[Bool]] {
             (0..<call.heads).map { learned[$0].withBytes { bytes in bytes.map { $0 != 0 } } }
         }
 

@@ -6,7 +6,8 @@ import VditTensor
 ///
 /// Full calls measure the mass of every pair as they go. Between them each call keeps its own share of the pairs: of
 /// all heads together, so that heads whose mass is spread keep more than those whose mass is concentrated. What such a
-/// call would have lacked can be measured too, and put back, less and less with every step.
+/// call would have lacked is measured too, and put back, less and less with every step. Guidance branches go by one
+/// measurement: what they lack alike is not multiplied by the guidance, which takes their difference times its scale.
 ///
 /// - Source: ours, of known parts: exact mass and its reuse across steps from AdaSpa (arXiv 2502.21079), boxes from STA
 ///   (2502.04507), the means from PISA (2602.01077), what is put back from Re-ttention (2505.22918).
@@ -16,6 +17,7 @@ public struct MassAttention: SparseMethod {
     private let order: BlockOrder
     private let refresh: Refresh
     private let residual: MeanResidual?
+    public let sharesBranches: Bool
     private let selector: Selector
     /// Whether the density was asked for, and must be reached.
     private let mustReach: Bool
@@ -36,6 +38,9 @@ public struct MassAttention: SparseMethod {
         }
         return MassPlanner(selector, blocks, refresh, residual: residual)
     }
+
+    /// Whose measurement the calls of a guidance branch go by.
+    private enum Branches: String, Sendable, CaseIterable { case shared, apart }
 
     /// Among what pairs compete.
     private enum Budget: String, Sendable, CaseIterable { case heads, rows }
@@ -80,13 +85,12 @@ public struct MassAttention: SparseMethod {
         }
 
         func kept(
-            _ learned: Tensor, _ call: AttentionCall, _ blocks: VideoBlocks
+            _ learned: Tensor, at place: Double, _ call: AttentionCall, _ blocks: VideoBlocks
         ) throws(AttentionError) -> [[Bool]] {
             let (count, sizes) = (blocks.count, blocks.queries.videoSizes)
             // What a pair costs beyond the means that stand for it, and what there is to spend.
             let gains = sizes.map { Double($0 - min(means, $0)) }
             let base = sizes.reduce(0) { $0 + min(means, $1) }
-            let place = call.steps > 1 ? Double(call.step) / Double(call.steps - 1) : 0
             let wanted = min(1, share * (1 + ramp * (1 - 2 * place)))
             let keys = blocks.layout.videoPairs(density: wanted) / Double(blocks.layout.videoTokens) - Double(base)
 
@@ -152,30 +156,37 @@ public struct MassAttention: SparseMethod {
         "kept", .number(0...1), default: 0.2, "share of the pairs that a call between full ones computes")
     private static let ramp = MethodOption(
         "ramp", .number(-0.9...0.9), default: 0,
-        "the first steps keep this part more than the share, the last ones as much less")
-    private static let second = MethodOption(
-        "second-after", .automaticInteger(1...1000), default: nil,
-        "the second full step so many steps after the first; auto is as the others")
+        "the first sparse steps keep this part more than the share, the last ones as much less")
     private static let refreshes = Refresh.option(20)
     private static let fade = MethodOption(
-        "fade", .number(0...1), default: 0.04, "the part of that which is lost with every step")
+        "fade", .number(0...1), default: 0.08, "the part of that which is lost with every step")
     private static let residualRun = MethodOption(
-        "residual", .integer(0...AttentionKernel.rows), default: 0,
+        "residual", .integer(0...AttentionKernel.rows), default: 1,
         "tokens that share a mean of what a call lacked at the last full step, and get it back; 0 for none")
     private static let budget = MethodOption<Budget>(
         "budget", .choice, default: .heads, "pairs of all heads compete for the share, or each query block has it")
+    private static let branches = MethodOption<Branches>(
+        "branches", .choice, default: .shared, "guidance branches go by one measurement, or by one each")
     private static let rest = RestChoice.option.standing(at: .pooled)
 
     static let description = MethodDescription(
         name: name, summary: "keeps the boxes with the most mass, measured in full steps, the rest as means",
         paper: nil,
-        options: [kept, ramp, second, refreshes, residualRun, fade, budget, ForcedBlocks.neighbours, ForcedBlocks.sink]
-            + BlockOrder.options(.tiles) + DenseSchedule.options(steps: .fraction(0.15), layers: 0) + [rest],
+        options: [
+            kept, ramp, Refresh.startOption, refreshes, residualRun, fade, branches, budget, ForcedBlocks.neighbours,
+            ForcedBlocks.sink,
+        ] + BlockOrder.options(.tiles) + DenseSchedule.options(steps: .fraction(0.15), layers: 0) + [rest],
+        presets: [
+            .init(
+                name: "far", models: [], source: "ours, for 80 % of attention saved and more",
+                settings: [DenseSchedule.stepsOption(.count(0)), Refresh.startOption(4)])
+        ],
         shareOptions: [kept]
     ) { values, density in
         MassAttention(
-            order: BlockOrder(values), refresh: Refresh(every: values[refreshes], second: values[second]),
+            order: BlockOrder(values), refresh: Refresh(every: values[refreshes], start: values[Refresh.startOption]),
             residual: values[residualRun] > 0 ? MeanResidual(run: values[residualRun], fade: Float(values[fade])) : nil,
+            sharesBranches: values[branches] == .shared,
             selector: Selector(
                 share: density ?? values[kept], ramp: values[ramp], isByRow: values[budget] == .rows,
                 means: values[rest].rest.keys(for: 1), forcing: ForcedBlocks(values)),

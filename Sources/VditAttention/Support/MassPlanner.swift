@@ -10,7 +10,11 @@ protocol MassSelector: Sendable {
     func learn(_ masses: [[Float]], _ blocks: VideoBlocks) -> Tensor
 
     /// Of each head, which pairs of video blocks are kept.
-    func kept(_ learned: Tensor, _ call: AttentionCall, _ blocks: VideoBlocks) throws(AttentionError) -> [[Bool]]
+    ///
+    /// - Parameter place: of the step, from 0 at the first full one to 1 at the last of the run.
+    func kept(
+        _ learned: Tensor, at place: Double, _ call: AttentionCall, _ blocks: VideoBlocks
+    ) throws(AttentionError) -> [[Bool]]
 
     /// Share of all pairs that a call between full ones computes.
     func density(_ blocks: VideoBlocks) -> Double
@@ -42,24 +46,25 @@ extension VideoBlocks {
 struct Refresh: Sendable {
     /// Steps from a full one to the next.
     let every: Int
-    /// And from the first of all to the second.
-    let second: Int
+    /// Steps in a row that are at first.
+    let start: Int
 
-    init(every: Int, second: Int? = nil) {
-        self.every = every
-        self.second = min(second ?? every, every)
-    }
+    init(every: Int, start: Int = 1) { (self.every, self.start) = (every, start) }
 
     /// Whether a step is one, where none is left out.
     func isFull(step: Int, first: Int) -> Bool {
         let age = step - first
-        return age == 0 || (age >= second && (age - second) % every == 0)
+        return age < start || (age - (start - 1)) % every == 0
     }
 
     /// Whether a step is one, or the one that should have been was left out.
     func isDue(step: Int, first: Float, last: Float) -> Bool {
-        Float(step) - last >= Float(last == first ? second : every)
+        Float(step) - last >= Float(Float(step) - first < Float(start) ? 1 : every)
     }
+
+    static let startOption = MethodOption(
+        "full-steps", .integer(1...1000), default: 1,
+        "so many steps after the dense ones are full, each measured anew")
 
     static func option(_ standard: Int) -> MethodOption<Int> {
         MethodOption(
@@ -90,13 +95,22 @@ struct MassPlanner<Selector: MassSelector>: AttentionPlanner {
         return refresh.isFull(step: step, first: first) ? 1 + (residual == nil ? 0 : density) : density
     }
 
+    func predictedWorkOfOther(step: Int, first: Int) -> Double? { selector.density(blocks) }
+
     func plan(_ call: AttentionCall, _ state: inout MethodState) throws(AttentionError) -> AttentionPlan {
         guard let learned = state[Selector.learned], let fulls = state[Self.steps]?.floats(), fulls.count == 2,
             !refresh.isDue(step: call.step, first: fulls[0], last: fulls[1])
         else { return full }
         try MethodState.check(learned, Selector.learned, .u8, [call.heads, blocks.count, blocks.count])
         if let residual, let known = state[MeanResidual.name] { try residual.check(known, blocks, call) }
-        return blocks.plan(heads: try selector.kept(learned, call, blocks))
+        return try sparsePlan(learned, call, first: fulls[0])
+    }
+
+    private func sparsePlan(
+        _ learned: Tensor, _ call: AttentionCall, first: Float
+    ) throws(AttentionError) -> AttentionPlan {
+        let (age, all) = (Double(call.step) - Double(first), Double(call.steps - 1) - Double(first))
+        return blocks.plan(heads: try selector.kept(learned, at: min(1, max(0, age / max(1, all))), call, blocks))
     }
 
     func finish(
@@ -112,9 +126,10 @@ struct MassPlanner<Selector: MassSelector>: AttentionPlanner {
         let learned = selector.learn(blocks.masses(output), blocks)
         state[Selector.learned] = learned
         let step = Float(call.step)
-        state[Self.steps] = Tensor([state[Self.steps]?.floats().first ?? step, step])
+        let first = state[Self.steps]?.floats().first ?? step
+        state[Self.steps] = Tensor([first, step])
         guard let residual else { return }
-        let sparse = attend(blocks.plan(heads: try selector.kept(learned, call, blocks)))
+        let sparse = attend(try sparsePlan(learned, call, first: first))
         state[MeanResidual.name] = residual.measured(full: output.values, sparse: sparse.values, blocks, call)
     }
 

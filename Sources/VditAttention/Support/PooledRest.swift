@@ -37,6 +37,10 @@ struct PooledRest: AttentionPlanner {
     /// Without the means, which are few.
     func predictedWork(step: Int, first: Int) -> Double? { base.predictedWork(step: step, first: first) }
 
+    func predictedWorkOfOther(step: Int, first: Int) -> Double? {
+        base.predictedWorkOfOther(step: step, first: first)
+    }
+
     func isRefresh(_ call: AttentionCall, _ state: MethodState) -> Bool { base.isRefresh(call, state) }
 
     func observe(

@@ -59,8 +59,7 @@ import VDiT
 
     @Test func aRampMovesDensityFromTheLastStepsToTheFirst() throws {
         let context = try AttentionContext(
-            MethodExample("mass", ["ramp": "0.5", "refresh-every": "100", "second-after": "100"], density: 0.5)
-                .configured(), layout: layout)
+            MethodExample("mass", ["ramp": "0.5"], density: 0.5).configured(), layout: layout)
         for step in 0..<9 {
             var random = SeededRandom(seed: 3)
             _ = try context.attend(MethodCase.call(layout, step: step, steps: 9, &random))
@@ -72,14 +71,14 @@ import VDiT
         #expect(found.count == 8)
     }
 
-    @Test func theSecondFullStepComesSoonAndTheOthersLate() throws {
+    @Test func theFirstFullStepsComeInARowAndTheOthersLate() throws {
         let context = try AttentionContext(
-            MethodExample("mass", ["second-after": "2", "refresh-every": "4"]).configured(), layout: layout)
+            MethodExample("mass", ["full-steps": "2", "refresh-every": "4"]).configured(), layout: layout)
         for step in 1..<12 {
             var random = SeededRandom(seed: UInt64(step))
             _ = try context.attend(MethodCase.call(layout, step: step, &random))
         }
-        #expect(context.statistics.rows.map(\.fullCalls) == [1, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1])
+        #expect(context.statistics.rows.map(\.fullCalls) == [1, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0])
         let planner = try #require(context.planner())
         for (step, row) in context.statistics.rows.enumerated() {
             let work = try #require(planner.predictedWork(step: step + 1, first: 1))
@@ -87,10 +86,34 @@ import VDiT
         }
     }
 
+    /// One measurement serves both branches, and the work is what was predicted.
+    @Test(arguments: ["shared", "apart"], ["0", "4"])
+    func branchesGoByOneMeasurementOrOneEach(branches: String, residual: String) throws {
+        let options = ["branches": branches, "residual": residual, "refresh-every": "3"]
+        let context = try AttentionContext(MethodExample("mass", options, density: 0.6).configured(), layout: layout)
+        var plans: [[AttentionPlan]] = []
+        context.observer = { (observation) throws(AttentionError) in plans.append(observation.plans) }
+        for step in 0..<6 {
+            for branch in AttentionSite.Branch.allCases {
+                var random = SeededRandom(seed: UInt64(step))
+                _ = try context.attend(MethodCase.call(layout, step: step, steps: 6, branch: branch, &random))
+            }
+        }
+        let isShared = branches == "shared"
+        #expect(context.statistics.rows.map(\.fullCalls) == (isShared ? [1, 0, 0, 1, 0, 0] : [2, 0, 0, 2, 0, 0]))
+        #expect(Set(context.learnedState().keys.map { $0.prefix { $0 != "." } }).count == (isShared ? 1 : 2))
+        // At equal steps, calls of both branches keep the same.
+        for step in [1, 2, 4, 5] { #expect(plans[2 * step] == plans[2 * step + 1]) }
+        if isShared, residual != "0" { #expect(plans[0].last == plans[1].first) }
+        let total = context.statistics.total
+        let predicted = context.predictedWork(calls: Array(repeating: 2, count: 6), layers: 1)
+        #expect(abs(predicted.share - Double(total.computedPairs) / Double(total.pairs)) < 0.01)
+    }
+
     /// Where operands stay, what a sparse call lacks comes back: as a mean of every few tokens.
     @Test(arguments: [1, 4, 32], [DType.f32, .bf16])
     func theResidualBringsBackWhatWasLost(run: Int, dtype: DType) throws {
-        let options = ["residual": "\(run)", "fade": "0", "second-after": "9"]
+        let options = ["residual": "\(run)", "fade": "0"]
         let context = try AttentionContext(MethodExample("mass", options, density: 0.3).configured(), layout: layout)
         var plan: AttentionPlan?
         context.observer = { (observation) throws(AttentionError) in plan = observation.plans.last }
