@@ -53,7 +53,7 @@ public struct MachineReport: Sendable, Codable {
         }
         let flags = Set((field("flags") ?? "").split(separator: " ").map(String.init))
         vditVersion = VditPipeline.vditVersion
-        cpu = field("model name") ?? "unknown"
+        cpu = processorName
         features = [
             "avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512vl", "avx512_bf16", "avx_vnni", "avx512_vnni",
             "amx_tile", "amx_bf16", "amx_int8",

@@ -1,6 +1,14 @@
 import CVditKernels
 import Glibc
 
+/// The CPU's model, as it calls itself.
+public let processorName: String = {
+    var name = [CChar](repeating: 0, count: 64)
+    vdit_cpu_name(&name, Int64(name.count))
+    let words = String(cString: name).split(separator: " ")
+    return words.isEmpty ? "unknown CPU" : words.joined(separator: " ")
+}()
+
 /// An instruction set the C kernels are written for. Each includes those before it.
 public enum InstructionSet: Int, Sendable, CaseIterable, Comparable, CustomStringConvertible {
     case scalar, avx2, avx512, avx512bf16, amx

@@ -222,6 +222,11 @@ import VDiT
             "relative error (log scale)", "self-attention computed (% of dense)", "a-seed1.mp4", "draft 0.8",
         ] { #expect(page.contains(needed), "\(needed)") }
         #expect(page.components(separatedBy: "<tr>").count == results.variants.count + 2)
+        #expect(page.contains(processorName))
+        // Every variant has its name and its spread in both charts of quality against cost.
+        let sparse = results.variants.dropFirst()
+        #expect(page.components(separatedBy: "<text class=\"note").count == 2 * sparse.count + 1)
+        #expect(page.components(separatedBy: "<line class=\"spread").count > 2 * sparse.count)
         #expect(page.components(separatedBy: "<section class=\"clip\">").count == 3)
         #expect(try unclosedElements(page) == [])
     }

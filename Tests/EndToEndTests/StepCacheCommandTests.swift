@@ -199,5 +199,8 @@ struct StepCacheCommandTests {
         #expect(results.renderTable.rows[2].contains("0.25"))
         let page = try String(contentsOfFile: folder.path("report/report.html"), encoding: .utf8)
         #expect(page.contains("work of the transformer (% of dense)"))
+        // A method and its pair have one colour, discs and rings; the cache alone has another.
+        for mark in ["mark c0", "ring c0", "mark c1"] { #expect(page.contains("<circle class=\"\(mark)\""), "\(mark)") }
+        #expect(!page.contains("c2\"") && page.contains("of a single run"))
     }
 }

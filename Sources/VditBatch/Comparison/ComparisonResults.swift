@@ -53,6 +53,8 @@ public struct ComparisonResults: Sendable, Codable, Equatable {
     public var conventions: [String: String]
     public var model: String
     public var family: String
+    /// Nil in results of earlier versions.
+    public var cpu: String?
     /// Instruction set of the kernels.
     public var kernel: String
     public var settings: [String: String]
@@ -85,6 +87,7 @@ public struct ComparisonResults: Sendable, Codable, Equatable {
         self.conventions = conventions
         model = first.model.path
         family = first.plan.model.defaults.name
+        cpu = processorName
         kernel = "\(first.identity["instruction_set"] ?? "")"
         var settings: [String: String] = [:]
         let varied = ["seed", "sparse", "sparse_options", "density"]
@@ -137,6 +140,12 @@ public struct ComparisonResults: Sendable, Codable, Equatable {
             latentRelativeError: rows.compactMap { $0.latents?.relativeError }.mean)
     }
 
+    /// Dense, then what is nearest to it first.
+    var ranked: [Summary] {
+        variants.filter(\.variant.isDense)
+            + variants.filter { !$0.variant.isDense }.sorted { ($0.psnr ?? .infinity) > ($1.psnr ?? .infinity) }
+    }
+
     /// One line per variant, dense first.
     public var table: ComparisonTable {
         ComparisonTable(
@@ -158,13 +167,16 @@ public struct ComparisonResults: Sendable, Codable, Equatable {
             })
     }
 
+    /// What times were taken on, in words.
+    var machine: String { [cpu, kernel].compactMap { $0 }.joined(separator: ", ") }
+
     /// The table for a document, with what it was made with.
     public var markdown: String {
         let size = ["width", "height", "num_frames"].compactMap { settings[$0] }.joined(separator: "×")
         let prompts = Set(clips.map(\.prompt)).count
         var text = table.markdown
         text += "\n\(family), \(size) frames (\(tokens) tokens), \(settings["steps"] ?? "?") steps, guidance "
-        text += "\(settings["guidance_scale"] ?? "?"), \(settings["precision"] ?? "?"), \(kernel), "
+        text += "\(settings["guidance_scale"] ?? "?"), \(settings["precision"] ?? "?"), \(machine), "
         text += "\(settings["threads"] ?? "?") threads; means over \(clips.count) clips "
         text += "(\(prompts) prompts, seeds \(Set(clips.map(\.seed)).sorted().map(String.init).joined(separator: ", "))). "
         text += "FLOPs saved are of all that the transformer computes. Seconds are of the denoising loop; PSNR and "

@@ -7,8 +7,11 @@ struct Chart {
         let y: Double
         /// Shown when pointed at.
         var note = ""
-        /// Written beside it where there is room.
+        /// Written beside it.
         var label = ""
+        /// How far single clips lie from it, where there are several.
+        var xSpread: ClosedRange<Double>?
+        var ySpread: ClosedRange<Double>?
     }
 
     struct Series {
@@ -19,6 +22,8 @@ struct Chart {
         var dash = 0
         let points: [Point]
         var hasMarks = false
+        /// Whether marks are rings.
+        var isHollow = false
     }
 
     enum Scale { case linear, logarithmic }
@@ -34,8 +39,8 @@ struct Chart {
     var guide: (x: Double, name: String)?
     let series: [Series]
 
-    private static let (width, height) = (400.0, 280.0)
-    private static let (left, right, top, bottom) = (60.0, 14.0, 12.0, 48.0)
+    static let (width, height) = (400.0, 280.0)
+    static let (left, right, top, bottom) = (60.0, 14.0, 12.0, 48.0)
 
     /// The figure; a sentence where there is nothing finite to draw.
     var svg: String {
@@ -44,16 +49,16 @@ struct Chart {
                 name: series.name, colour: series.colour, dash: series.dash,
                 points: series.points.filter {
                     $0.x.isFinite && $0.y.isFinite && (yScale == .linear || $0.y > 0)
-                }, hasMarks: series.hasMarks)
+                }, hasMarks: series.hasMarks, isHollow: series.isHollow)
         }
         let points = drawn.flatMap(\.points)
         guard !points.isEmpty else {
             return "<p class=\"empty\">\(escaped(title)): nothing to draw, every frame is identical.</p>"
         }
         let x = Axis(
-            (series.flatMap(\.points).map(\.x) + [guide?.x].compactMap { $0 }).filter(\.isFinite), .linear,
-            ends: fillsWidth ? .values : .ticks)
-        let y = Axis(points.map(\.y), yScale)
+            (series.flatMap(\.points).flatMap { [$0.x] + $0.xSpread.ends } + [guide?.x].compactMap { $0 })
+                .filter(\.isFinite), .linear, ends: fillsWidth ? .values : .ticks)
+        let y = Axis(points.flatMap { [$0.y] + $0.ySpread.ends }, yScale)
         var body = ""
         for tick in y.ticks {
             let at = place(y: tick, y)
@@ -77,7 +82,9 @@ struct Chart {
         body += "<text class=\"axis mid\" transform=\"translate(12 \(number(middle))) rotate(-90)\">"
             + "\(escaped(yLabel))</text>"
         for series in drawn where !series.points.isEmpty { body += curve(series, x, y) }
-        body += labels(drawn, x, y)
+        body += labels(of: drawn.filter(\.hasMarks).map { series in
+            (series, series.points.map { (place(x: $0.x, x), place(y: $0.y, y)) })
+        })
         return "<svg viewBox=\"0 0 \(number(Self.width)) \(number(Self.height))\" role=\"img\" "
             + "aria-label=\"\(escaped(title))\"><title>\(escaped(title))</title>\(body)</svg>"
     }
@@ -90,53 +97,16 @@ struct Chart {
             body += "<polyline class=\"curve c\(series.colour) d\(series.dash)\" points=\"\(path)\">"
                 + "<title>\(escaped(series.name))</title></polyline>"
         }
+        for (point, at) in zip(series.points, places) {
+            let (across, up) = (point.xSpread.ends.map { place(x: $0, x) }, point.ySpread.ends.map { place(y: $0, y) })
+            if across.count > 1 { body += line(across[0], at.1, across[1], at.1, "spread c\(series.colour)") }
+            if up.count > 1 { body += line(at.0, up[0], at.0, up[1], "spread c\(series.colour)") }
+        }
         if series.hasMarks || places.count == 1 {
+            let style = series.isHollow ? "ring" : "mark"
             for (point, at) in zip(series.points, places) {
-                body += "<circle class=\"mark c\(series.colour)\" cx=\"\(number(at.0))\" cy=\"\(number(at.1))\" r=\"4.5\">"
+                body += "<circle class=\"\(style) c\(series.colour)\" cx=\"\(number(at.0))\" cy=\"\(number(at.1))\" r=\"4.5\">"
                     + "<title>\(escaped([series.name, point.note].filter { !$0.isEmpty }.joined(separator: ": ")))</title></circle>"
-            }
-        }
-        return body
-    }
-
-    /// Labels beside marked points, each at the first of six places where it covers no point and no other
-    /// label, nor a curve if that can be had.
-    private func labels(_ drawn: [Series], _ x: Axis, _ y: Axis) -> String {
-        struct Box {
-            let left, top, right, bottom: Double
-            func meets(_ other: Box) -> Bool {
-                left < other.right && other.left < right && top < other.bottom && other.top < bottom
-            }
-            static func around(_ at: (Double, Double), _ radius: Double) -> Box {
-                Box(left: at.0 - radius, top: at.1 - radius, right: at.0 + radius, bottom: at.1 + radius)
-            }
-        }
-        let marked = drawn.filter(\.hasMarks)
-        let places = marked.map { $0.points.map { (place(x: $0.x, x), place(y: $0.y, y)) } }
-        var taken = places.flatMap { $0 }.map { Box.around($0, 5) }
-        let curves = places.flatMap { points in
-            zip(points, points.dropFirst()).flatMap { from, to in
-                (0...40).map { step in
-                    let part = Double(step) / 40
-                    return Box.around((from.0 + part * (to.0 - from.0), from.1 + part * (to.1 - from.1)), 1)
-                }
-            }
-        }
-        var body = ""
-        for (series, points) in zip(marked, places) {
-            for (point, (a, b)) in zip(series.points, points) where !point.label.isEmpty {
-                let wide = 7.2 * Double(point.label.count)
-                let boxes = [
-                    (a + 8, b + 4), (a - 8 - wide, b + 4), (a - wide / 2, b - 9), (a - wide / 2, b + 17),
-                    (a + 4, b - 8), (a + 4, b + 16),
-                ].map { Box(left: $0.0, top: $0.1 - 9, right: $0.0 + wide, bottom: $0.1 + 1) }.filter { box in
-                    box.left > Self.left && box.right < Self.width - 2 && box.top > 0
-                        && box.bottom < Self.height - Self.bottom && !taken.contains(where: box.meets)
-                }
-                guard let box = boxes.first(where: { !curves.contains(where: $0.meets) }) ?? boxes.first
-                else { continue }
-                taken.append(box)
-                body += text(box.left, box.bottom - 1, point.label, "note c\(series.colour)")
             }
         }
         return body
@@ -150,17 +120,21 @@ struct Chart {
         Self.height - Self.bottom - axis.fraction(value) * (Self.height - Self.top - Self.bottom)
     }
 
-    private func line(_ x1: Double, _ y1: Double, _ x2: Double, _ y2: Double, _ style: String) -> String {
+    func line(_ x1: Double, _ y1: Double, _ x2: Double, _ y2: Double, _ style: String) -> String {
         "<line class=\"\(style)\" x1=\"\(number(x1))\" y1=\"\(number(y1))\" x2=\"\(number(x2))\" y2=\"\(number(y2))\"/>"
     }
 
-    private func text(_ x: Double, _ y: Double, _ text: String, _ style: String) -> String {
+    func text(_ x: Double, _ y: Double, _ text: String, _ style: String) -> String {
         "<text class=\"\(style)\" x=\"\(number(x))\" y=\"\(number(y))\">\(escaped(text))</text>"
     }
 
     private func number(_ value: Double) -> String {
         value == value.rounded() ? String(Int(value)) : fixed(value, 1)
     }
+}
+
+extension ClosedRange<Double>? {
+    fileprivate var ends: [Double] { map { [$0.lowerBound, $0.upperBound] } ?? [] }
 }
 
 /// A range of values, its round ticks, and where a value lies in it.

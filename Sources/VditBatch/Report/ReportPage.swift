@@ -51,7 +51,7 @@ struct ReportPage {
             ("Video", "\(value("width"))×\(value("height")), \(value("num_frames")) frames at \(value("fps")) fps"),
             ("Tokens", "\(results.tokens)"),
             ("Sampling", "\(value("steps")) steps of \(value("scheduler")), guidance \(value("guidance_scale"))"),
-            ("Compute", "\(value("precision")), \(results.kernel), \(value("threads")) threads"),
+            ("Compute", "\(results.machine), \(value("precision")), \(value("threads")) threads"),
             ("Self-attention of a clip, dense", "\(engineering(results.attentionFlops))FLOP of \(engineering(results.totalFlops))FLOP"),
             ("Clips per method", "\(results.clips.count)"),
         ]
@@ -75,7 +75,7 @@ struct ReportPage {
             "density", "attention<br>FLOPs saved", "FLOPs<br>saved", "denoising<br>seconds", "lowest<br>frame dB",
             "change<br>PSNR dB", "latent<br>cosine",
         ]
-        let rows = results.variants.map { row -> String in
+        let rows = results.ranked.map { row -> String in
             let isDense = row.variant.isDense
             let psnr: String
             if isDense {
@@ -105,54 +105,7 @@ struct ReportPage {
             <tbody>
             \(rows.joined(separator: "\n"))
             </tbody></table></div>
-            """
-    }
-
-    private var plots: String {
-        let sparse = results.variants.filter { !$0.variant.isDense }
-        func series(_ x: (ComparisonResults.Summary) -> Double?) -> [Chart.Series] {
-            methods.map { method in
-                let rows = sparse.filter { $0.variant.name == method }
-                return Chart.Series(
-                    name: method, colour: colour(method),
-                    points: rows.enumerated().compactMap { index, row in
-                        guard let x = x(row), let y = row.psnr else { return nil }
-                        let density = row.label.split(separator: " ").last.map(String.init) ?? ""
-                        return Chart.Point(
-                            x: x, y: y, note: row.label, label: index == 0 ? row.label : density)
-                    }, hasMarks: true)
-            }
-        }
-        // A step cache leaves out more than attention.
-        let countsAll = results.variants.contains { $0.variant.cache != nil }
-        let speed = Chart(
-            title: "Quality against speed", xLabel: "speed, denoising (times dense)", yLabel: "PSNR (dB)",
-            guide: (1, "dense"), series: series(\.speedRatio))
-        let work = Chart(
-            title: "Quality against work",
-            xLabel: countsAll ? "work of the transformer (% of dense)" : "self-attention computed (% of dense)",
-            yLabel: "PSNR (dB)",
-            series: series { 100 * (1 - (countsAll ? $0.flopsSaved : $0.attentionFlopsSaved)) })
-        let steps = divergence(results.variants.enumerated().compactMap { index, row in
-            row.variant.isDense
-                ? nil : (row.variant, mean(results.clips.map { $0.rows[index].steps ?? [] }))
-        })
-        let frames = perFrame(results.variants.enumerated().compactMap { index, row in
-            row.variant.isDense
-                ? nil : (row.variant, results.clips.compactMap { $0.rows[index].quality })
-        })
-        return """
-            <h2>Quality, speed and work</h2>
-            <div class="pair">
-            \(figure(speed, "Up and to the right is better. Means over the clips."))
-            \(figure(work, "Up and to the left is better. Work counts the steps and layers that stay dense."))
-            </div>
-            <h2>Where it departs from dense</h2>
-            \(legend)
-            <div class="pair">
-            \(figure(steps, "Distance of the latents from the dense render's after every step, mean over the clips. Lower is better; no curve where they are the same."))
-            \(figure(frames, "PSNR of every frame, mean over the clips. Higher is better."))
-            </div>
+            <p class="soft">The nearest to dense first. \(timing)</p>
             """
     }
 
@@ -225,7 +178,7 @@ struct ReportPage {
 
     // MARK: Charts
 
-    private func perFrame(_ rows: [(ComparisonVariant, [Quality])]) -> Chart {
+    func perFrame(_ rows: [(ComparisonVariant, [Quality])]) -> Chart {
         Chart(
             title: "PSNR of every frame", xLabel: "frame", yLabel: "PSNR (dB)", fillsWidth: true,
             series: rows.map { variant, qualities in
@@ -240,7 +193,7 @@ struct ReportPage {
             })
     }
 
-    private func divergence(_ rows: [(ComparisonVariant, [LatentDistance])]) -> Chart {
+    func divergence(_ rows: [(ComparisonVariant, [LatentDistance])]) -> Chart {
         Chart(
             title: "Divergence of the latents", xLabel: "denoising step", yLabel: "relative error (log scale)",
             yScale: .logarithmic, fillsWidth: true,
@@ -253,7 +206,7 @@ struct ReportPage {
             })
     }
 
-    private func mean(_ clips: [[LatentDistance]]) -> [LatentDistance] {
+    func mean(_ clips: [[LatentDistance]]) -> [LatentDistance] {
         guard var total = clips.first else { return [] }
         for clip in clips.dropFirst() {
             for index in total.indices where index < clip.count {
@@ -268,11 +221,11 @@ struct ReportPage {
         return total
     }
 
-    private func figure(_ chart: Chart, _ caption: String) -> String {
+    func figure(_ chart: Chart, _ caption: String) -> String {
         "<figure><h3>\(escaped(chart.title))</h3>\(chart.svg)<figcaption>\(escaped(caption))</figcaption></figure>"
     }
 
-    private var legend: String {
+    var legend: String {
         let items = results.variants.filter { !$0.variant.isDense }.map { row in
             "<li><svg viewBox=\"0 0 28 8\" aria-hidden=\"true\"><line class=\"curve c\(colour(row.variant)) "
                 + "d\(dash(row.variant))\" x1=\"0\" y1=\"4\" x2=\"28\" y2=\"4\"/></svg>\(escaped(row.label))</li>"
@@ -280,23 +233,15 @@ struct ReportPage {
         return "<ul class=\"legend\">\(items.joined())</ul>"
     }
 
-    private var methods: [String] {
-        var names: [String] = []
-        for row in results.variants where !row.variant.isDense && !names.contains(row.variant.name) {
-            names.append(row.variant.name)
-        }
-        return names
+    /// Of a method, alone and with a cache, by its place among those there are.
+    func colour(_ variant: ComparisonVariant) -> Int {
+        let kinds = results.variants.filter { !$0.variant.isDense }.map(\.variant.kind).uniqued
+        return (kinds.firstIndex(of: variant.kind) ?? 0) % ReportStyle.colours
     }
 
-    private func colour(_ method: String) -> Int {
-        (methods.firstIndex(of: method) ?? 0) % ReportStyle.colours
-    }
-
-    private func colour(_ variant: ComparisonVariant) -> Int { colour(variant.name) }
-
-    /// The densities of a method differ by their dashes.
+    /// Variants of one colour differ by their dashes.
     private func dash(_ variant: ComparisonVariant) -> Int {
-        let own = results.variants.filter { $0.variant.name == variant.name }
+        let own = results.variants.filter { $0.variant.kind == variant.kind }
         return (own.firstIndex { $0.variant == variant } ?? 0) % 4
     }
 

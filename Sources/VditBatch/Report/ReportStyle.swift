@@ -12,7 +12,7 @@ enum ReportStyle {
 
     static var css: String {
         let curves = (0..<colours).map {
-            ".curve.c\($0){stroke:var(--c\($0))}.mark.c\($0){fill:var(--c\($0))}"
+            ".curve.c\($0),.spread.c\($0),.ring.c\($0){stroke:var(--c\($0))}.mark.c\($0){fill:var(--c\($0))}"
                 + ".note.c\($0){fill:var(--c\($0))}.key.c\($0){background:var(--c\($0))}"
         }.joined()
         return """
@@ -58,6 +58,8 @@ enum ReportStyle {
             .curve{fill:none;stroke-width:2;stroke-linejoin:round}
             .d1{stroke-dasharray:7 4}.d2{stroke-dasharray:2 3}.d3{stroke-dasharray:9 3 2 3}
             .mark{stroke:var(--card);stroke-width:1.5}
+            .ring{fill:var(--card);stroke-width:2}
+            .spread{stroke-width:1;opacity:.6}
             \(curves)
             .legend{display:flex;flex-wrap:wrap;gap:4px 16px;margin:0 0 12px;padding:0;list-style:none;font-size:.9rem}
             .legend svg{display:inline-block;width:28px;height:8px;margin-right:6px;vertical-align:middle}

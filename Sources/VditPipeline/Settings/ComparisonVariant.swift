@@ -13,8 +13,17 @@ public struct ComparisonVariant: Sendable, Equatable {
     /// Whether this is what the others are compared with.
     public var isDense: Bool { method.isDense && cache == nil }
 
-    /// `radial`, `magcache` or `radial+magcache`: what variants of one colour have in common.
+    /// `radial`, `magcache` or `radial+magcache`: what variants of one curve have in common.
     public var name: String { parts.map(\.name).joined(separator: "+") }
+
+    /// The method, with and without a cache, or the cache alone: what variants of one colour have in common.
+    public var kind: String { parts[0].name }
+
+    /// Whether it is a method with a cache.
+    public var isPair: Bool { parts.count > 1 }
+
+    /// What was asked for, without names: `0.3`, or `0.3+0.5`.
+    public var shares: String { parts.compactMap { $0.share.map(shortNumber) }.joined(separator: "+") }
 
     /// `radial 0.3`, or the method alone; with a cache `radial 0.3+magcache 0.5`.
     public var label: String {
