@@ -63,7 +63,7 @@ final class Planner {
     let file: PipelineFile
     private let command: [String]
     private let processors = Surroundings.processors()
-    private let encoders = KnownEncoders()
+    private let known = KnownFiles()
     private struct ModelKey: Hashable {
         let model: ModelReference
         let adapters: [AdapterChoice]
@@ -127,7 +127,7 @@ final class Planner {
             render.memoryLimit = [render.memoryLimit, file.limits.memory].compactMap { $0 }.min()
             render.destination.options.existing = .replace
             let settings = try RenderSettings(
-                render.request, model: model.specification, sampler: model.scheduler)
+                render.request, model: model.specification, sampler: model.scheduler, known: known)
 
             let names = OutputTemplate(job, settings: settings, position: position)
             self.names[job.id] = names
@@ -139,9 +139,9 @@ final class Planner {
             render.command = command + [file.path, "--only", job.id]
             // Another job may make it.
             if let latents = render.latents, !FilePath.exists(latents), !job.needs.isEmpty { render.latents = nil }
-            let (plan, prompts) = try Renderer.check(render, settings, model: model, book, known: encoders)
+            let (plan, texts) = try Renderer.check(render, settings, model: model, book, known: known)
             render.latents = job.settings["latents"]?.text
-            render.fingerprint = try fingerprint(render, settings, prompts, model)
+            render.fingerprint = try fingerprint(render, settings, texts, model)
             return PlannedJob(
                 id: job.id, needs: job.needs, position: position,
                 work: .render(render, plan),
@@ -182,7 +182,7 @@ final class Planner {
     // MARK: Identity
 
     private func fingerprint(
-        _ render: RenderJob, _ settings: RenderSettings, _ prompts: PromptPair, _ model: ModelDirectory
+        _ render: RenderJob, _ settings: RenderSettings, _ texts: [(name: String, digest: String)], _ model: ModelDirectory
     ) throws -> String {
         var lines = settings.table.filter { SettingTable.byName[$0.name]?.effect != SettingEffect.none }
             .map { "\($0.name)=\($0.value)" }
@@ -197,7 +197,7 @@ final class Planner {
             let digest = FilePath.exists(path) && name != "latents" ? try digest(path) : FilePath.canonical(path)
             lines.append("\(name)=\(digest)")
         }
-        for (name, digest) in prompts.textDigests { lines.append("\(name)=\(digest)") }
+        for (name, digest) in texts { lines.append("\(name)=\(digest)") }
         let options = render.destination.options
         lines.append("output=\(FilePath.canonical(render.destination.path))")
         lines.append(

@@ -13,25 +13,33 @@ public enum ExistingFile: Sendable {
 /// Bytes go to a `PartFile` beside the target; `commit` syncs it, renames it and syncs the directory. Dropped
 /// without a commit, it leaves nothing, and what a process that was killed left, the next to write the same file
 /// removes. `SIGXFSZ` has to be ignored by the process for a file size limit to arrive here as an error.
+///
+/// `StandardOutput.name` is no file: its bytes go out as they come.
 public final class AtomicFile {
     public let path: String
-    private let temporary: String
+    /// Nil for standard output.
+    private let temporary: String?
     private let existing: ExistingFile
     private var descriptor: Int32
 
     /// - Throws: `FileError.inaccessible`: the directory is missing or not writable, the target is not a
     ///   regular file, or it exists and `existing` is `.refuse`.
     public init(_ path: String, existing: ExistingFile) throws(FileError) {
-        try Self.check(path, existing: existing)
-        self.path = path
+        self.path = StandardOutput.shown(path)
         self.existing = existing
-        temporary = Self.freshTemporaryPath(for: path)
+        if path == StandardOutput.name {
+            (temporary, descriptor) = (nil, STDOUT_FILENO)
+            return
+        }
+        try Self.check(path, existing: existing)
+        let temporary = Self.freshTemporaryPath(for: path)
+        self.temporary = temporary
         descriptor = Self.create(temporary)
         if descriptor < 0 { throw .writing(path, errno) }
     }
 
     deinit {
-        if descriptor >= 0 {
+        if let temporary, descriptor >= 0 {
             close(descriptor)
             unlink(temporary)
         }
@@ -65,6 +73,10 @@ public final class AtomicFile {
     /// Gives the file its name. To be called once, last.
     public func commit() throws(FileError) {
         precondition(descriptor >= 0, "commit twice")
+        guard let temporary else {
+            descriptor = -1
+            return
+        }
         var code: Int32 = 0
         if fsync(descriptor) != 0 { code = errno }
         if close(descriptor) != 0 && code == 0 { code = errno }
@@ -105,6 +117,11 @@ extension AtomicFile {
             .inaccessible(path: path, reason: reason, kind: .cannotCreate)
         }
         if path.isEmpty { throw .emptyPath("output") }
+        if path == StandardOutput.name {
+            throw .inaccessible(
+                path: StandardOutput.shown(path), reason: "does not take this one; expected a file name ('./-' is one)",
+                kind: .usage)
+        }
         let (directory, name) = FilePath.split(path)
         if path.utf8.contains(0) { throw refuse("the path contains a NUL character") }
         if ["", ".", ".."].contains(name) { throw refuse("names a directory, expected a file name") }
@@ -128,6 +145,19 @@ extension AtomicFile {
         } else if errno != ENOENT {
             throw .writing(path, errno)
         }
+    }
+
+    /// The same for bytes that are written one after the other, which may go to standard output.
+    ///
+    /// - Throws: also `FileError.inaccessible` (64) where that is a terminal, (74) where it is closed.
+    public static func checkStream(_ path: String, existing: ExistingFile) throws(FileError) {
+        if path != StandardOutput.name { return try check(path, existing: existing) }
+        func refuse(_ reason: String, _ kind: FailureKind) -> FileError {
+            .inaccessible(path: StandardOutput.shown(path), reason: reason, kind: kind)
+        }
+        let flags = fcntl(STDOUT_FILENO, F_GETFL)
+        if flags < 0 || flags & O_ACCMODE == O_RDONLY { throw refuse("is closed", .ioError) }
+        if isatty(STDOUT_FILENO) == 1 { throw refuse("is a terminal; expected a file or another program", .usage) }
     }
 
     /// Syncs a finished temporary file and gives it its name; on failure it is removed.

@@ -145,6 +145,7 @@ package enum FilePath {
             path.removeFirst(3)
             folder = Self.folder(of: folder)
         }
+        if path == StandardOutput.name { path = "./" + path }
         return folder == "." ? path : folder == "/" ? "/" + path : folder + "/" + path
     }
 

@@ -27,12 +27,16 @@ package struct FileRoles: Sendable {
         for path in [path] + files { inputs.append(File(path: path, role: role, place: Place(path))) }
     }
 
+    /// All that others read.
+    package mutating func read(_ others: FileRoles) { inputs += others.inputs }
+
     /// A file or a folder that is made or replaced.
     ///
     /// - Parameter isNumbered: the name stands for many, as `frames/%05d.png` does.
     package mutating func make(_ path: String?, as role: String, isNumbered: Bool = false) {
         guard let path else { return }
-        outputs.append(File(path: path, role: role, place: Place(path, isNumbered: isNumbered)))
+        let place = path == StandardOutput.name ? Place.standardOutput : Place(path, isNumbered: isNumbered)
+        outputs.append(File(path: path, role: role, place: place))
     }
 
     /// - Throws: `FileError.inaccessible` (64): an empty path, an output over an input, or two outputs in one place.
@@ -41,7 +45,7 @@ package struct FileRoles: Sendable {
         for (index, output) in outputs.enumerated() {
             func refuse(_ reason: String, _ other: File) -> FileError {
                 let name = other.path == output.path ? "" : " (\(other.path))"
-                return .inaccessible(path: output.path, reason: reason + name, kind: .usage)
+                return .inaccessible(path: StandardOutput.shown(output.path), reason: reason + name, kind: .usage)
             }
             if let input = inputs.first(where: { $0.place.meets(output.place) }) {
                 throw refuse("the \(output.role) would replace the \(input.role)", input)
@@ -71,7 +75,14 @@ private struct Place: Sendable {
     /// What stands before and behind the number of a name that stands for many.
     private let numbered: (prefix: String, suffix: String)?
 
+    private let isStandardOutput: Bool
+
+    static let standardOutput = Place()
+
+    private init() { (node, folder, rest, numbered, isStandardOutput) = (nil, nil, [], nil, true) }
+
     init(_ path: String, isNumbered: Bool = false) {
+        isStandardOutput = false
         node = FilePath.Node(path)
         let name = FilePath.name(of: path)
         var above = FilePath.folder(of: path)
@@ -92,6 +103,7 @@ private struct Place: Sendable {
     /// Whether both lead to the same file.
     func meets(_ other: Place) -> Bool {
         if let node, node == other.node { return true }
+        if isStandardOutput || other.isStandardOutput { return isStandardOutput == other.isStandardOutput }
         guard folder != nil, folder == other.folder, rest.dropLast() == other.rest.dropLast() else { return false }
         return rest == other.rest || standsFor(other) || other.standsFor(self)
     }

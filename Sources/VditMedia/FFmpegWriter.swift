@@ -46,7 +46,7 @@ public struct FFmpegWriter: ~Copyable, @unchecked Sendable {
             _ = try SequencePattern(path: path).check(plan)
         } else {
             try MediaError.files { () throws(FileError) in
-                try AtomicFile.check(path, existing: options.existing)
+                try AtomicFile.checkStream(path, existing: options.existing)
             }
         }
         if plan.format.muxer != nil, known?.contains(plan) != true {

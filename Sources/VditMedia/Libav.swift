@@ -51,6 +51,9 @@ enum Libav {
     /// What libav opens without looking for a protocol in the name.
     static func url(_ path: String) -> String { "file:" + path }
 
+    /// What libav calls the stream that is written to without seeking.
+    static let standardOutput = "pipe:1"
+
     static func outOfMemory(_ path: String, _ call: String) -> MediaError {
         .library(path: path, call: call, reason: "out of memory", kind: .osError)
     }

@@ -10,10 +10,15 @@ public enum OutputFormat: String, Sendable, CaseIterable, Codable {
     case pngSequence = "png-sequence"
 
     /// Endings we write, for messages and help.
-    public static let names = ".mp4, .mov, .mkv, .webm, .gif, .y4m, .png or a pattern such as frames/%05d.png"
+    public static let names =
+        ".mp4, .mov, .mkv, .webm, .gif, .y4m, .png or a pattern such as frames/%05d.png; - is Y4M to standard output"
 
     /// - Throws: `MediaError.setting` if the name's ending is none of ours.
     init(path: String) throws(MediaError) {
+        if path == StandardOutput.name {
+            self = .y4m
+            return
+        }
         let name = FilePath.split(path).name
         let ending = name.lastIndex(of: ".").map { name[name.index(after: $0)...].lowercased() } ?? ""
         guard let format = Self(rawValue: ending), format != .pngSequence else {

@@ -6,7 +6,10 @@ import VditTensor
 /// Frames to a container file through libavformat.
 package final class VideoSink: FrameSink {
     private let plan: VideoPlan
-    private let temporary: String
+    /// What to call the output.
+    private let name: String
+    /// Nil for standard output, which is what it is at once.
+    private let temporary: String?
     private let encoder: VideoEncoder
     private let converter: PixelConverter
     private let palette: PaletteFilter?
@@ -18,10 +21,12 @@ package final class VideoSink: FrameSink {
     /// - Parameter temporary: where to write before the rename; tests pass a device that is full.
     package init(_ plan: VideoPlan, temporary: String? = nil) throws(MediaError) {
         self.plan = plan
+        name = StandardOutput.shown(plan.path)
         try MediaError.files { () throws(FileError) in
-            try AtomicFile.check(plan.path, existing: plan.options.existing)
+            try AtomicFile.checkStream(plan.path, existing: plan.options.existing)
         }
-        self.temporary = temporary ?? AtomicFile.freshTemporaryPath(for: plan.path)
+        self.temporary = plan.path == StandardOutput.name
+            ? nil : temporary ?? AtomicFile.freshTemporaryPath(for: plan.path)
         guard let muxer = plan.format.muxer, let format = av_guess_format(muxer, nil, nil) else {
             throw .library(
                 path: plan.path, call: "av_guess_format",
@@ -41,21 +46,22 @@ package final class VideoSink: FrameSink {
 
     deinit {
         close()
-        if !finished { unlink(temporary) }
+        if let temporary, !finished { unlink(temporary) }
     }
 
     private func open(_ format: UnsafePointer<AVOutputFormat>) throws(MediaError) {
-        try Libav.check(plan.path, "avformat_alloc_output_context2", fallback: .internalError) {
-            avformat_alloc_output_context2(&container, format, nil, Libav.url(temporary))
+        let url = temporary.map(Libav.url) ?? Libav.standardOutput
+        try Libav.check(name, "avformat_alloc_output_context2", fallback: .internalError) {
+            avformat_alloc_output_context2(&container, format, nil, url)
         }
         guard let container, let stream = avformat_new_stream(container, nil) else {
-            throw Libav.outOfMemory(plan.path, "avformat_new_stream")
+            throw Libav.outOfMemory(name, "avformat_new_stream")
         }
         container.pointee.flags |= AVFMT_FLAG_BITEXACT
         stream.pointee.time_base = encoder.context.pointee.time_base
         stream.pointee.avg_frame_rate = encoder.context.pointee.framerate
         stream.pointee.r_frame_rate = encoder.context.pointee.framerate
-        try Libav.check(plan.path, "avcodec_parameters_from_context", fallback: .internalError) {
+        try Libav.check(name, "avcodec_parameters_from_context", fallback: .internalError) {
             avcodec_parameters_from_context(stream.pointee.codecpar, encoder.context)
         }
         if plan.codec == .hevc, plan.format == .mp4 || plan.format == .mov {
@@ -67,19 +73,19 @@ package final class VideoSink: FrameSink {
                 av_dict_set(&container.pointee.metadata, key, value, 0)
             }
         }
-        try Libav.check(plan.path, "creating the file", fallback: .cannotCreate) {
-            avio_open(&container.pointee.pb, Libav.url(temporary), AVIO_FLAG_WRITE)
+        try Libav.check(name, "creating the file", fallback: .cannotCreate) {
+            avio_open(&container.pointee.pb, url, AVIO_FLAG_WRITE)
         }
         var given: [(String, String)] = []
         if plan.format == .mp4 || plan.format == .mov { given.append(("movflags", "use_metadata_tags+faststart")) }
         if let loop = plan.options.loop { given.append(("loop", "\(loop)")) }
         var options = LibavOptions(given)
-        try Libav.check(plan.path, "avformat_write_header", fallback: .ioError) {
+        try Libav.check(name, "avformat_write_header", fallback: .ioError) {
             avformat_write_header(container, &options.dictionary)
         }
         if let unused = options.unused {
             throw .library(
-                path: plan.path, call: "avformat_write_header", reason: "it has no option \(unused)",
+                path: name, call: "avformat_write_header", reason: "it has no option \(unused)",
                 kind: .unsupported)
         }
     }
@@ -105,16 +111,17 @@ package final class VideoSink: FrameSink {
         try palette?.drain { (picture) throws(MediaError) in try encode(picture) }
         try encode(nil)
         guard let container else { return }
-        try Libav.check(plan.path, "av_write_trailer", fallback: .ioError) { av_write_trailer(container) }
-        try Libav.check(plan.path, "writing", fallback: .ioError) {
+        try Libav.check(name, "av_write_trailer", fallback: .ioError) { av_write_trailer(container) }
+        try Libav.check(name, "writing", fallback: .ioError) {
             avio_flush(container.pointee.pb)
             return container.pointee.pb.pointee.error
         }
-        try Libav.check(plan.path, "avio_closep", fallback: .ioError) { avio_closep(&container.pointee.pb) }
+        try Libav.check(name, "avio_closep", fallback: .ioError) { avio_closep(&container.pointee.pb) }
         close()
-        let found = try PacketCount.video(in: temporary, named: plan.path)
+        guard let temporary else { return }
+        let found = try PacketCount.video(in: temporary, named: name)
         if found != frames {
-            throw .malformed(path: plan.path, found: "\(found) frames read back", expected: "\(frames)")
+            throw .malformed(path: name, found: "\(found) frames read back", expected: "\(frames)")
         }
         finished = true
         try MediaError.files { () throws(FileError) in
@@ -128,7 +135,7 @@ package final class VideoSink: FrameSink {
             packet.pointee.stream_index = 0
             av_packet_rescale_ts(
                 packet, encoder.context.pointee.time_base, stream.pointee.time_base)
-            try Libav.check(plan.path, "writing", fallback: .ioError) {
+            try Libav.check(name, "writing", fallback: .ioError) {
                 let status = av_interleaved_write_frame(container, packet)
                 return status < 0 ? status : min(0, container.pointee.pb.pointee.error)
             }

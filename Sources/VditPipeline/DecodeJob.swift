@@ -58,7 +58,7 @@ public struct DecodeJob: Sendable {
                 family: directory.family, path: directory.path, files: directory.files,
                 dtype: directory.storedType),
             inputs: RunRecord.Inputs(prompt: metadata["title"], latents: latents), sampling: nil,
-            attention: nil, output: output.record(of: rate), timing: timing,
+            attention: nil, output: try output.record(of: rate), timing: timing,
             latentsSha256: values.withBytes { Digest.sha256($0) }, resumedSteps: nil, warnings: [])
         if destination.record == .write {
             try record.write(to: destination.recordPath, existing: destination.existing)
@@ -75,7 +75,7 @@ public struct DecodeJob: Sendable {
         stop: StopFlag = StopFlag(), onEvent: (RenderEvent) throws -> Void = { _ in }
     ) throws {
         try FileRoles(reads: ["model": model, "latents": latents], makes: ["frames": destination.path]).check()
-        try AtomicFile.check(destination.path, existing: destination.existing)
+        try AtomicFile.checkStream(destination.path, existing: destination.existing)
         let (directory, values, metadata) = try open()
         let conditions = try DecodeConditions(metadata: metadata, path: latents)
         let count = directory.specification.videoSize(of: LatentShape(values.shape)).numFrames

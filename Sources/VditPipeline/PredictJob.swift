@@ -34,7 +34,7 @@ public struct PredictJob: Sendable {
     ///   packed; `PipelineError.notFinite` for a prediction with NaN or infinities.
     public func run() throws -> Result {
         try FileRoles(reads: ["model": model, "inputs": inputs], makes: ["prediction": output]).check()
-        try AtomicFile.check(output, existing: existing)
+        try AtomicFile.checkStream(output, existing: existing)
         let pipeline = FilePath.exists("\(model)/transformer/config.json")
         let folder = pipeline ? "\(model)/transformer" : model
         let index = "\(model)/model_index.json"

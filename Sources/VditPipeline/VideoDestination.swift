@@ -28,6 +28,12 @@ public struct VideoDestination: Sendable {
     /// What to do with files that exist, of all that are written.
     public var existing: ExistingFile { options.existing }
 
+    /// Whether the video goes to standard output: nothing lies beside it then.
+    public var isStream: Bool { path == StandardOutput.name }
+
+    /// Where the state lies that a run can go on from; nil beside a video that is no file.
+    var statePath: String? { isStream ? nil : Checkpoint.path(forOutput: path) }
+
     var recordPath: String { RunRecord.path(forOutput: path) }
 
     /// Names every file that will be written.

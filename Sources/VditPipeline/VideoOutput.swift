@@ -1,4 +1,5 @@
 import Dispatch
+import VditFiles
 import VditMedia
 import VditTensor
 
@@ -66,9 +67,13 @@ final class VideoOutput {
     }
 
     /// What the record says about the output.
-    func record(of frameRate: FrameRate) -> RunRecord.Output {
+    ///
+    /// - Throws: what reading it back throws: without its digest it could not be told from another.
+    func record(of frameRate: FrameRate) throws -> RunRecord.Output {
         var output = RunRecord.Output(plan, frames: written, frameRate: frameRate)
-        if !OutputFormat.isSequence(plan.path) { output.sha256 = try? Digest.sha256(file: plan.path) }
+        if !OutputFormat.isSequence(plan.path), plan.path != StandardOutput.name {
+            output.sha256 = try Digest.sha256(file: plan.path)
+        }
         return output
     }
 }

@@ -65,6 +65,7 @@ struct Compare: ParsableCommand {
         if let minPsnr, !minPsnr.isFinite {
             throw ValidationError("--min-psnr: found \(minPsnr), expected a number of dB")
         }
+        try checkStandardOutput(csv, json: json)
         if methods.model == nil {
             if let flag = methods.given { throw ValidationError("\(flag) needs --model") }
             if files.count < 2 {
@@ -80,10 +81,10 @@ struct Compare: ParsableCommand {
     func run() throws {
         var roles = try methods.files()
         for file in files { roles.read(file, as: "compared video") }
-        roles.make(csv == Self.standardOutput ? nil : csv, as: "table of frames")
+        roles.make(csv, as: "table of frames")
         roles.make(markdown, as: "table in Markdown")
         try roles.check()
-        for path in [csv, markdown].compactMap({ $0 }) where path != Self.standardOutput {
+        for path in [csv == StandardOutput.name ? nil : csv, markdown].compactMap({ $0 }) {
             try AtomicFile.check(path, existing: overwrite ? .replace : .refuse)
         }
         if let model = methods.model { try compareMethods(of: model) } else { try compareFiles() }
@@ -151,14 +152,11 @@ struct Compare: ParsableCommand {
 
     private func text(_ table: ComparisonTable) -> String { Console.table([table.header] + table.rows) }
 
-    private static let standardOutput = "-"
-
     /// Standard output has one thing to say.
-    private func show(_ text: String) throws { if csv != Self.standardOutput { try Console.data(text) } }
+    private func show(_ text: String) throws { if csv != StandardOutput.name { try Console.data(text) } }
 
     private func save(_ text: String, to path: String?) throws {
         guard let path else { return }
-        if path == Self.standardOutput { return try Console.data(String(text.dropLast())) }
         try AtomicFile.write(Array(text.utf8), to: path, existing: overwrite ? .replace : .refuse)
     }
 

@@ -39,6 +39,8 @@ struct Decode: ParsableCommand {
 
     @OptionGroup(title: "Messages") var report: ReportOptions
 
+    func validate() throws { try checkStandardOutput(output.output, json: json) }
+
     func run() throws {
         let (precision, threads) = try machine.decided()
         let path = try output.path()

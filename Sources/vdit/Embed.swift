@@ -84,7 +84,7 @@ struct Embed: ParsableCommand {
         for notice in result.notices { Console.message("note: \(notice.onOneLine)") }
         let seconds = Format.seconds(start.secondsUntilNow)
         Console.message(
-            "\(output): \(result.prompt.ids.count) tokens of \(result.prompt.embedding.shape[0]), "
+            "\(StandardOutput.shown(output)): \(result.prompt.ids.count) tokens of \(result.prompt.embedding.shape[0]), "
                 + "\(result.negative.ids.count) of the negative prompt, in \(seconds)")
     }
 

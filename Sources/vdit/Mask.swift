@@ -66,7 +66,7 @@ struct Mask: ParsableCommand {
         _ = try StudyFormat(path: output)
         let existing = overwrite ? ExistingFile.replace : .refuse
         try source.files(model, makes: ["mask": output]).check()
-        try AtomicFile.check(output, existing: existing)
+        try AtomicFile.checkStream(output, existing: existing)
         let choice = try method.choice(block.map { ["block": "\($0)"] } ?? [:])
         var file: MaskFile
         if let model {
@@ -92,7 +92,7 @@ struct Mask: ParsableCommand {
         let pairs = Double(tokens) * Double(tokens)
         let densities = heads.map { Format.fraction(Double($0.pairs) / pairs) }
         Console.message(
-            "\(output): \(tokens) tokens (\(file.layout.frames)×\(file.layout.height)×\(file.layout.width)), "
+            "\(StandardOutput.shown(output)): \(tokens) tokens (\(file.layout.frames)×\(file.layout.height)×\(file.layout.width)), "
                 + "\(heads[0].queryBlocks)×\(heads[0].keyBlockCount) blocks, density \(densities.joined(separator: " "))")
     }
 }

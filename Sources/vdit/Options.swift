@@ -63,7 +63,7 @@ struct OutputOptions: ParsableArguments {
         options.existing = overwrite ? .replace : .refuse
         options.threads = min(max(threads, 1), 1024)
         var job = RenderJob(model: "", promptEmbedding: "", destination: VideoDestination(path: path, options: options))
-        if noSidecar { job.destination.record = .omit }
+        if noSidecar || job.destination.isStream { job.destination.record = .omit }
         try given.apply(OutputSection.rows, to: &job)
         return job.destination
     }
@@ -72,6 +72,13 @@ struct OutputOptions: ParsableArguments {
     private func recordedSettings(_ output: RunRecord.Output, for path: String) -> [String: String] {
         func ending(_ path: String) -> Substring? { path.split(separator: ".").last }
         return ending(output.path) == ending(path) ? output.settings : [:]
+    }
+}
+
+/// - Throws: 64 where two things would go to standard output.
+func checkStandardOutput(_ outputs: String?..., json: Bool) throws {
+    if json && outputs.contains(StandardOutput.name) {
+        throw ValidationError("--json and an output '-' both write to standard output; give one")
     }
 }
 

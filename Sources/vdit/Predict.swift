@@ -48,7 +48,7 @@ struct Predict: ParsableCommand {
         let result = try job.run()
         if report.quiet { return }
         Console.message(
-            "\(output): sample \(result.shape), loading \(Format.seconds(result.loadSeconds)), "
+            "\(StandardOutput.shown(output)): sample \(result.shape), loading \(Format.seconds(result.loadSeconds)), "
                 + "prediction \(Format.seconds(result.predictSeconds))")
     }
 }

@@ -83,7 +83,7 @@ final class Progress {
             let left = seconds.map { ", about \(Format.seconds($0)) before its end" } ?? ""
             line("giving up step \(step) of \(steps)\(left)")
         case .preview(let path): if isVerbose { line("preview in \(path)") }
-        case .latents(let path): if isVerbose { line("latents in \(path)") }
+        case .latents(let path): if isVerbose { line("latents in \(StandardOutput.shown(path))") }
         case .frames(let done, let count):
             guard isDue(every: style == .terminal ? 0.2 : 5) || done == count else { break }
             advance("frame", done, count, "decoding\(times)", share: Double(done) / Double(max(1, count)))
@@ -142,7 +142,7 @@ final class Progress {
             ("decoding", record.timingS.decode), ("encoding", record.timingS.encode),
         ].filter { $0.1 > 0 }.map { "\($0.0) \(Format.seconds($0.1))" }
         line(
-            "\(output.path): \(output.frames) frames of \(output.width)×\(output.height)"
+            "\(StandardOutput.shown(output.path)): \(output.frames) frames of \(output.width)×\(output.height)"
                 + (record.sampling?.seed.map { ", seed \($0)" } ?? "") + ", "
                 + "\(Format.seconds(begun.secondsUntilNow))"
                 + (record.resumedSteps == nil ? " (" : " after it was resumed (of the whole run: ")

@@ -90,6 +90,15 @@ struct Render: ParsableCommand {
         if output.overwrite && skipExisting {
             throw ValidationError("--skip-existing and --overwrite contradict each other; give one")
         }
+        if output.output == StandardOutput.name {
+            if resume || skipExisting {
+                throw ValidationError("--\(resume ? "resume" : "skip-existing") needs a file; nothing is kept of an output '-'")
+            }
+            if previewEvery != nil && previewPath == nil {
+                throw ValidationError("--preview-every needs --preview-path where the output is '-'")
+            }
+        }
+        try checkStandardOutput(output.output, settings.texts["save_latents"]?.last, json: json && !dryRun)
         if previewPath != nil && previewEvery == nil {
             throw ValidationError("--preview-path needs --preview-every")
         }

@@ -47,6 +47,10 @@ enum Signals {
         sigemptyset(&handled)
         for number in [SIGINT, SIGTERM, SIGHUP, SIGUSR1] { sigaddset(&handled, number) }
         sigprocmask(SIG_UNBLOCK, &handled, nil)
+        // A file that is opened would take the place of a stream that is closed.
+        for stream in STDIN_FILENO...STDERR_FILENO where fcntl(stream, F_GETFD) < 0 {
+            _ = open("/dev/null", stream == STDERR_FILENO ? O_WRONLY : O_RDONLY)
+        }
         // Model files are mapped; one that is cut short while it is read cannot be told from memory.
         MappedFiles.prepare()
         var action = sigaction()

@@ -55,6 +55,37 @@ struct OutputPathTests {
         #expect(try folder.contents == names && digests() == before)
     }
 
+    @Test func anAdapterIsAnInputToo() throws {
+        let adapter = folder.path("l.safetensors")
+        try FileManager.default.copyItem(atPath: Golden.sample("wan-mini/lora/4-step.safetensors"), toPath: adapter)
+        let digest = try Digest.sha256(file: adapter)
+        let ended = try vdit(
+            smallRender("o.mkv", steps: 4, "--guidance-scale", "1", "--lora", "l.safetensors", "--save-latents", "./l.safetensors")
+                + ["--overwrite"])
+        #expect(ended.status == 64 && ended.errors.contains("would replace the adapter"), "\(ended.errors)")
+        #expect(try Digest.sha256(file: adapter) == digest)
+    }
+
+    /// They would be read as others.
+    @Test func namesThatAreNoTextAreRefused() throws {
+        func refused(_ script: String) throws -> CommandRun.Result {
+            try CommandRun.run([], script: "cd '\(folder.path)' && B=$(printf 'b\\377') && \(script)")
+        }
+        let batch = "version: 1\noutput: ${NAME}/{seed}.mkv\ndefaults: {model: model, prompt_embedding: a.safetensors}\n"
+        try folder.write(batch + "jobs: [{name: clip}]\n", "batch.yaml")
+        for (script, status, words) in [
+            ("\"$VDIT\" mask --sparse radial --frames 3 --height 4 --width 4 -o \"$B.png\"", 64, "not UTF-8"),
+            ("VDIT_FPS=\"$B\" \"$VDIT\" render --model model --prompt-embedding a.safetensors -o o.mkv --dry-run", 64,
+                "VDIT_FPS: not UTF-8"),
+            ("NAME=\"$B\" \"$VDIT\" batch batch.yaml", 78, "'NAME'"),
+            ("mkdir -p frames && touch \"frames/${B}1.png\" && \"$VDIT\" compare frames frames", 66,
+                "the name is not UTF-8"),
+        ] as [(String, Int32, String)] {
+            let ended = try refused(script)
+            #expect(ended.status == status && ended.errors.contains(words), "\(ended.status) \(ended.errors)")
+        }
+    }
+
     @Test func aPercentSignInAVideosNameIsALetter() throws {
         #expect(try vdit(Self.render + ["-o", "50%.y4m"]).status == 0)
         #expect(folder.contents.contains("50%.y4m.json") && !folder.contents.contains("sequence.json"))

@@ -96,6 +96,31 @@ struct BatchPlanTests {
         }
     }
 
+    @Test func aFileThatManyJobsNameIsReadForTheFirst() throws {
+        let folder = try TemporaryDirectory()
+        try TinyModel.write(to: folder)
+        let name = try ModelDirectory(path: folder.path("model")).specification.defaults.name
+        try folder.write(
+            """
+            {"family": "\(name)", "settings": {"width": "32", "height": "32", "num_frames": "5", "steps": "2"},
+             "variants": [{"variant": {"method": "radial", "density": 1, "options": {}}, "label": "radial",
+                           "psnr": 43, "seconds": 16, "speed_ratio": 1.25, "flops_saved": 0.2}]}
+            """, "results.json")
+        let watch = OpenCount(["", "/model", "/model/transformer", "/model/vae"].map { folder.path + $0 })
+        func opened(jobs: Int) throws -> [String: Int] {
+            let path = try folder.write(
+                Self.head + "  sparse: auto\n  sparse_results: results.json\n"
+                    + "matrix: {seed: [\((1...jobs).map(String.init).joined(separator: ", "))]}\n", "night.yaml")
+            _ = watch.opened()
+            let plan = try BatchPlan(PipelineFile(path: path))
+            #expect(plan.jobs.count == jobs && plan.jobs.allSatisfy { $0.render?.settings.method.name == "radial" })
+            return watch.opened()
+        }
+        let few = try opened(jobs: 2)
+        #expect(few.count > 5)
+        #expect(try opened(jobs: 9) == few)
+    }
+
     @Test(arguments: [1, 2, 3, 7, 40])
     func sharesCoverEveryJobOnceAndKeepNeedsTogether(_ count: Int) throws {
         let (plan, _) = try plan(

@@ -78,7 +78,7 @@ private struct Pairing {
     private let own: Set<String>
     /// Values of the references on axes of the compared job; nil where they are another job's renders.
     private let values: [String: String]?
-    private let references: [BatchJob]
+    private let references: JobIndex
 
     /// Nil when the reference cannot be found by what is given; that is reported.
     init?(
@@ -86,6 +86,7 @@ private struct Pairing {
         _ renders: [String: [BatchJob]]
     ) {
         guard let first = all.first else { return nil }
+        let (references, own, values): ([BatchJob], Set<String>, [String: String]?)
         switch comparison.reference {
         case .job(let job):
             if job == first.name {
@@ -112,32 +113,23 @@ private struct Pairing {
                 file.document.report(mark, "\(name).reference: \(what)\(hint)")
             }
             if !isUsable { return nil }
-            let values = Dictionary(given.map { ($0.axis, $0.label) }, uniquingKeysWith: { a, _ in a })
-            references = all.filter { job in values.allSatisfy { job.label($0.key) == $0.value } }
-            self.values = values
-            own = Set(values.keys)
+            let wanted = Dictionary(given.map { ($0.axis, $0.label) }, uniquingKeysWith: { a, _ in a })
+            references = all.filter { job in wanted.allSatisfy { job.label($0.key) == $0.value } }
+            (values, own) = (wanted, Set(wanted.keys))
         case nil: return nil
         }
+        (self.own, self.values) = (own, values)
+        self.references = JobIndex(references, axesOf: first, ignored: own)
     }
 
     func isReference(_ job: BatchJob) -> Bool {
         values?.allSatisfy { job.label($0.key) == $0.value } ?? false
     }
 
-    func references(of candidate: BatchJob) -> [BatchJob] {
-        references.filter { reference in
-            reference.labels.allSatisfy { axis, label in
-                own.contains(axis) || candidate.label(axis) == nil || candidate.label(axis) == label
-            }
-        }
-    }
+    func references(of candidate: BatchJob) -> [BatchJob] { references.agreeing(with: candidate) }
 
     func variant(_ job: BatchJob) -> String {
         let labels = job.labels.filter { own.contains($0.axis) }.map(\.label)
         return labels.isEmpty ? job.name : labels.joined(separator: "/")
     }
-}
-
-extension BatchJob {
-    func label(_ axis: String) -> String? { labels.first { $0.axis == axis }?.label }
 }

@@ -89,19 +89,41 @@ extension PipelineFile {
     /// A job needs those instances of another that agree with it on every axis both have.
     private func resolveNeeds(_ expanded: inout [BatchJob]) {
         let byName = Dictionary(grouping: expanded, by: \.name)
-        let entries = Dictionary(jobs.map { ($0.name, $0) }, uniquingKeysWith: { a, _ in a })
-        for index in expanded.indices {
-            let job = expanded[index]
-            for need in entries[job.name]?.needs ?? [] {
-                let own = Dictionary(job.labels.map { ($0.axis, $0.label) }, uniquingKeysWith: { a, _ in a })
-                let matching = (byName[need.name] ?? []).filter { other in
-                    other.labels.allSatisfy { own[$0.axis] == nil || own[$0.axis] == $0.label }
+        let places = Dictionary(grouping: expanded.indices) { expanded[$0].name }
+        for entry in jobs {
+            guard let own = places[entry.name] else { continue }
+            for need in entry.needs {
+                let others = JobIndex(byName[need.name] ?? [], axesOf: expanded[own[0]])
+                for place in own {
+                    let matching = others.agreeing(with: expanded[place])
+                    if matching.isEmpty {
+                        document.report(
+                            need.mark, "\(expanded[place].id).needs: no '\(need.name)' with the same values")
+                    }
+                    expanded[place].needs += matching.map(\.id)
                 }
-                if matching.isEmpty {
-                    document.report(need.mark, "\(job.id).needs: no '\(need.name)' with the same values")
-                }
-                expanded[index].needs += matching.map(\.id)
             }
         }
     }
+}
+
+/// The instances of one entry of a file, found by their values on the axes that those of another have too.
+struct JobIndex {
+    private let axes: [String]
+    private let jobs: [[String?]: [BatchJob]]
+
+    /// - Parameters:
+    ///   - other: an instance of the other entry, all of which have the same axes.
+    ///   - ignored: axes on which they may differ.
+    init(_ jobs: [BatchJob], axesOf other: BatchJob, ignored: Set<String> = []) {
+        let axes = (jobs.first?.labels ?? []).map(\.axis).filter { other.label($0) != nil && !ignored.contains($0) }
+        self.axes = axes
+        self.jobs = Dictionary(grouping: jobs) { job in axes.map { job.label($0) } }
+    }
+
+    func agreeing(with other: BatchJob) -> [BatchJob] { jobs[axes.map { other.label($0) }] ?? [] }
+}
+
+extension BatchJob {
+    func label(_ axis: String) -> String? { labels.first { $0.axis == axis }?.label }
 }

@@ -1,3 +1,4 @@
+import Synchronization
 import VditAttention
 import VditFiles
 import VditTensor
@@ -33,6 +34,7 @@ public struct ModelSpecification: Sendable {
     public let prediction: Prediction
     /// The `_class_name` of the whole, where that is known.
     public let pipeline: String?
+    private let sizes = KnownSizes()
 
     /// What a transformer's output means.
     public enum Prediction: String, Sendable {
@@ -83,6 +85,33 @@ public struct ModelSpecification: Sendable {
         return decoder.spatialCompression * max(patch.height, patch.width)
     }
 
-    /// Parameters of all transformers.
-    public var parameterCount: Int { transformers.reduce(0) { $0 + $1.specification.parameterCount } }
+    /// Counted once for each way to keep them, for all copies: it takes longer than the rest of a plan.
+    public func weightSizes(_ precision: Precision, _ keeping: LayerKeeping = .packed) -> WeightSizes {
+        sizes.of(precision, keeping) {
+            WeightSizes(
+                parameters: transformers.reduce(0) { $0 + $1.specification.parameterCount },
+                bytes: transformers.reduce(0) { $0 + $1.specification.weightBytes(precision, keeping) },
+                decoderParameters: decoder.parameterCount)
+        }
+    }
+
+    /// How much of weights a model has.
+    public struct WeightSizes: Sendable {
+        /// Of all transformers.
+        public let parameters: Int
+        /// The same as they are kept.
+        public let bytes: Int
+        public let decoderParameters: Int
+    }
+
+    private final class KnownSizes: Sendable {
+        private let known = Mutex<[Precision: [LayerKeeping: WeightSizes]]>([:])
+
+        func of(_ precision: Precision, _ keeping: LayerKeeping, _ count: () -> WeightSizes) -> WeightSizes {
+            if let sizes = known.withLock({ $0[precision]?[keeping] }) { return sizes }
+            let sizes = count()
+            known.withLock { $0[precision, default: [:]][keeping] = sizes }
+            return sizes
+        }
+    }
 }

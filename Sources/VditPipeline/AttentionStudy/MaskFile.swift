@@ -23,8 +23,14 @@ public enum StudyOrder: String, Sendable, CaseIterable, Codable {
 public enum StudyFormat: String, Sendable, CaseIterable {
     case png, npy, safetensors
 
+    /// Standard output is `.safetensors`.
+    ///
     /// - Throws: `PipelineError.invalid` (64) for another ending.
     public init(path: String, among formats: [StudyFormat] = StudyFormat.allCases) throws(PipelineError) {
+        if path == StandardOutput.name, formats.contains(.safetensors) {
+            self = .safetensors
+            return
+        }
         guard let format = formats.first(where: { path.hasSuffix("." + $0.rawValue) }) else {
             throw .invalid(
                 "output \(path)", found: "another ending",

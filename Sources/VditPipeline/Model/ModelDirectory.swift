@@ -24,6 +24,8 @@ public struct ModelDirectory: Sendable {
     public let decoderWeights: WeightStore
     /// Of models that read a picture's tokens beside the prompt.
     public let imageEncoder: ImageEncoder?
+    /// What identifies the files, for run records.
+    public let files: [RunRecord.ModelFile]
     /// What is merged into the transformers when they are loaded.
     public private(set) var adapters = AdapterSet.none
     /// What was taken for granted, in a sentence; nil where files say everything.
@@ -82,6 +84,8 @@ public struct ModelDirectory: Sendable {
             : try components.imageEncoder.map {
                 try ImageEncoder(folder: $0.folder, processor: $0.processor, for: needs)
             }
+        files = (transformerWeights + [decoderWeights]).flatMap(RunRecord.ModelFile.of)
+            + (imageEncoder.map { RunRecord.ModelFile.of($0.files, in: $0.path) } ?? [])
         if let configured, let scheduling {
             (scheduler, schedulerFile) = (configured, scheduling.1)
         } else if let assumed {
@@ -168,12 +172,6 @@ public struct ModelDirectory: Sendable {
     public var storedType: String {
         let largest = specification.transformer.tensors.max { $0.shape.reduce(1, *) < $1.shape.reduce(1, *) }
         return largest.flatMap { transformerWeights[0].info($0.name)?.dtypeName } ?? "unknown"
-    }
-
-    /// What identifies the files, for run records.
-    public var files: [RunRecord.ModelFile] {
-        (transformerWeights + [decoderWeights]).flatMap(RunRecord.ModelFile.of)
-            + (imageEncoder.map { RunRecord.ModelFile.of($0.files, in: $0.path) } ?? [])
     }
 
     /// A digest of what encodes pictures, by the headers of the files.

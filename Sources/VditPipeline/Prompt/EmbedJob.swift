@@ -33,7 +33,7 @@ public struct EmbedJob: Sendable {
             reads: ["model": choice.model, "text encoder": choice.folder, "tokenizer": choice.tokenizer],
             makes: ["embedding": path]
         ).check()
-        try AtomicFile.check(path, existing: existing)
+        try AtomicFile.checkStream(path, existing: existing)
         let encoder = try choice.open()
         let compute = try ComputeContext(threads: threads, precision: precision.unquantised)
         let encoded = try encoder.encode([prompt, negativePrompt], compute: compute, progress: progress)

@@ -101,12 +101,12 @@ public struct Estimate: Sendable, Equatable {
         methodBytes = parts.reduce(0) { $0 + $1.methodBytes }
         let size = model.decoder.videoSize(of: latents)
         decodeFLOPs = model.decoder.decodeFLOPs(height: size.height, width: size.width, frames: latents.frames)
-        parameters = model.parameterCount
-        weightBytes = model.transformers.reduce(0) { $0 + $1.specification.weightBytes(precision, keeping) }
+        let weights = model.weightSizes(precision, keeping)
+        (parameters, weightBytes) = (weights.parameters, weights.bytes)
         activationBytes =
             transformer.activationBytes(layout, operand: precision.dtype)
             + branches * transformer.promptBytes(textTokens: textTokens, operand: precision.dtype)
-        decoderBytes = model.decoder.parameterCount * 4 + decoderActivationBytes
+        decoderBytes = weights.decoderParameters * 4 + decoderActivationBytes
         samplerBytes = latents.count * 4 * 10
     }
 }

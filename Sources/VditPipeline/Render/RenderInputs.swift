@@ -14,6 +14,17 @@ public struct RenderInputs: Sendable {
     let cacheTablesDigest: String?
     let pictures: PictureInputs
 
+    /// What a plan takes from them.
+    struct Planned {
+        let textTokens: RenderPlan.TextTokens
+        let textDigests: [(name: String, digest: String)]
+        let cacheTables: CacheTables
+    }
+
+    var planned: Planned {
+        Planned(textTokens: prompts.textTokens, textDigests: prompts.textDigests, cacheTables: cacheTables)
+    }
+
     /// - Throws: `TensorError` or `PipelineError` naming file, field, what was found and what was expected.
     init(
         _ job: RenderJob, settings: RenderSettings, _ directory: ModelDirectory, _ book: PromptBook, encodes: Bool

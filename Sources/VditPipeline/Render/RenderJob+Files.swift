@@ -3,21 +3,21 @@ import VditMedia
 
 extension RenderJob {
     /// What it reads and makes.
-    package var files: FileRoles {
+    package func files(known: KnownFiles? = nil) -> FileRoles {
         var files = FileRoles(
-            reads: [
-                prompt.embedding == nil ? "prompt file" : "prompt embedding": prompt.path,
-                "negative prompt embedding": negativePrompt?.path, "text encoder": textEncoder,
-                "initial noise": latents, "image": image, "last image": lastImage, "video": request.video,
-                "measurements": request.sparseResults,
-            ],
             makes: [
-                "checkpoint": Checkpoint.path(forOutput: destination.path),
-                "final latents": keptLatents, "preview": preview?.path, "trajectory": saveTrajectory,
+                "checkpoint": destination.statePath, "final latents": keptLatents, "preview": preview?.path,
+                "trajectory": saveTrajectory,
             ])
-        files.read(model)
         destination.add(to: &files)
+        for (role, path) in inputs { files.read(known?.input(path, as: role) ?? FileRoles(reads: [role: path])) }
         return files
+    }
+
+    /// Files and folders that are read, as settings name them.
+    private var inputs: [(role: String, path: String)] {
+        SettingTable.inputFiles.compactMap { role, row in row.given(in: self).map { (role, $0) } }
+            + adapters.map { ("adapter", $0.path) }
     }
 
     /// Pictures and the video that it is made from, by setting.
@@ -26,6 +26,9 @@ extension RenderJob {
             .compactMap { name, path in path.map { (name, $0) } }
     }
 
-    /// Where the final latents lie while the video is made, and stay if that was asked for.
-    var keptLatents: String { saveLatents ?? companionPath(destination.path, ".latents.safetensors") }
+    /// Where the final latents lie while the video is made, and stay if that was asked for. Nil beside a video that is no
+    /// file.
+    var keptLatents: String? {
+        saveLatents ?? (destination.isStream ? nil : companionPath(destination.path, ".latents.safetensors"))
+    }
 }

@@ -27,9 +27,9 @@ struct RenderOutputs {
     /// - Throws: `MediaError`, `TensorError` or `PipelineError` naming the path and the reason.
     init(
         _ job: RenderJob, _ plan: RenderPlan, resumed: Checkpoint? = nil, folders: Folders = .mustExist,
-        known: KnownEncoders? = nil
+        known: KnownFiles? = nil
     ) throws {
-        try job.files.check()
+        try job.files(known: known).check()
         var destination = job.destination
         var latents = job.saveLatents
         if folders == .willBeMade {
@@ -38,9 +38,9 @@ struct RenderOutputs {
             latents = latents.map(FilePath.inExistingFolder)
         }
         let isDone = resumed?.completed == plan.steps.count
-        let state = Checkpoint.path(forOutput: destination.path)
+        let state = destination.statePath
         var existingRecord = destination.existing
-        if let resumed, isDone, destination.existing == .refuse,
+        if let resumed, let state, isDone, destination.existing == .refuse,
             OutputFormat.isSequence(destination.path) || FilePath.isNoOlder(destination.path, than: state)
         {
             // Its own, if the process ended between the video's last byte and the end.
@@ -52,13 +52,13 @@ struct RenderOutputs {
         try blaming("output") {
             if destination.record == .write { try AtomicFile.check(destination.recordPath, existing: existingRecord) }
             // Its name is longer than the video's.
-            try AtomicFile.check(state, existing: .replace)
+            if let state { try AtomicFile.check(state, existing: .replace) }
         }
         let settings = plan.settings
         video = try blaming("output") {
             try destination.validate(
                 width: settings.width, height: settings.height, frameCount: settings.numFrames,
-                frameRate: settings.frameRate, known: known)
+                frameRate: settings.frameRate, known: known?.encoders)
         }
         var existing = job.destination.existing
         if let latents {
@@ -69,8 +69,8 @@ struct RenderOutputs {
                 // Its own, written before the decoding that was interrupted.
                 existing = .replace
             }
-            try blaming("save_latents") { try AtomicFile.check(latents, existing: existing) }
-        } else if resumed == nil, !FilePath.exists(state) {
+            try blaming("save_latents") { try AtomicFile.checkStream(latents, existing: existing) }
+        } else if resumed == nil, let state, !FilePath.exists(state) {
             // No run that was interrupted left it: somebody keeps it.
             try AtomicFile.check(
                 companionPath(destination.path, ".latents.safetensors"), existing: job.destination.existing)

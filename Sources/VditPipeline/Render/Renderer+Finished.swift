@@ -100,9 +100,9 @@ extension Renderer {
 extension Renderer {
     /// Removes what a run of this identity goes on from, its steps being done.
     private static func removeState(_ job: RenderJob, of identity: [String: String]?) {
-        let path = Checkpoint.path(forOutput: job.destination.path)
-        guard let state = try? Checkpoint(path: path), state.identity == identity else { return }
-        if job.saveLatents == nil { unlink(job.keptLatents) }
+        guard let path = job.destination.statePath, let state = try? Checkpoint(path: path), state.identity == identity
+        else { return }
+        if job.saveLatents == nil, let latents = job.keptLatents { unlink(latents) }
         unlink(path)
     }
 }

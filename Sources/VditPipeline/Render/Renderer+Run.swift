@@ -20,11 +20,11 @@ extension Renderer {
         using shared: LoadedModel? = nil, stop: StopFlag = StopFlag(),
         onEvent: (RenderEvent) throws -> Void = { _ in }
     ) throws -> RunRecord {
-        let lock = try OutputLock(job.destination.path)
+        let lock = try job.destination.isStream ? nil : OutputLock(job.destination.path)
         defer { withExtendedLifetime(lock) {} }
         for notice in notices { try onEvent(.notice(notice)) }
         try onEvent(.begun(estimate))
-        if setsCheckpointAside { try Checkpoint.setAside(Checkpoint.path(forOutput: job.destination.path)) }
+        if setsCheckpointAside, let state = job.destination.statePath { try Checkpoint.setAside(state) }
         var timing = resumed?.timing ?? RunRecord.Timing()
         let start = ContinuousClock.now
         let loaded =
@@ -35,15 +35,16 @@ extension Renderer {
         let (sampled, attention, caches) = try denoise(loaded, stop, &timing, start, onEvent)
         let latents = plan.model.video(in: sampled, numFrames: settings.numFrames)
         if !keepsAll { loaded.dropTransformers() }
-        let latentsPath = job.keptLatents
         let decodeConditions = plan.decodeConditions(
             startWasGiven: inputs.noise != nil, hasPicture: inputs.pictures.hasPicture)
-        try LatentsFile.write(
-            latents,
-            metadata: fileMetadata.merging(["fps": "\(settings.frameRate)", "model": model.decoderPath]) { $1 }
-                .merging(decodeConditions?.metadata ?? [:]) { $1 },
-            to: latentsPath, existing: job.saveLatents == nil ? .replace : outputs.existingLatents)
-        try onEvent(.latents(latentsPath))
+        if let path = job.keptLatents {
+            try LatentsFile.write(
+                latents,
+                metadata: fileMetadata.merging(["fps": "\(settings.frameRate)", "model": model.decoderPath]) { $1 }
+                    .merging(decodeConditions?.metadata ?? [:]) { $1 },
+                to: path, existing: job.saveLatents == nil ? .replace : outputs.existingLatents)
+            try onEvent(.latents(path))
+        }
 
         let decoding = ContinuousClock.now
         try onEvent(.loading("vae"))
@@ -54,12 +55,12 @@ extension Renderer {
             pool: loaded.compute.pool)
         try decode(
             latents, decodeConditions, with: decoder, to: output, frameCount: settings.numFrames,
-            checkpoint: Checkpoint.path(forOutput: job.destination.path), stop, onEvent)
+            checkpoint: job.destination.statePath, stop, onEvent)
         timing.encode = output.seconds
         timing.decode = decoding.secondsUntilNow - output.waited
 
         var record = self.record(
-            output: output.record(of: settings.frameRate), attention: attention, caches: caches, timing: timing,
+            output: try output.record(of: settings.frameRate), attention: attention, caches: caches, timing: timing,
             latents: latents, instructionSet: loaded.compute.instructionSet)
         record.identity = identity
         if job.detail == .summary { record.attention?.perLayer = nil }
@@ -67,8 +68,8 @@ extension Renderer {
         if job.destination.record == .write {
             try record.write(to: job.destination.recordPath, existing: outputs.existingRecord)
         }
-        if job.saveLatents == nil { unlink(latentsPath) }
-        unlink(Checkpoint.path(forOutput: job.destination.path))
+        let needless = [job.saveLatents == nil ? job.keptLatents : nil, job.destination.statePath]
+        for path in needless.compactMap({ $0 }) { unlink(path) }
         try onEvent(.finished(record))
         return record
     }
@@ -193,11 +194,11 @@ extension Renderer {
     }
 }
 
-/// Saves a run's state beside its output.
+/// Saves a run's state beside its output, where that is a file.
 private final class StateKeeper {
-    let path: String
-    private let job: RenderJob
+    let path: String?
     private let every: Int?
+    private let checkpointSeconds: Double
     private let onEvent: (RenderEvent) throws -> Void
     private var savedStep: Int
     private var lastSaved = ContinuousClock.now
@@ -209,8 +210,8 @@ private final class StateKeeper {
         _ job: RenderJob, completed: Int, savesEveryStep: Bool, _ onEvent: @escaping (RenderEvent) throws -> Void
     ) {
         every = job.checkpointEverySteps ?? (savesEveryStep ? 1 : nil)
-        path = Checkpoint.path(forOutput: job.destination.path)
-        self.job = job
+        path = job.destination.statePath
+        checkpointSeconds = job.checkpointEverySeconds
         savedStep = completed
         self.onEvent = onEvent
     }
@@ -218,12 +219,12 @@ private final class StateKeeper {
     /// Whether it is time to save the state after `step`.
     func isDue(_ step: Int) -> Bool {
         every.map { step - savedStep >= $0 }
-            ?? (lastSaved.secondsUntilNow >= job.checkpointEverySeconds)
+            ?? (lastSaved.secondsUntilNow >= checkpointSeconds)
     }
 
     /// Saves a state unless it is on disk already.
     func save(_ state: Checkpoint) throws {
-        if state.completed == savedStep { return }
+        guard let path, state.completed != savedStep else { return }
         try state.write(to: path)
         savedStep = state.completed
         lastSaved = .now

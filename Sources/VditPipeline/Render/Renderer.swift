@@ -48,7 +48,7 @@ public struct Renderer {
         var (plan, inputs) = try Self.plan(
             job, model, book, encodes: encodes || found != nil, seed: found?.identity["seed"].flatMap { Int($0) })
         var identity = try Self.identity(plan, inputs, model)
-        let checkpoint = Checkpoint.path(forOutput: job.destination.path)
+        let checkpoint = job.destination.statePath ?? ""
         var (resumed, reason) = (found, unfit)
         do {
             try found?.verify(identity: identity, path: checkpoint)
@@ -88,15 +88,7 @@ public struct Renderer {
         var request = job.request
         if let seed { request.unseeded = .remembered(seed) }
         let settings = try RenderSettings(request, model: model.specification, sampler: model.scheduler)
-        return try plan(job, settings, model, book, encodes: encodes)
-    }
-
-    /// The same of settings that are decided.
-    private static func plan(
-        _ job: RenderJob, _ settings: RenderSettings, _ model: ModelDirectory, _ book: PromptBook, encodes: Bool
-    ) throws -> (RenderPlan, RenderInputs) {
-        let inputs = try RenderInputs(
-            job, settings: settings, model, book, encodes: encodes)
+        let inputs = try RenderInputs(job, settings: settings, model, book, encodes: encodes)
         let plan = try RenderPlan(
             settings, model: model.specification, text: inputs.prompts.textTokens, fallback: job.fallback,
             cacheTables: inputs.cacheTables)
@@ -109,15 +101,20 @@ public struct Renderer {
     /// - Parameters:
     ///   - settings: of the job, decided for this model.
     ///   - book: notes the job's prompts, so that those of all jobs are encoded together.
-    ///   - known: encoders of jobs before.
+    ///   - known: files of jobs before.
+    /// - Returns: the plan, and digests of prompts in words by setting.
     /// - Throws: an error that conforms to `Failure`.
     public static func check(
-        _ job: RenderJob, _ settings: RenderSettings, model: ModelDirectory, _ book: PromptBook,
-        known: KnownEncoders? = nil
-    ) throws -> (plan: RenderPlan, prompts: PromptPair) {
-        let (plan, inputs) = try plan(job, settings, model, book, encodes: false)
+        _ job: RenderJob, _ settings: RenderSettings, model: ModelDirectory, _ book: PromptBook, known: KnownFiles
+    ) throws -> (plan: RenderPlan, textDigests: [(name: String, digest: String)]) {
+        let inputs = try known.planned(job, settings) {
+            try RenderInputs(job, settings: settings, model, book, encodes: false).planned
+        }
+        let plan = try RenderPlan(
+            settings, model: model.specification, text: inputs.textTokens, fallback: job.fallback,
+            cacheTables: inputs.cacheTables)
         _ = try RenderOutputs(job, plan, folders: .willBeMade, known: known)
-        return (plan, inputs.prompts)
+        return (plan, inputs.textDigests)
     }
 
     static func identity(
@@ -142,8 +139,7 @@ public struct Renderer {
 
     /// The state beside the output, or why it is none to go on from.
     private static func findCheckpoint(_ job: RenderJob) throws -> (Checkpoint?, unfit: String?) {
-        if job.resume == .fresh { return (nil, nil) }
-        let path = Checkpoint.path(forOutput: job.destination.path)
+        guard job.resume != .fresh, let path = job.destination.statePath else { return (nil, nil) }
         if job.resume != .required, !FilePath.isTaken(path) { return (nil, nil) }
         do {
             return (try Checkpoint(path: path), nil)

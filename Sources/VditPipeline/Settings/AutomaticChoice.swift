@@ -21,15 +21,18 @@ public struct AutomaticChoice: Sendable, Equatable {
 
     /// The fastest of those that reach the wanted quality; where a time is wanted instead, the best of those within it.
     ///
-    /// - Parameter values: settings, all decided but the method.
+    /// - Parameters:
+    ///   - values: settings, all decided but the method.
+    ///   - known: files of jobs before.
     /// - Throws: `PipelineError.setting` where nothing measured will do; `PipelineError.invalid` (65) for measurements
     ///   of another model, size or number of steps.
-    init(_ values: DecidedValues, model: ModelSpecification) throws {
+    init(_ values: DecidedValues, model: ModelSpecification, known: KnownFiles? = nil) throws {
         guard let path = values.sparseResults else {
             throw PipelineError.setting(
                 "sparse", found: Self.name, expected: "sparse_results beside it, the results.json of a 'vdit compare'")
         }
-        let measured = try Measurements(path: path, model: model.defaults.name, values)
+        let measured = try known?.measurements(path) ?? Measurements(path: path)
+        try measured.check(path: path, model: model.defaults.name, values)
         let faster = measured.variants.filter { $0.gain > 1 }
         guard let best = faster.max(by: { $0.quality < $1.quality }),
             let fastest = faster.min(by: { ($0.seconds ?? .infinity) < ($1.seconds ?? .infinity) })
@@ -74,7 +77,7 @@ public struct AutomaticChoice: Sendable, Equatable {
 }
 
 /// Of a comparison's `results.json` what a choice is made by.
-private struct Measurements: Decodable {
+struct Measurements: Decodable {
     struct Row: Decodable {
         let variant: ComparisonVariant
         let label: String
@@ -93,12 +96,15 @@ private struct Measurements: Decodable {
     let settings: [String: String]
     let variants: [Row]
 
-    /// - Throws: `FileError`; `PipelineError.invalid` (65) for no such file, or one of another model, size or number of
-    ///   steps.
-    init(path: String, model: String, _ values: DecidedValues) throws {
+    /// - Throws: `FileError`; `PipelineError.invalid` (65) for no such file.
+    init(path: String) throws {
         let decoder = JSONDecoder()
         decoder.keyDecodingStrategy = .convertFromSnakeCase
         self = try decodeJSON(Measurements.self, from: readSmallFile(path), path: path, decoder: decoder)
+    }
+
+    /// - Throws: `PipelineError.invalid` (65) for measurements of another model, size or number of steps.
+    func check(path: String, model: String, _ values: DecidedValues) throws(PipelineError) {
         let has = settings.merging(["model": family]) { $1 }
         let wanted: KeyValuePairs<String, String> = [
             "model": model, "width": "\(values.width)", "height": "\(values.height)",

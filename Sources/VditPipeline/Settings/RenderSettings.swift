@@ -82,9 +82,13 @@ public struct RenderSettings: Sendable, Equatable {
 
     /// Decides every setting and checks its range.
     ///
-    /// - Parameter sampler: what the model's scheduler configuration says.
+    /// - Parameters:
+    ///   - sampler: what the model's scheduler configuration says.
+    ///   - known: files of jobs before.
     /// - Throws: an error whose `setting` is the one at fault, with what was asked and what is possible.
-    public init(_ request: RenderRequest, model: ModelSpecification, sampler: SchedulerConfiguration) throws {
+    public init(
+        _ request: RenderRequest, model: ModelSpecification, sampler: SchedulerConfiguration, known: KnownFiles? = nil
+    ) throws {
         let rows = SettingTable.rows
         var decision = try Decision(deciding: request, model: model, sampler: sampler)
         if decision.values.sparse == AutomaticChoice.name {
@@ -94,7 +98,7 @@ public struct RenderSettings: Sendable, Equatable {
             if let other = others.first(where: request.asks) {
                 throw PipelineError.setting(other, found: "a value", expected: "none beside sparse auto, which chooses it")
             }
-            let choice = try AutomaticChoice(decision.values, model: model)
+            let choice = try AutomaticChoice(decision.values, model: model, known: known)
             var chosen = request
             chosen.choose(choice.variant.method, from: .file)
             chosen.choose(choice.variant.cache, from: .file)

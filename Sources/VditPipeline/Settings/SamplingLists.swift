@@ -120,7 +120,7 @@ extension Rule<NumberList?> {
             .adjusted { value, decision in
                 guard let list = try? decision.stepList() else { return value }
                 return NumberList(column(list))
-            }
+            }.checked { _ = try $1.stepList() }
     }
 }
 

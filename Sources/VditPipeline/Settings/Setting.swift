@@ -194,12 +194,10 @@ public struct Setting<Value: WrittenValue>: SettingRow {
         let asked = decision.request.asked[name]
         let refusal = rule.refusal(decision)
         if let refusal, asked != nil { throw PipelineError.setting(name, found: "a value", expected: refusal) }
-        var (value, origin, shown) = try rule.standard(decision)
-        if let asked, let given = asked.value as? Value {
-            (value, origin, shown) = (rule.adjust(given, decision), asked.origin, nil)
-        } else {
-            value = rule.adjust(value, decision)
-        }
+        let (found, origin, shown) = try asked.flatMap { asked in
+            (asked.value as? Value).map { ($0, asked.origin, nil) }
+        } ?? rule.standard(decision)
+        let value = rule.adjust(found, decision)
         guard let present = value.present else { return }
         decision.values[name] = present
         if refusal == nil, rule.isShown(value) {

@@ -27,6 +27,9 @@ public struct SettingTable: Sendable {
         a == b || byName[a]?.subject.map { $0 == byName[b]?.subject } == true
     }
 
+    /// Those that name a file or a folder to read, and what that is in words; adapters are named in a way of their own.
+    static let inputFiles = all.filter { $0.kind == .input }.map { (role: $0.name.replacing("_", with: " "), row: $0) }
+
     public static func rows(of group: SettingGroup) -> [any SettingRow] { all.filter { $0.group == group } }
 
     // MARK: Inputs
@@ -35,7 +38,8 @@ public struct SettingTable: Sendable {
         "model", .inputs, "pipeline folder in diffusers' layout, or a file with a transformer", kind: .input,
         flag: SettingFlag(
             "path", "A folder with model_index.json, or a transformer's file: safetensors or GGUF.", short: "m"),
-        isVariable: false, effect: .latents, at: .at(\.model.path))
+        isVariable: false, effect: .latents,
+        at: .job(get: { $0.model.path.isEmpty ? nil : $0.model.path }, set: { $1.model.path = $0 }))
     let transformer = Setting<String?>.part("transformer", "a transformer in place of the model's", \.model.transformer)
     let transformer2 = Setting<String?>.part("transformer_2", "a second one, for low noise", \.model.secondTransformer)
     let decoder = Setting<String?>.part("vae", "a VAE in place of the model's", \.model.decoder)
