@@ -12,12 +12,14 @@ struct Attend: ParsableCommand {
 
             Input: 'q', 'k', 'v' [heads, tokens, head_dim], after normalisation and rotary
             embedding, video tokens frame by frame and row by row. Or a sequence of steps,
-            'q.0', 'k.0', 'v.0', 'q.1', …: what the method learns is carried along.
+            'q.0', 'k.0', 'v.0', 'q.1', …: what the method learns is carried along. What it
+            learned before them is taken from tensors 'learned.<name>', where there are any.
 
             Output, with '.<step>' appended where the input had it: 'values' [heads, tokens,
             head_dim], 'log_sum_exp' [heads, tokens], 'density' [heads], and for every head
             'query_order', 'key_order', 'query_offsets', 'key_offsets', 'row_start',
-            'key_blocks', such as 'key_blocks.<step>.<head>'. docs/methods.md explains them.
+            'key_blocks', such as 'key_blocks.<step>.<head>', and what the method knows after
+            the step as 'learned.<name>'. docs/methods.md explains them.
 
             The method runs from the first step on, without the dense ones of a render,
             unless --dense-steps or --dense-layers ask for them.
@@ -58,6 +60,8 @@ struct Attend: ParsableCommand {
 
     @OptionGroup(title: "Messages") var report: ReportOptions
 
+    func validate() throws { try checkStandardOutput(output, json: json) }
+
     func run() throws {
         var job = AttendJob(
             method: try method.choice(), layout: try grid.layout(), inputs: qkv, output: output)
@@ -77,7 +81,7 @@ struct Attend: ParsableCommand {
                     + "planning \(Format.seconds(step.planningSeconds)), "
                     + "attention \(Format.seconds(step.attentionSeconds))")
         }
-        if !report.quiet { Console.message(output) }
+        if !report.quiet { Console.message(StandardOutput.shown(output)) }
         if json { try Console.data(try Format.json(steps)) }
     }
 }

@@ -1,3 +1,4 @@
+import Glibc
 import Testing
 import TestSupport
 import VDiT
@@ -58,6 +59,62 @@ import VDiT
             let failure = try #require(try error(tensors))
             #expect(failure.kind == .badData)
             #expect(failure.description.contains(words), "\(failure.description)")
+        }
+    }
+
+    /// A state is a file's, whoever wrote it.
+    @Test func statesThatAreNoneAreRefusedByName() throws {
+        let centroids = ["query-centroids", "key-centroids"].map { ("learned.\($0)", Tensor(.f32, [2, 2, 16])) }
+        let ratio = [
+            ("learned.ratio", Tensor([Float](repeating: 1, count: 48), shape: [2, 24])),
+            ("learned.residual", Tensor(.bf16, [24, 2, 16])), ("learned.refreshed-step", Tensor([0])),
+        ]
+        let masses = [("learned.mass-levels", Tensor(.u8, [2, 2, 2])), ("learned.measured-steps", Tensor([0, 0]))]
+        let cases: [(String, [(String, Tensor)], String)] = [
+            ("dense", centroids, "state of dense"), ("svg2", [("learned.centroids", centroids[0].1)], "state of svg2"),
+            ("svg2", [centroids[0]], "learned.key-centroids beside learned.query-centroids"),
+            ("svg2", [centroids[0], ("learned.key-centroids", Tensor(.bf16, [2, 2, 16]))], "expected F32"),
+            ("svg2", [centroids[0], ("learned.key-centroids", Tensor(.f32, [2, 9, 16]))], "found F32 [2, 9, 16]"),
+            ("svg2", [centroids[0], ("learned.key-centroids", Tensor([Float.nan], shape: [1, 1, 1]))], "NaN"),
+            ("rettention", [ratio[0], ratio[1], ("learned.refreshed-step", Tensor(.u8, [1]))], "expected F32 [1]"),
+            ("rettention", [ratio[0], ratio[1], ("learned.refreshed-step", Tensor(.f32, [0]))], "expected F32 [1]"),
+            ("rettention", [ratio[0], ratio[2], ("learned.residual", Tensor(.f32, [24, 2, 16]))], "expected BF16"),
+            ("mass", [masses[0], ("learned.measured-steps", Tensor([1, 2, 3]))], "expected F32 [2]"),
+            ("mass", [masses[0], ("learned.measured-steps", Tensor(.i64, [2]))], "expected F32 [2]"),
+            ("mass", [masses[1], ("learned.mass-levels", Tensor(.u8, [2, 3, 2]))], "expected U8"),
+        ]
+        for (method, state, words) in cases {
+            let options = ["svg2": ["query-clusters": "2", "key-clusters": "2"], "mass": ["residual": "0"]][method]
+            let choice = try MethodChoice(method, options: options ?? [:])
+            let all = tensors().merging(state) { $1 }
+            let failure = try #require(try error(all) { ($0.method, $0.step) = (choice, 1) }, "\(method) \(words)")
+            #expect(failure.kind == .badData && failure.description.contains(words), "\(failure.description)")
+        }
+    }
+
+    /// Numbers no run would learn are numbers all the same.
+    @Test(arguments: [Float(1e38), -1e38, 0, 0.5, 1e-40])
+    func statesOfAnyNumbersAreTaken(_ number: Float) throws {
+        func filled(_ count: Int, _ shape: [Int]) -> Tensor {
+            Tensor([Float](repeating: number, count: count), shape: shape)
+        }
+        let states: [(String, [String: Tensor])] = [
+            ("svg2", ["query-centroids": filled(64, [2, 2, 16]), "key-centroids": filled(64, [2, 2, 16])]),
+            ("rettention", [
+                "ratio": filled(48, [2, 24]), "residual": filled(768, [24, 2, 16]).converted(to: .bf16),
+                "refreshed-step": filled(1, [1]),
+            ]),
+            ("adaspa", ["mask": Tensor(.u8, [2, 1, 1]), "measured-steps": filled(2, [2])]),
+        ]
+        for (method, state) in states {
+            let options = method == "svg2" ? ["query-clusters": "2", "key-clusters": "2"] : [:]
+            let choice = try MethodChoice(method, options: options)
+            let named = Dictionary(uniqueKeysWithValues: state.map { ("learned.\($0)", $1) })
+            let failure = try error(tensors().merging(named) { $1 }) { job in
+                (job.method, job.step, job.existing) = (choice, 1, .replace)
+            }
+            #expect(failure == nil, "\(failure.map(\.description) ?? "")")
+            for name in folder.contents where name != "in.safetensors" { unlink(folder.path(name)) }
         }
     }
 

@@ -12,11 +12,13 @@ import VDiT
         (0..<3).map { _ in AttentionCase.normal([heads, layout.tokens, headDim], .f32, &random) }
     }
 
-    private func attend(_ method: MethodChoice, _ tensors: [String: Tensor]) throws -> SafetensorsReader {
+    private func attend(
+        _ method: MethodChoice, _ tensors: [String: Tensor], step: Int = 0, steps: Int? = nil
+    ) throws -> SafetensorsReader {
         let input = folder.path("in.safetensors"), output = folder.path("out.safetensors")
         try SafetensorsWriter.write(tensors, to: input, existing: .replace)
         var job = AttendJob(method: method, layout: layout, inputs: input, output: output)
-        job.existing = .replace
+        (job.existing, job.step, job.steps) = (.replace, step, steps)
         _ = try job.run()
         return try SafetensorsReader(output)
     }
@@ -92,6 +94,36 @@ import VDiT
         #expect(try file.tensor("density.0").floats() == [1, 1])
         #expect(try file.tensor("density.1").floats().allSatisfy { $0 < 0.9 })
         #expect(try integers(file, "finish.key_blocks.0.1") == integers(file, "key_blocks.1.1"))
+    }
+
+    /// So that one step can be laid beside another implementation, whatever came before it.
+    ///
+    /// Every method that learns is among these.
+    @Test(arguments: [
+        MethodExample("svg2", ["query-clusters": "6", "key-clusters": "12", "top-p": "0.5", "least-keys": "0"]),
+        MethodExample("rettention"), MethodExample("rettention", ["residual-type": "f32", "kept": "0.2"]),
+        MethodExample("adaspa", ["block": "16", "sparsity": "0.5"]), MethodExample("mass", ["block": "16"]),
+        MethodExample("mass", ["order": "raster", "block": "16", "residual": "4"]),
+    ])
+    func aStepFromAGivenStateIsThatOfTheSequence(_ example: MethodExample) throws {
+        let method = try MethodChoice(example.name, options: example.options)
+        let learned = try example.configured().method.learns.map { "learned.\($0)" }
+        var random = SeededRandom(seed: 11)
+        let qkv = (0..<3).map { _ in operands(&random) }
+        var sequence: [String: Tensor] = [:]
+        for (step, tensors) in qkv.enumerated() {
+            for (letter, tensor) in zip(["q", "k", "v"], tensors) { sequence["\(letter).\(step)"] = tensor }
+        }
+        let whole = try attend(method, sequence)
+        var alone = Dictionary(uniqueKeysWithValues: zip(["q", "k", "v"], qkv[2]))
+        for name in learned { alone[name] = try whole.tensor("\(name).1") }
+        let last = try attend(method, alone, step: 2, steps: 3)
+        let density = try last.tensor("density").floats()
+        #expect(density.allSatisfy { $0 < 1 }, "the state was of no use")
+        for name in ["values", "log_sum_exp", "density"] + learned {
+            let (own, other) = (try last.tensor(name), try whole.tensor("\(name).2"))
+            #expect(own.withBytes { Array($0) } == other.withBytes { Array($0) }, "\(name)")
+        }
     }
 
     @Test func aBatchAxisAndBF16AreTaken() throws {

@@ -157,10 +157,10 @@ public struct Rettention: SparseMethod {
     }
 
     private func isRefresh(_ call: AttentionCall, _ state: MethodState) -> Bool {
-        guard state[Self.ratio] != nil, state[Self.residual] != nil,
-            let last = state[Self.refreshed]?.floats().first
+        guard state[Self.ratio] != nil, state[Self.residual] != nil, let last = state[Self.refreshed],
+            last.dtype == .f32, let step = last.floats().first.flatMap({ Int(exactly: $0) })
         else { return true }
-        return call.step / refreshEvery != Int(last) / refreshEvery
+        return call.step / refreshEvery != step / refreshEvery
     }
 
     private func check(_ state: MethodState, _ call: AttentionCall) throws(AttentionError) {

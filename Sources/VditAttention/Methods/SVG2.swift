@@ -138,9 +138,7 @@ public struct SVG2: SparseMethod {
             _ x: Tensor, _ name: String, _ known: Tensor?, _ clusters: Int, _ role: UInt64
         ) throws(AttentionError) -> Clustering {
             let shape = [call.heads, clusters, call.headDim]
-            if let known, known.shape != shape || known.dtype != .f32 {
-                throw .state(name, found: "\(known.dtype) \(known.shape)", expected: "F32 \(shape)")
-            }
+            if let known { try MethodState.check(known, name, .f32, shape) }
             let site = UInt64(call.site.layer) &* 2 &+ role
             return try means.cluster(
                 x, rows: call.layout.video,

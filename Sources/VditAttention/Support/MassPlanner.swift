@@ -98,7 +98,8 @@ struct MassPlanner<Selector: MassSelector>: AttentionPlanner {
     func predictedWorkOfOther(step: Int, first: Int) -> Double? { selector.density(blocks) }
 
     func plan(_ call: AttentionCall, _ state: inout MethodState) throws(AttentionError) -> AttentionPlan {
-        guard let learned = state[Selector.learned], let fulls = state[Self.steps]?.floats(), fulls.count == 2,
+        if let steps = state[Self.steps] { try MethodState.check(steps, Self.steps, .f32, [2]) }
+        guard let learned = state[Selector.learned], let fulls = state[Self.steps]?.floats(),
             !refresh.isDue(step: call.step, first: fulls[0], last: fulls[1])
         else { return full }
         try MethodState.check(learned, Selector.learned, .u8, [call.heads, blocks.count, blocks.count])

@@ -6,12 +6,13 @@ import VditTensor
 ///
 /// Input: `q`, `k`, `v` `[heads, tokens, headDim]` (a batch axis of 1 may precede), after normalisation and
 /// rotary embedding, or a sequence `q.0`, `k.0`, `v.0`, `q.1`, … with the method's state carried from one to
-/// the next as in a render.
+/// the next as in a render. What the method learned before them may stand beside: `learned.<name>`, all of a method's.
 ///
 /// Output, each name followed by `.<step>` where the input had one: `values` f32 `[heads, tokens, headDim]`,
 /// `log_sum_exp` f32 `[heads, tokens]`, `density` f32 `[heads]`, and for every head the plan as
 /// `AttentionPlan.Head.tensors`, `query_order.<step>.<head>` and so on. The plans of a correction (the window
-/// of a Re-ttention refresh) follow under names that begin with `finish.`.
+/// of a Re-ttention refresh) follow under names that begin with `finish.`. What the method knows after the step, if it
+/// learns, is `learned.<name>`.
 public struct AttendJob: Sendable {
     public var method: MethodChoice
     public var layout: TokenLayout
@@ -53,7 +54,7 @@ public struct AttendJob: Sendable {
     ///   anything is computed.
     public func run(onStep: (Step) throws -> Void = { _ in }) throws -> [Step] {
         try FileRoles(reads: ["inputs": inputs], makes: ["output": output]).check()
-        try AtomicFile.check(output, existing: existing)
+        try AtomicFile.checkStream(output, existing: existing)
         // The method runs unless dense steps or layers were asked for.
         let configured = method.withoutWarmUp().configured(forModel: MethodCatalogue.modelOfBareGrids)
         let file = try SafetensorsReader(inputs)
@@ -64,6 +65,7 @@ public struct AttendJob: Sendable {
         try check("layer", layer, 0...10_000)
         let context = try AttentionContext(
             configured, layout: layout, fallback: fallback, precision: attentionPrecision)
+        try restore(context, file)
         var shape: [Int]?
         for suffix in suffixes { _ = try operands(file, suffix, &shape) }
 
@@ -84,6 +86,9 @@ public struct AttendJob: Sendable {
                     pool: compute.pool, instructionSet: compute.instructionSet))
             let plans = seen?.plans ?? []
             record(output, plans, suffix, into: &tensors)
+            for (name, tensor) in context.learnedState().below(place(in: context)) {
+                tensors["\(Self.learned)\(name)\(suffix)"] = tensor
+            }
             let after = context.statistics.total
             let pairs = Double(after.pairs - before.pairs)
             let result = Step(
@@ -130,6 +135,36 @@ public struct AttendJob: Sendable {
     }
 
     // MARK: Input
+
+    private static let learned = "learned."
+
+    /// What a context's names of the state at the one place where the method runs begin with.
+    private func place(in context: AttentionContext) -> String {
+        let learning = context.configuration.method.sharesBranches ? .conditional : branch
+        return "\(learning.rawValue).\(layer)."
+    }
+
+    /// Gives the method what it learned before.
+    ///
+    /// - Throws: `PipelineError.invalid` (65) for values that are no numbers; `AttentionError.state` (65) for names the
+    ///   method does not have, or only some of those it has.
+    private func restore(_ context: AttentionContext, _ file: SafetensorsReader) throws {
+        let names = file.names.filter { $0.hasPrefix(Self.learned) }
+        guard !names.isEmpty else { return }
+        let place = place(in: context)
+        var state: [String: Tensor] = [:]
+        for name in names {
+            let tensor = try file.tensor(name)
+            guard !tensor.dtype.isFloatingPoint || tensor.isFinite else {
+                throw refuse(name, "NaN or infinity", "finite numbers")
+            }
+            state["\(place)\(name.dropFirst(Self.learned.count))"] = tensor
+        }
+        try context.restore(state)
+        for name in context.configuration.method.learns where state["\(place)\(name)"] == nil {
+            throw AttentionError.state(name, found: "nothing", expected: "\(Self.learned)\(name) beside \(names[0])")
+        }
+    }
 
     /// `""` for q, k, v alone; `.0`, `.1`, … for a sequence.
     private func suffixes(_ file: SafetensorsReader) throws(PipelineError) -> [String] {
