@@ -95,6 +95,9 @@ public struct ModelSpecification: Sendable {
         }
     }
 
+    /// Parameters of all transformers.
+    public var parameterCount: Int { weightSizes(.bf16).parameters }
+
     /// How much of weights a model has.
     public struct WeightSizes: Sendable {
         /// Of all transformers.
