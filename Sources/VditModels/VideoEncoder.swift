@@ -16,7 +16,7 @@ public protocol VideoEncoder: Sendable {
 public struct PictureStart: Sendable, Equatable {
     /// How the model is shown its pictures.
     public enum Place: Sendable {
-        /// The first one is the first latent frame, at time 0.
+        /// The first one is the first latent frame, at time 0, the last one a latent frame ahead of the video.
         case firstFrame
         /// As channels beside the latents: which frames are given, and the latents of a video that is grey elsewhere.
         case channels

@@ -13,6 +13,8 @@ public struct Conditioning: Sendable {
     public var image: Tensor?
     /// Frames per second, for models that are told.
     public var frameRate: Double?
+    /// The video frame that a latent frame ahead of the video stands at, where there is one.
+    public var frameAhead: Int?
     /// Guidance that is built into the model, for models that are told.
     public var guidance: Double?
 

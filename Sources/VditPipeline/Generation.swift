@@ -78,7 +78,7 @@ public struct Generation: ~Copyable {
     /// - Parameters:
     ///   - experts: at least one; the last serves what no other does.
     ///   - noise: `[channels, frames, height, width]` f32, standard normal; what the scheduler makes its start of.
-    ///   - picture: what the video begins with.
+    ///   - picture: what the video begins and ends with.
     ///   - channels: what every call of the model takes behind the latents' channels, see `PictureChannels`.
     ///   - video: latents to begin from, in the noise's shape: they are mixed with as much of it as the first step has.
     /// - Throws: `PipelineError.notFinite` for noise that is not finite.
@@ -120,18 +120,20 @@ public struct Generation: ~Copyable {
             preparedExpert = serving
         }
         let state = expert.state
-        let start = latents
-        if let shown = picture?.shown(in: latents, at: step) { latents = shown }
         do {
-            let withPrompt = try predict(expert, .conditional, step, beforeLayer)
+            let shown = picture?.shown(in: latents, at: step) ?? latents
+            let withPrompt = try predict(expert, .conditional, step, shown, beforeLayer)
             var without: Tensor?
             var prediction = withPrompt
             if expert.guidance.applies(to: step) {
-                let other = try predict(expert, .unconditional, step, conditional: withPrompt, beforeLayer)
+                let other = try predict(expert, .unconditional, step, shown, conditional: withPrompt, beforeLayer)
                 prediction = expert.guidance.combine(conditional: withPrompt, unconditional: other, at: step)
                 without = other
             }
-            let before = latents
+            let picture = picture
+            func video(_ tensor: Tensor) -> Tensor { picture?.video(in: tensor) ?? tensor }
+            let before = video(shown)
+            prediction = video(prediction)
             var next = scheduler
             var after = next.advance(before, prediction: prediction, at: step)
             if let picture { after = picture.kept(in: after, from: before) }
@@ -140,18 +142,17 @@ public struct Generation: ~Copyable {
             latents = after
             completed += 1
             return StepResult(
-                step: step, conditional: withPrompt, unconditional: without, latents: after,
+                step: step, conditional: video(withPrompt), unconditional: without.map(video), latents: after,
                 estimate: scheduler.estimate(before, prediction: prediction, at: step))
         } catch {
             expert.undo(to: state)
-            latents = start
             throw error
         }
     }
 
     private mutating func predict(
-        _ expert: Expert, _ branch: AttentionSite.Branch, _ step: Step, conditional other: Tensor? = nil,
-        _ beforeLayer: (() throws -> Void)?
+        _ expert: Expert, _ branch: AttentionSite.Branch, _ step: Step, _ shown: Tensor,
+        conditional other: Tensor? = nil, _ beforeLayer: (() throws -> Void)?
     ) throws -> Tensor {
         let conditioning: any PreparedConditioning
         if let ready = prepared[branch] {
@@ -166,14 +167,14 @@ public struct Generation: ~Copyable {
             attend: { try expert.attention.attend($0) })
         pass.takesGates = expert.attention.takesGates
         if let beforeLayer { pass.onLayer = { _ in try beforeLayer() } }
-        let (input, model) = (channels.map { latents.followed(by: $0) } ?? latents, expert.model)
+        let (input, model) = (channels.map { shown.followed(by: $0) } ?? shown, expert.model)
         func run(_ prepare: (inout ForwardPass) -> Void) throws -> Tensor {
             var own = pass
             prepare(&own)
             return try model.predict(input, conditioning: conditioning, own)
         }
         let call = CacheCall(step: step.index, branch: branch)
-        let output = try expert.cache?.predict(call, output: latents.shape, conditional: other, run: run)
+        let output = try expert.cache?.predict(call, output: shown.shape, conditional: other, run: run)
             ?? run { _ in }
         if !acceptsNonFinite, !output.isFinite {
             // Once more, looking at every layer: the run is lost anyway, and the layer is worth knowing.

@@ -47,6 +47,42 @@ struct PictureStartTests {
         #expect(resumed.resumedSteps == 2 && resumed.output.sha256 == whole.output.sha256)
     }
 
+    /// A last picture changes the video and takes a frame of tokens; alone it is enough, and a run goes on with it.
+    @Test func aLastPictureIsOneFrameMoreThatTheModelSees() throws {
+        var job = try job("t2v-distilled-timestep-list")
+        job.image = try picture("a.png", width: 96, height: 64)
+        let first = try Renderer(job)
+        job.lastImage = try picture("b.png", width: 80, height: 64)
+        let both = try Renderer(job)
+        #expect(both.notices.contains { $0.contains("b.png: 80x64 made 96x64") })
+        #expect(both.estimate.tokens == first.estimate.tokens + 6 && both.plan.latents == first.plan.latents)
+        let whole = try both.run()
+        job.image = nil
+        let last = try Renderer(job).run()
+        #expect(Set([try first.run(), whole, last].map(\.latentsSha256)).count == 3)
+        #expect(whole.output.frames == last.output.frames && last.inputs.lastImage == job.lastImage)
+
+        job.checkpointEverySteps = 1
+        job.request.cache = "fbcache"
+        let cached = try Renderer(job).run()
+        let stop = StopFlag()
+        #expect(throws: PipelineError.self) {
+            try Renderer(job).run(stop: stop) { if case .step(2, _, _) = $0 { stop.requestStop() } }
+        }
+        job.resume = .required
+        let resumed = try Renderer(job).run()
+        #expect(resumed.resumedSteps == 2 && resumed.output.sha256 == cached.output.sha256)
+    }
+
+    /// The pipelines of 0.9.0 and 0.9.1 have no place for one.
+    @Test func aLastPictureIsRefusedWhereOnlyTheFirstIsTaken() throws {
+        var job = try job("i2v-first-frame-decode-noise")
+        job.lastImage = try picture("b.png", width: 96, height: 64)
+        let error = try #require(throws: (any Error).self) { try Renderer(job) }
+        let failure = try #require(error as? any Failure)
+        #expect(failure.setting == "last_image" && "\(failure)".contains("first picture alone"), "\(failure)")
+    }
+
     @Test func otherShapesAreFittedAndSaidSo() throws {
         var job = try job("i2v-first-frame-decode-noise")
         job.image = try picture("wide.png", width: 400, height: 80)

@@ -41,7 +41,7 @@ struct WanPictureTests {
         let specification = model.specification.transformer
         let noise = try io.tensor("initial_noise")[0].copy()
         let layout = try specification.tokenLayout(LatentShape(noise.shape), textTokens: 0)
-        let held = HeldPicture(latents: picture, layout: layout, noiseScale: 0, random: TorchRandom(seed: 0))
+        let held = HeldPicture(first: .init(picture, noiseScale: 0), layout: layout, noise: .given([]))
         var generation = try Generation(
             experts: [
                 Expert(

@@ -49,7 +49,8 @@ enum LTXModels {
             name: "ltx-video", width: 704, height: 512, numFrames: 161, frameRate: 25, steps: 50, guidanceScale: 3)
         let isConditioned = pipeline == conditioned
         defaults.spacing = isConditioned ? .linearQuadratic(threshold: 0.025) : .linearToLast
-        defaults.pictureStart = isConditioned ? PictureStart(.afterStart, noiseScale: 0.15) : PictureStart(.beforeStart)
+        defaults.pictureStart = isConditioned
+            ? PictureStart(.afterStart, noiseScale: 0.15, last: .optional) : PictureStart(.beforeStart)
         guard let transformer else { return defaults }
         defaults.textLength = transformer.textDim != 4096 ? nil : isConditioned ? 256 : 128
         let isSmall = transformer.layers == LTXTransformerConfig.ltx2B.layers && transformer.inner == 2048

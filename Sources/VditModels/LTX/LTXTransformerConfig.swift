@@ -150,7 +150,7 @@ public struct LTXTransformerConfig: CrossTransformerConfig, Equatable {
     ///
     /// All in fp32 and in the reference's order: angles reach 15,000, where one rounding is 0.001.
     /// - Source: `LTXVideoRotaryPosEmbed`, diffusers 0.42.1.
-    public func rotary(_ layout: TokenLayout, frameRate: Double?) -> RotaryTable {
+    public func rotary(_ layout: TokenLayout, frameRate: Double?, frameAhead: Int?) -> RotaryTable {
         let count = inner / 6
         let step: Float = count > 1 ? 1 / Float(count - 1) : 0
         let frequencies = (0..<count).map { index in
@@ -162,12 +162,14 @@ public struct LTXTransformerConfig: CrossTransformerConfig, Equatable {
             places.map { place in frequencies.map { Double($0 * (place * 2 - 1)) } }
         }
         let rate = frameRate ?? 25
-        let times = (0..<layout.frames).map { frame in
+        func time(_ frame: Int) -> Float {
             switch timing {
             case .regular: Float(frame) * Float(8 / rate) / 20
             case .firstFrame: Float(max(0, 8 * frame - 7)) * Float(1 / rate) / 20
             }
         }
+        let ahead = frameAhead.map { [Float($0) * Float(1 / rate) / 20] } ?? []
+        let times = ahead + (0..<layout.frames - ahead.count).map(time)
         func pixels(_ count: Int) -> [Float] { (0..<count).map { Float($0 * 32) / 2048 } }
         return RotaryTable(
             angles: [angles(times), angles(pixels(layout.height)), angles(pixels(layout.width))],

@@ -168,7 +168,7 @@ public struct WanTransformerConfig: Sendable, Equatable {
     }
 
     /// A third of the head each for time, height and width; what does not divide goes to time.
-    public func rotary(_ layout: TokenLayout, frameRate: Double?) -> RotaryTable {
+    public func rotary(_ layout: TokenLayout, frameRate: Double?, frameAhead: Int?) -> RotaryTable {
         let side = 2 * (headDim / 6)
         return RotaryTable(
             frames: layout.frames, height: layout.height, width: layout.width,

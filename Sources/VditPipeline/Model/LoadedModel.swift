@@ -61,13 +61,12 @@ public final class LoadedModel {
         return try encoder.tokens(pictures, compute)
     }
 
-    /// Latents of a picture or a video, by an encoder that is not kept.
-    func encoded(_ picture: Tensor, noise: Tensor?) throws -> Tensor {
-        let specification = model.specification.decoder
-        guard let encoder = try specification.loadEncoder(model.decoderWeights, compute) else {
+    /// What makes latents of pictures and videos; it is not kept.
+    func encoder() throws -> any VideoEncoder {
+        guard let encoder = try model.specification.decoder.loadEncoder(model.decoderWeights, compute) else {
             preconditionFailure("the model takes pictures, its VAE none")
         }
-        return try encoder.encode(picture, noise: noise)
+        return encoder
     }
 
     func dropTransformers() { transformers = [:] }

@@ -11,8 +11,8 @@ struct PictureInputs: Sendable {
 
     private var all: [(setting: String, clip: Clip?)] { [("image", first), ("last_image", last), ("video", video)] }
 
-    /// Whether the model is shown pictures.
-    var hasPicture: Bool { first != nil || last != nil }
+    /// Those that the model is shown.
+    var given: GivenPictures { GivenPictures(first: first != nil, last: last != nil) }
     var notices: [String] { all.flatMap { $0.clip?.notices ?? [] } }
     /// By setting.
     var digests: [String: String] { Dictionary(all.compactMap { name, clip in clip.map { (name, $0.digest) } }) { $1 } }

@@ -72,7 +72,7 @@ public struct RenderInputs: Sendable {
         if let negative = job.negativePrompt, !plan.isGuided, plan.isFewStep {
             notices.append("\(negative.path ?? "the negative prompt"): has no effect without guidance")
         }
-        if let path = job.latents, job.request.seed != nil, !plan.drawsNoise(hasPicture: pictures.hasPicture) {
+        if let path = job.latents, job.request.seed != nil, !plan.drawsNoise {
             notices.append("the seed has no effect: the run starts from \(path)")
         }
         return notices

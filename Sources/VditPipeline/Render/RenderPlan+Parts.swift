@@ -23,20 +23,23 @@ extension RenderPlan {
 
     /// The sizes of the loop, the full one last.
     ///
+    /// - Parameter framesAhead: latent frames that the model sees ahead of the video's.
     /// - Throws: as `tokenLayout`, naming the setting.
     static func sizes(
-        _ settings: RenderSettings, _ model: ModelSpecification, _ text: TextTokens
+        _ settings: RenderSettings, _ model: ModelSpecification, _ text: TextTokens, framesAhead: Int
     ) throws -> [Size] {
         let full = model.latentShape(
             width: settings.width, height: settings.height, numFrames: settings.numFrames)
         let all = settings.sizes?.latents(of: full, patch: model.transformer.patchExtents) ?? [full]
         let steps = settings.sizes?.steps(of: settings.steps) ?? [0..<settings.steps]
         return try zip(all, steps).map { latents, steps in
-            Size(
+            var shown = latents
+            shown.frames += framesAhead
+            return Size(
                 latents: latents,
                 layouts: [
-                    .conditional: try layout(model.transformer, latents, text.conditional),
-                    .unconditional: try layout(model.transformer, latents, text.unconditional),
+                    .conditional: try layout(model.transformer, shown, text.conditional),
+                    .unconditional: try layout(model.transformer, shown, text.unconditional),
                 ], steps: steps)
         }
     }

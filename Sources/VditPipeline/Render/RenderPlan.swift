@@ -13,6 +13,7 @@ public struct RenderPlan: Sendable {
     public let model: ModelSpecification
     public let settings: RenderSettings
     public let latents: LatentShape
+    let pictures: GivenPictures
     let scheduler: any Scheduler
     /// Of each transformer.
     let guidance: [Guidance]
@@ -63,14 +64,16 @@ public struct RenderPlan: Sendable {
     /// - Parameter cacheTables: what step caches know of models.
     public init(
         _ settings: RenderSettings, model: ModelSpecification, text: TextTokens? = nil,
-        fallback: AttentionContext.Fallback = .refuse, cacheTables: CacheTables = .published
+        pictures: GivenPictures = GivenPictures(), fallback: AttentionContext.Fallback = .refuse, cacheTables: CacheTables = .published
     ) throws {
         self.model = model
         self.settings = settings
+        self.pictures = pictures
         self.fallback = fallback
         let text = text ?? .typical(of: model)
         let transformer = model.transformer
-        let sizes = try Self.sizes(settings, model, text)
+        let sizes = try Self.sizes(
+            settings, model, text, framesAhead: pictures.framesAhead(model.defaults.pictureStart))
         self.sizes = sizes.map(\.latents)
         let full = sizes[sizes.count - 1]
         (latents, layouts) = (full.latents, full.layouts)
@@ -209,6 +212,7 @@ public struct RenderPlan: Sendable {
         func conditioning(_ branch: AttentionSite.Branch) -> Conditioning {
             var conditioning = inputs.prompts.conditioning(branch, frameRate: rate)
             conditioning.image = start.imageTokens
+            if pictures.framesAhead(model.defaults.pictureStart) > 0 { conditioning.frameAhead = settings.numFrames - 1 }
             conditioning.guidance = settings.embeddedGuidance
             return conditioning
         }

@@ -35,8 +35,7 @@ extension Renderer {
         let (sampled, attention, caches) = try denoise(loaded, stop, &timing, start, onEvent)
         let latents = plan.model.video(in: sampled, numFrames: settings.numFrames)
         if !keepsAll { loaded.dropTransformers() }
-        let decodeConditions = plan.decodeConditions(
-            startWasGiven: inputs.noise != nil, hasPicture: inputs.pictures.hasPicture)
+        let decodeConditions = plan.decodeConditions(startWasGiven: inputs.noise != nil)
         if let path = job.keptLatents {
             try LatentsFile.write(
                 latents,
@@ -175,8 +174,7 @@ extension Renderer {
         _ estimate: Tensor, _ decoder: any VideoDecoder, _ path: String, _ stop: StopFlag
     ) throws -> Bool {
         struct Enough: Error {}
-        let conditions = plan.decodeConditions(
-            startWasGiven: inputs.noise != nil, hasPicture: inputs.pictures.hasPicture)
+        let conditions = plan.decodeConditions(startWasGiven: inputs.noise != nil)
         var before = settings.numFrames / 2
         do {
             let video = plan.model.video(in: estimate, numFrames: settings.numFrames)

@@ -90,8 +90,8 @@ public struct Renderer {
         let settings = try RenderSettings(request, model: model.specification, sampler: model.scheduler)
         let inputs = try RenderInputs(job, settings: settings, model, book, encodes: encodes)
         let plan = try RenderPlan(
-            settings, model: model.specification, text: inputs.prompts.textTokens, fallback: job.fallback,
-            cacheTables: inputs.cacheTables)
+            settings, model: model.specification, text: inputs.prompts.textTokens, pictures: inputs.pictures.given,
+            fallback: job.fallback, cacheTables: inputs.cacheTables)
         return (plan, inputs)
     }
 

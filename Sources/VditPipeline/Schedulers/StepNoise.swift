@@ -1,11 +1,13 @@
 import VditModels
 import VditTensor
 
-/// Where the noise comes from that a sampler adds from step to step.
+/// Where the noise comes from that a sampler adds from step to step, or that a picture is shown in.
 public enum StepNoise: Sendable {
     /// The run's seed. Draw i is what a fresh generator gives after i whole latents, draw 0 being the start: a resumed
     /// run and a preview meet the same noise.
     case seed(UInt64, DrawOrder = .channelsFirst)
+    /// What a generator goes on with: draw 0 is its next.
+    case after(TorchRandom)
     /// One tensor for each step that adds some, in the latents' shape.
     case given([Tensor])
 }
@@ -13,7 +15,7 @@ public enum StepNoise: Sendable {
 /// The noise a step adds, whatever was drawn before: a restored scheduler catches up by itself.
 struct StepNoiseSource: Sendable {
     private let noise: StepNoise
-    /// Of the seed, behind the start.
+    /// Where it is drawn, how far that is.
     private var drawn: NumberedNoise?
 
     init(_ noise: StepNoise) { self.noise = noise }
@@ -22,14 +24,14 @@ struct StepNoiseSource: Sendable {
     ///   - number: of the seed's draws.
     ///   - shape: of the latents.
     mutating func callAsFunction(_ number: Int, at step: Step, _ shape: [Int]) -> Tensor {
+        var draws: NumberedNoise
         switch noise {
-        case .given(let tensors):
-            return tensors[step.index]
-        case .seed(let seed, let order):
-            var draws = drawn ?? NumberedNoise(TorchRandom(seed: seed), order)
-            defer { drawn = draws }
-            return draws(number, shape)
+        case .given(let tensors): return tensors[step.index]
+        case .seed(let seed, let order): draws = drawn ?? NumberedNoise(TorchRandom(seed: seed), order)
+        case .after(let random): draws = drawn ?? NumberedNoise(random)
         }
+        defer { drawn = draws }
+        return draws(number, shape)
     }
 }
 

@@ -6,6 +6,8 @@ struct CrossConditioning: PreparedConditioning {
     let layers: [CrossBlock.CrossContext]
     /// Frames per second, for models that are told.
     let frameRate: Double?
+    /// The video frame that a latent frame ahead of the video stands at, where there is one.
+    let frameAhead: Int?
 
     var byteCount: Int {
         layers.reduce(0) { $0 + $1.text.byteCount + ($1.image?.byteCount ?? 0) }
@@ -55,7 +57,7 @@ extension CrossTransformer {
         return CrossConditioning(
             layers: slots.all.map { keys in
                 CrossBlock.CrossContext(text: pack(keys.text), image: keys.image.map(pack))
-            }, frameRate: conditioning.frameRate)
+            }, frameRate: conditioning.frameRate, frameAhead: conditioning.frameAhead)
     }
 
     /// - Throws: `ModelError` unless the conditioning is what this model takes.

@@ -39,7 +39,7 @@ struct CrossPass: BlockStack {
         result = Tensor(.f32, [config.outChannels] + latents.shape.dropFirst())
         runs = TimestepRuns(pass.timesteps, tokens: layout.tokens)
         times = try runs.timesteps.map { timestep throws(TensorError) in try model.time(timestep, trace: trace) }
-        rotary = config.rotary(layout, frameRate: context.frameRate)
+        rotary = config.rotary(layout, frameRate: context.frameRate, frameAhead: context.frameAhead)
         switch pass.crossAttention {
         case nil: (givenCross, keptCross) = ([], [])
         case .given(let outputs): (givenCross, keptCross) = (outputs, [])

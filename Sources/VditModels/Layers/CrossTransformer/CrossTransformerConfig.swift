@@ -23,8 +23,10 @@ public protocol CrossTransformerConfig: PatchTransformerConfig {
 
     /// The angles that queries and keys turn by.
     ///
-    /// - Parameter frameRate: frames per second, for models that are told.
-    func rotary(_ layout: TokenLayout, frameRate: Double?) -> RotaryTable
+    /// - Parameters:
+    ///   - frameRate: frames per second, for models that are told.
+    ///   - frameAhead: the video frame that the layout's first stands at, where that is none of the video's own.
+    func rotary(_ layout: TokenLayout, frameRate: Double?, frameAhead: Int?) -> RotaryTable
 }
 
 /// What a family calls its tensors, as far as families differ.
