@@ -2,9 +2,8 @@ import Synchronization
 
 /// Memory that comes back by itself: a tensor taken from here is free again when its last view is gone.
 ///
-/// The pool keeps what it ever handed out until it goes away itself, so it holds at most as much as was
-/// alive at once, by size; sizes are rounded up by a sixteenth at most, so that those that vary a little
-/// share.
+/// The pool keeps what it ever handed out until it goes away itself or is trimmed, so it holds at most as much as was
+/// alive at once, by size; sizes are rounded up by a sixteenth at most, so that those that vary a little share.
 public final class TensorPool: Sendable {
     private let storages = Mutex<[Int: [Storage]]>([:])
 
@@ -29,6 +28,20 @@ public final class TensorPool: Sendable {
             return storage
         }
         return Tensor(dtype, shape, storage: storage, byteOffset: 0)
+    }
+
+    /// Gives back what nobody uses, but for tensors of one size.
+    ///
+    /// - Parameter bytes: of such a tensor.
+    public func trim(keeping bytes: Int) {
+        let kept = Self.rounded(bytes)
+        storages.withLock { storages in
+            for size in Array(storages.keys) where size != kept {
+                var held = storages.removeValue(forKey: size) ?? []
+                let used = held.indices.filter { !isKnownUniquelyReferenced(&held[$0]) }
+                if !used.isEmpty { storages[size] = used.map { held[$0] } }
+            }
+        }
     }
 
     /// Five bits of a size and zeros.

@@ -22,8 +22,10 @@ struct ConvolutionStage: VAEStage {
         return VAEMemory(
             kept: convolution.times > 1 ? 2 * clip.area * from * operandBytes : 0,
             passing: 2 * clip.area * (from * operandBytes + to * (4 + operandBytes)),
-            together: norm?.isOfGroup == true ? clip.frames * clip.area * from * 4 : 0)
+            together: clip.frames * clip.area * (from * (gathers ? 4 : operandBytes) + to * 4))
     }
+
+    var gathers: Bool { norm?.isOfGroup == true }
 
     func load(_ loader: VAEWeightLoader) throws(TensorError) -> VAELayerMaker {
         let (times, padding) = (convolution.times, padding)

@@ -31,6 +31,8 @@ struct FrameAttentionStage: VAEStage {
         return reach == .frame ? VAEMemory(passing: frame) : VAEMemory(together: clip.frames * frame)
     }
 
+    var gathers: Bool { norm.isOfGroup }
+
     func load(_ loader: VAEWeightLoader) throws(TensorError) -> VAELayerMaker {
         var planes: [Tensor] = []
         var biases: [Tensor] = []

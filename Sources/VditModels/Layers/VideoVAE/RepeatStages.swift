@@ -10,6 +10,8 @@ struct RepeatTimeStage: VAEStage {
         VAEClip(frames: 2 * clip.frames - clip.frames % 2, height: clip.height, width: clip.width)
     }
 
+    var gathers: Bool { true }
+
     func load(_ loader: VAEWeightLoader) throws(TensorError) -> VAELayerMaker {
         { _, _, _ throws(TensorError) in RepeatTimeLayer() }
     }
@@ -42,6 +44,8 @@ struct MeanTimeStage: VAEStage {
     func output(of clip: VAEClip) -> VAEClip {
         VAEClip(frames: (clip.frames + 1) / 2, height: clip.height, width: clip.width)
     }
+
+    var gathers: Bool { true }
 
     func load(_ loader: VAEWeightLoader) throws(TensorError) -> VAELayerMaker {
         { _, _, _ throws(TensorError) in MeanTimeLayer() }

@@ -32,13 +32,15 @@ struct ResidualStage: VAEStage {
         // Where outputs are late, the shortcut waits for them.
         let waiting = padding == .bothEdges ? 4 * from : 0
         let kept = 2 * clip.area * ((from + to) * operandBytes + waiting)
-        if norms.first.isOfGroup {
+        if gathers {
             let operands = 2 * clip.area * (from + to) * operandBytes
             return VAEMemory(kept: kept, together: clip.frames * clip.area * 4 * (from + to) + operands)
         }
         return VAEMemory(
             kept: kept, passing: 2 * clip.area * (from * (4 + operandBytes) + to * (4 + 2 * operandBytes)))
     }
+
+    var gathers: Bool { norms.first.isOfGroup }
 
     func load(_ loader: VAEWeightLoader) throws(TensorError) -> VAELayerMaker {
         let (first, second) = (try loader.convolution(first), try loader.convolution(second))

@@ -18,7 +18,10 @@ struct EnlargeStage: VAEStage {
     func flops(_ clip: VAEClip) -> Double { output(of: clip).flops(perPixel: convolution.weightCount) }
 
     func memory(_ clip: VAEClip, operandBytes: Int) -> VAEMemory {
-        VAEMemory(passing: 8 * clip.area * convolution.to * (4 + operandBytes))
+        let made = output(of: clip).area * convolution.to
+        return VAEMemory(
+            passing: 2 * made * (4 + operandBytes),
+            together: clip.frames * (clip.area * convolution.from * operandBytes + made * 4))
     }
 
     func load(_ loader: VAEWeightLoader) throws(TensorError) -> VAELayerMaker {
@@ -119,9 +122,9 @@ struct ShrinkStage: VAEStage {
     func flops(_ clip: VAEClip) -> Double { output(of: clip).flops(perPixel: convolution.weightCount) }
 
     func memory(_ clip: VAEClip, operandBytes: Int) -> VAEMemory {
-        VAEMemory(
-            passing: 2 * clip.area * convolution.from * operandBytes
-                + 2 * output(of: clip).area * convolution.to * (4 + operandBytes))
+        let (entering, made) = (clip.area * convolution.from * operandBytes, output(of: clip).area * convolution.to)
+        return VAEMemory(
+            passing: 2 * (entering + made * (4 + operandBytes)), together: clip.frames * (entering + made * 4))
     }
 
     func load(_ loader: VAEWeightLoader) throws(TensorError) -> VAELayerMaker {

@@ -71,8 +71,12 @@ struct VAEChain {
 
     private func flow(_ group: VAEGroup, _ first: Int, _ deliver: ([Tensor]) throws -> Void) throws {
         var (group, index) = (group, first)
-        // A group that stays together leaves a stage before the next one begins: its frames are not kept meanwhile.
+        // A group that stays together leaves a stage before the next one begins: its frames are not kept meanwhile, nor
+        // is the room of those that had other sizes.
         while index < layers.count, demands[index].together {
+            if let frame = group.frames[0].stream ?? group.frames[0].operand {
+                session.tensors.trim(keeping: frame.byteCount)
+            }
             var made: VAEGroup?
             try layers[index].step(group, for: demands[index], session) { part in
                 session.trace?.append(part, names[index])

@@ -19,6 +19,9 @@ protocol VAEStage: Sendable {
     /// Bytes for frames of the size of those that enter.
     func memory(_ clip: VAEClip, operandBytes: Int) -> VAEMemory
 
+    /// Whether it looks at all frames that enter together before one leaves, so that they stay together up to it.
+    var gathers: Bool { get }
+
     /// Packs the weights.
     func load(_ loader: VAEWeightLoader) throws(TensorError) -> VAELayerMaker
 }
@@ -47,7 +50,7 @@ struct VAEMemory {
     var kept = 0
     /// While the widest group of frames passes: what enters, what leaves, and what is between.
     var passing = 0
-    /// The same of groups that stay together, which leave a stage before the next begins.
+    /// The same of a group that stays together, which leaves a stage before the next begins.
     var together = 0
 }
 
@@ -56,6 +59,7 @@ extension VAEStage {
     func output(of clip: VAEClip) -> VAEClip { clip }
     func flops(_ clip: VAEClip) -> Double { 0 }
     func memory(_ clip: VAEClip, operandBytes: Int) -> VAEMemory { VAEMemory() }
+    var gathers: Bool { false }
 }
 
 extension [any VAEStage] {
@@ -73,20 +77,24 @@ extension [any VAEStage] {
         }
     }
 
-    /// Bytes held at most beside the weights: what every stage keeps, and at every resolution the widest
-    /// stage's passing frames, since a group at one resolution waits for those made of it at the next; and of
-    /// groups that stay together the largest.
+    /// Bytes held at most beside the weights: what every stage keeps; of groups that stay together the largest; and
+    /// behind those at every resolution the widest stage's passing frames, since a group at one resolution waits for
+    /// those made of it at the next.
     func bytes(_ clip: VAEClip, operandBytes: Int) -> Int {
         var clip = clip
         var kept = 0
         var passing: [Int: Int] = [:]
         var together = 0
-        for stage in self {
+        let gathered = lastIndex(where: \.gathers).map { $0 + 1 } ?? 0
+        for (index, stage) in enumerated() {
             let memory = stage.memory(clip, operandBytes: operandBytes)
             clip = stage.output(of: clip)
             kept += memory.kept
-            together = Swift.max(together, memory.together)
-            passing[clip.height] = Swift.max(passing[clip.height] ?? 0, memory.passing)
+            if index < gathered {
+                together = Swift.max(together, memory.together)
+            } else {
+                passing[clip.height] = Swift.max(passing[clip.height] ?? 0, memory.passing)
+            }
         }
         return kept + passing.values.reduce(0, +) + together
     }
