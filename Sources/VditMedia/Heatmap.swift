@@ -17,12 +17,14 @@ public struct Heatmap: Sendable {
     public var colours: Colours
     /// Token positions at which a line is drawn in both directions: where frames begin, and where the last one ends.
     public var borders: [Int]
+    /// Where tokens are those of text; a line is drawn at their ends too.
+    public var text: [Range<Int>]
     /// A line above it.
     public var title: String
 
     public init(
         values: Tensor, rowOffsets: [Int32], columnOffsets: [Int32], colours: Colours, borders: [Int] = [],
-        title: String = ""
+        text: [Range<Int>] = [], title: String = ""
     ) {
         precondition(values.rank == 2 && values.dtype == .f32)
         precondition(values.shape == [rowOffsets.count - 1, columnOffsets.count - 1])
@@ -31,6 +33,7 @@ public struct Heatmap: Sendable {
         self.columnOffsets = columnOffsets
         self.colours = colours
         self.borders = borders
+        self.text = text
         self.title = title
     }
 
@@ -45,7 +48,8 @@ public struct Heatmap: Sendable {
         let rows = Self.cover(rowOffsets, side)
         let columns = Self.cover(columnOffsets, side)
         let table = colours.table
-        let lines = Self.lines(borders, tokens: Int(rowOffsets.last ?? 0), side)
+        let ends = Set(borders + text.flatMap { [$0.lowerBound, $0.upperBound] })
+        let lines = Self.lines(ends.sorted(), tokens: Int(rowOffsets.last ?? 0), side)
         forEachItem(side, pool) { (y: Int) in
             // What this row of pixels shows of each column block, then of each pixel.
             var blocks = [Float](repeating: 0, count: columnOffsets.count - 1)
@@ -101,6 +105,17 @@ public struct Heatmap: Sendable {
             if place >= (ticks.last?.place ?? -apart) + apart { ticks.append((frame, place)) }
         }
         return ticks
+    }
+
+    /// The first pixels of words of so many, one for each stretch of text: over its middle, or beside the video where
+    /// it is too short for that. None ends more than `beyond` pixels behind the map.
+    func textPlaces(side: Int, length: Int, beyond: Int) -> [Int] {
+        let tokens = Int(rowOffsets.last ?? 0)
+        return text.map { text in
+            let (start, end) = (text.lowerBound * side / tokens, text.upperBound * side / tokens)
+            let middle = (start + end - length) / 2
+            return start == 0 ? min(middle, end - length) : min(max(middle, start), side + beyond - length)
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 import VditTensor
 
-/// Heat maps in a grid under a title: each with its own title and the numbers of its frames along both sides, and a bar
-/// of every colour scale that is used.
+/// Heat maps in a grid under a title: each with its own title and the numbers of its frames along both sides, text named,
+/// and a bar of every colour scale that is used.
 public struct HeatmapFigure: Sendable {
     /// What a scale's colours stand for, from its first to its last.
     public struct Bar: Sendable {
@@ -73,13 +73,20 @@ public struct HeatmapFigure: Sendable {
         let corner = (left: left + Self.gutter, top: top + Self.head)
         Lettering.draw(
             String(map.title.prefix(side / Lettering.letterWidth)), on: picture, left: corner.left, top: top, shade: 0)
+        func mark(_ word: String, across: Int, down: Int) {
+            Lettering.draw(
+                word, on: picture, left: corner.left + across, top: corner.top - Lettering.height, shade: 96)
+            Lettering.draw(
+                word, on: picture, left: corner.left - Lettering.width(word) - 2, top: corner.top + down, shade: 96)
+        }
+        let text = "text"
+        let across = map.textPlaces(side: side, length: Lettering.width(text), beyond: Self.gap)
+        let down = map.textPlaces(side: side, length: Lettering.height, beyond: Self.gap)
+        for (across, down) in zip(across, down) { mark(text, across: across, down: down) }
         for tick in map.frameTicks(side: side, apart: 2 * Self.gutter) {
             let number = String(tick.frame)
-            Lettering.draw(
-                number, on: picture, left: corner.left + tick.place, top: corner.top - Lettering.height, shade: 96)
-            Lettering.draw(
-                number, on: picture, left: corner.left - Lettering.width(number) - 2, top: corner.top + tick.place,
-                shade: 96)
+            let isFree = across.allSatisfy { $0 <= tick.place || tick.place + Lettering.width(number) < $0 }
+            if isFree { mark(number, across: tick.place, down: tick.place) }
         }
         map.draw(on: picture, top: corner.top, left: corner.left, side, pool)
     }

@@ -73,6 +73,42 @@ import VDiT
         }
     }
 
+    /// Text in front of the video and behind it has its own strip with a line at its end, also where a method's order
+    /// leaves no frame together, and its name beside it.
+    @Test(arguments: [(24, 0), (0, 24)])
+    func textIsMarked(_ before: Int, _ after: Int) throws {
+        func picture(_ layout: TokenLayout) throws -> Tensor {
+            let method = try MethodChoice("rettention", options: ["kept": "0.1", "positions-per-block": "1"])
+            let file = MaskFile(plan: try MaskFile.layoutPlan(method, layout), layout: layout)
+            try file.write(to: folder.path("mask.png"), existing: .replace, pool: pool)
+            return try PNG.read(folder.path("mask.png")).samples
+        }
+        /// Pixels of the names' shade above a map and left of it.
+        func names(_ picture: Tensor) -> (above: [Int], left: [Int]) {
+            let (top, left, side) = square(picture)
+            func isName(_ y: Int, _ x: Int) -> Bool {
+                picture[y][x].withBytes { Array($0) } == [96, 96, 96]
+            }
+            return (
+                (0..<side + 8).filter { x in (top - 13..<top).contains { isName($0, left + x) } },
+                (0..<side).filter { y in (2..<left).contains { isName(top + y, $0) } }
+            )
+        }
+        let layout = TokenLayout(frames: 9, height: 6, width: 10, textBefore: before, textAfter: after)
+        let marked = try picture(layout)
+        let (top, left, side) = square(marked)
+        let strip = before > 0 ? 0..<before * side / layout.tokens : (side - after * side / layout.tokens)..<side
+        let (above, beside) = names(marked)
+        #expect(!above.isEmpty && !beside.isEmpty)
+        #expect(beside.allSatisfy { strip.contains($0) }, "\(beside)")
+        #expect(above.allSatisfy { (strip.lowerBound - 28..<strip.upperBound + 28).contains($0) }, "\(above)")
+        let edge = before > 0 ? strip.upperBound : strip.lowerBound
+        let bytes = marked[top + side / 2][left + edge].withBytes { Array($0) }
+        #expect(isBorder(bytes, 0), "\(bytes)")
+        let (none, nothing) = names(try picture(TokenLayout(frames: 9, height: 6, width: 10)))
+        #expect(none.isEmpty && nothing.isEmpty)
+    }
+
     @Test func aDynamicMaskComesFromARunOfTheModel() throws {
         var probe = try AttentionProbe(
             RenderJob(

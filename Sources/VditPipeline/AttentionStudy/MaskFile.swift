@@ -140,13 +140,14 @@ public struct MaskFile: Sendable {
         colours: Heatmap.Colours, bins: Int
     ) -> Heatmap {
         let frames = (0...layout.frames).map { layout.textBefore + $0 * layout.tokensPerFrame }
+        let text = [0..<layout.video.lowerBound, layout.video.upperBound..<layout.tokens].filter { !$0.isEmpty }
         if order == .plan || (head.queryOrder == nil && head.keyOrder == nil) {
             let keepsFrames = [head.queryOrder, head.keyOrder].allSatisfy { order in
                 order.map { keepsFramesTogether($0, layout) } ?? true
             }
             return Heatmap(
                 values: values, rowOffsets: head.queryOffsets, columnOffsets: head.keyOffsets, colours: colours,
-                borders: keepsFrames ? frames : [])
+                borders: keepsFrames ? frames : [], text: text)
         }
         let count = min(layout.tokens, bins)
         let offsets = (0...count).map { Int32($0 * layout.tokens / count) }
@@ -166,7 +167,7 @@ public struct MaskFile: Sendable {
             }
         }
         return Heatmap(
-            values: result, rowOffsets: offsets, columnOffsets: offsets, colours: colours, borders: frames)
+            values: result, rowOffsets: offsets, columnOffsets: offsets, colours: colours, borders: frames, text: text)
     }
 
     private static func keepsFramesTogether(_ order: [Int32], _ layout: TokenLayout) -> Bool {
