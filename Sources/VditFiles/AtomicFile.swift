@@ -70,6 +70,16 @@ public final class AtomicFile {
         if let failure { throw failure }
     }
 
+    /// Goes on so many bytes further. What is left out reads as zeros, and takes no room where the file system can do
+    /// that.
+    ///
+    /// - Throws: `FileError.inaccessible` where the file would be too large.
+    public func skip(_ bytes: Int) throws(FileError) {
+        precondition(descriptor >= 0, "skip after commit")
+        let end = lseek(descriptor, off_t(bytes), SEEK_CUR)
+        if end < 0 || ftruncate(descriptor, end) != 0 { throw .writing(path, errno) }
+    }
+
     /// Gives the file its name. To be called once, last.
     public func commit() throws(FileError) {
         precondition(descriptor >= 0, "commit twice")

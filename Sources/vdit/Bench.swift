@@ -314,12 +314,14 @@ struct BenchCheckpoint: ParsableCommand {
     @Option(parsing: .unconditional, help: ArgumentHelp("Of the weights.", valueName: "n")) var seed: UInt64 = 0
     @Flag(help: "Also write Wan's text encoder, UMT5-XXL, of random weights (11 GB), without a tokenizer.")
     var textEncoder = false
+    @Flag(help: "Zeros that take no room on a disk in place of the weights: to plan runs of a model that is not there.")
+    var hollow = false
     @Option(name: .shortAndLong, help: ArgumentHelp("A folder that does not exist yet.", valueName: "folder"))
     var output: String
 
     func run() throws {
         var checkpoint = try RandomCheckpoint(model.published(), seed: seed)
-        checkpoint.hasTextEncoder = textEncoder
+        (checkpoint.hasTextEncoder, checkpoint.isHollow) = (textEncoder, hollow)
         try checkpoint.write(to: output)
         Console.message("vdit: wrote \(output)")
     }

@@ -202,6 +202,18 @@ struct JointFamilyTests {
         }
     }
 
+    /// Pipelines of pictures, each with what is served instead.
+    @Test(arguments: [
+        ("HunyuanVideoImageToVideoPipeline", "expected HunyuanVideoPipeline"),
+        ("CogVideoXImageToVideoPipeline", "expected CogVideoXPipeline"),
+    ])
+    func pipelinesOfPicturesAreRefusedByName(_ name: String, _ says: String) throws {
+        let folder = try TemporaryDirectory()
+        try folder.write(#"{"_class_name": "\#(name)"}"#, "model_index.json")
+        let error = try #require(throws: ModelError.self) { try ModelDirectory(path: folder.path("")) }
+        #expect("\(error)".contains(name) && "\(error)".contains(says) && error.kind == .unsupported, "\(error)")
+    }
+
     /// Operations of a call as the papers of the models count them, of the released sizes.
     @Test(arguments: [
         ("cogvideox-2b", 720, 480, 49, 226, 73.0, 47.0), ("cogvideox-5b", 720, 480, 49, 226, 163.0, 169.0),
@@ -217,12 +229,6 @@ struct JointFamilyTests {
         let work = model.transformer.work(layout, textTokens: text)
         #expect(abs(work.selfAttention / 1e12 / attention - 1) < 0.03, "\(work.selfAttention / 1e12)")
         #expect(abs(work.other / 1e12 / rest - 1) < 0.05, "\(work.other / 1e12)")
-    }
-
-    @Test(arguments: [("radial", "hunyuan-video"), ("svg2", "hunyuan-video"), ("draft", "hunyuan-video"),
-        ("radial", "mochi"), ("rettention", "cogvideox-2b"), ("draft", "cogvideox-5b")])
-    func theMethodsOfItsPapersHavePresets(_ method: String, _ model: String) throws {
-        #expect(try MethodCatalogue.description(of: method).preset(forModel: model) != nil)
     }
 
     private static func json(_ value: ConfigurationValue) -> String {

@@ -127,6 +127,18 @@ struct StepCacheTests {
         }
     }
 
+    /// The same of HunyuanVideo, which has one branch: 19 of 50 steps.
+    @Test func magCacheComputesAsManyStepsOfHunyuanVideoAsPublished() throws {
+        let calls = TransformerCalls(model: "hunyuan-video", steps: 50, served: 0..<50, guided: 0..<0)
+        let gate = try CacheChoice(cache: "magcache").configured(forModel: "hunyuan-video").gate(for: calls)
+        var numbers = CacheNumbers()
+        let computed = (0..<50).count { step in
+            gate.judge(
+                CacheCall(step: step, branch: .conditional), change: 0, mayReuse: step > 0, &numbers).isComputed
+        }
+        #expect(computed == 19)
+    }
+
     /// A model's default preset is what its authors recommend.
     @Test func publishedModelsGetTheirAuthorsSettings() throws {
         func options(_ cache: String, _ model: String) throws -> [String: String] {

@@ -39,6 +39,11 @@ public struct AdaptiveBlockSparse: SparseMethod {
             arXiv: "2508.10774"),
         options: [mass, least, most, SampledPeaks.every, runLength, ForcedBlocks.own]
             + BlockOrder.options(.gilbert, block: 128) + DenseSchedule.options(steps: .fraction(0.25), layers: 0),
+        presets: [
+            .init(
+                name: "cogvideox", models: MethodDescription.Preset.cogVideoX, source: "paper, CogVideoX-5B",
+                settings: [least(0.05), most(0.1), runLength(15)])
+        ],
         shareOptions: [mass, least, most]
     ) { values, density in
         AdaptiveBlockSparse(

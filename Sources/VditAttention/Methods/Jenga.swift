@@ -53,6 +53,12 @@ public struct Jenga: SparseMethod {
                 settings: [
                     RestChoice.option(.rectified), DenseSchedule.stepsOption(.fraction(0.1)),
                     DenseSchedule.layersOption(2),
+                ]),
+            .init(
+                name: "hunyuan-video", models: ["hunyuan-video"],
+                source: "reference code, base, as in the first half of 50 steps",
+                settings: [
+                    sparsity(0.75), mass(0.3), ForcedBlocks.firstFrame(false), DenseSchedule.stepsOption(.count(0)),
                 ])
         ],
         shareOptions: [sparsity, mass]

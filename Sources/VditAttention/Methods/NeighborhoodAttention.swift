@@ -99,6 +99,13 @@ public struct NeighborhoodAttention: SparseMethod {
             title: "Generalized Neighborhood Attention: Multi-dimensional Sparse Attention at the Speed of Light",
             arXiv: "2504.16922"),
         options: windows + strides + DenseSchedule.options(steps: .fraction(0.3), layers: 0) + [RestChoice.option],
+        presets: [
+            .init(
+                name: "hunyuan-video", models: ["hunyuan-video"], source: "paper, 117 frames at 768x1280, 50 steps",
+                settings: [
+                    windows[0](0.6), windows[1](0.5), windows[2](0.3), strides[0](16), strides[1](8), strides[2](8),
+                ])
+        ],
         shareOptions: windows
     ) { values, density in
         NeighborhoodAttention(

@@ -167,10 +167,8 @@ public struct Radial: SparseMethod {
                     DenseSchedule.stepsOption(.count(12)), DenseSchedule.layersOption(0),
                 ]),
             .init(
-                name: "mochi", models: ["mochi"], source: "paper",
-                settings: [
-                    sinkOption(false), DenseSchedule.stepsOption(.count(12)), DenseSchedule.layersOption(0),
-                ]),
+                name: "mochi", models: ["mochi"], source: "paper, whose band is not narrowed",
+                settings: [decay(1), DenseSchedule.stepsOption(.count(12)), DenseSchedule.layersOption(0)]),
             .init(
                 name: "reference", models: [], source: "the golden masks, empty rows included",
                 settings: [

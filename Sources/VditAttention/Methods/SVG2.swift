@@ -293,6 +293,12 @@ extension SVG2 {
                     DenseSchedule.stepsOption(.fraction(0.1)),
                 ]),
             .init(
+                name: "hunyuan-video-480p", models: [], source: "reference code, 480p, 50 steps",
+                settings: [
+                    queryClusterCount(200), keyClusterCount(1000), firstIterationCount(50),
+                    DenseSchedule.stepsOption(.fraction(0.04)), DenseSchedule.layersOption(0),
+                ]),
+            .init(
                 name: "cosmos", models: ["cosmos"],
                 source: "reference code, 121 frames at 704x1280, 35 steps",
                 settings: [

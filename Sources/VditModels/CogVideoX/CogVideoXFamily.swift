@@ -3,8 +3,12 @@ import VditFiles
 extension ModelCatalogue {
     /// CogVideoX 2B and 5B, CogVideoX 1.5 5B.
     static let cogVideoX = ModelFamily(
-        name: "cogvideox", pipelines: ["CogVideoXPipeline"], transformerClass: "CogVideoXTransformer3DModel",
-        decoderClass: "AutoencoderKLCogVideoX", frameRate: 8, prediction: .velocity,
+        name: "cogvideox", pipelines: ["CogVideoXPipeline"],
+        refused: [
+            "CogVideoXImageToVideoPipeline": "CogVideoXPipeline: videos from pictures are not made, those of text are"
+        ],
+        transformerClass: "CogVideoXTransformer3DModel", decoderClass: "AutoencoderKLCogVideoX", frameRate: 8,
+        prediction: .velocity,
         transformer: { (file, _) throws(FileError) in try CogVideoXTransformerConfig(file) },
         decoder: { (file) throws(FileError) in try CogVideoXVAEConfig(file) },
         defaults: { transformers, _, _ in CogVideoXModels.defaults(transformers[0] as? CogVideoXTransformerConfig) },

@@ -4,6 +4,10 @@ extension ModelCatalogue {
     /// HunyuanVideo 1.0, from text.
     static let hunyuanVideo = ModelFamily(
         name: "hunyuan-video", pipelines: ["HunyuanVideoPipeline"],
+        refused: [
+            "HunyuanVideoImageToVideoPipeline": "HunyuanVideoPipeline: videos from pictures are not made; a transformer "
+                + "of token replacement runs in 'vdit predict' alone"
+        ],
         transformerClass: "HunyuanVideoTransformer3DModel", decoderClass: "AutoencoderKLHunyuanVideo", frameRate: 24,
         transformer: { (file, pipeline) throws(FileError) in
             let config = try HunyuanVideoTransformerConfig(file)

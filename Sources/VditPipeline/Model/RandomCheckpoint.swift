@@ -11,6 +11,9 @@ public struct RandomCheckpoint: Sendable {
     public var seed: UInt64
     /// Whether Wan's text encoder is written too; a tokenizer is not.
     public var hasTextEncoder = false
+    /// Whether zeros that take no room on a disk stand for all weights but the prompt's: enough to inspect a model and
+    /// to plan its runs.
+    public var isHollow = false
     /// Most bytes of weights in a shard.
     public var shardBytes = 1 << 30
 
@@ -91,6 +94,10 @@ public struct RandomCheckpoint: Sendable {
     }
 
     private func weights(_ tensors: [(name: String, shape: [Int])], _ folder: String) throws {
+        if isHollow {
+            let path = "\(folder)/\(ShardedWriter.name).safetensors"
+            return try SafetensorsWriter.writeHollow(tensors, .bf16, to: path, existing: .refuse)
+        }
         let source = RandomWeights(tensors, seed: seed)
         let sizes = tensors.map { (name: $0.name, byteCount: $0.shape.reduce(2, *)) }
         try ShardedWriter(sizes, shardBytes: shardBytes).write(to: folder) { try source.tensor($0) }

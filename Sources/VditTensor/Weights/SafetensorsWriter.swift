@@ -14,7 +14,7 @@ public enum SafetensorsWriter {
         existing: ExistingFile
     ) throws(TensorError) {
         let ordered = inOrder(tensors)
-        let header = try header(ordered, metadata)
+        let header = try header(ordered.map { ($0, $1.dtype, $1.shape) }, metadata)
         try fileWork { () throws(FileError) in
             let file = try AtomicFile(path, existing: existing)
             try file.write(header)
@@ -25,12 +25,27 @@ public enum SafetensorsWriter {
         }
     }
 
+    /// Writes a file of zeros that takes no room on a disk, for what looks at names and shapes alone.
+    ///
+    /// - Throws: as `write`.
+    public static func writeHollow(
+        _ tensors: [(name: String, shape: [Int])], _ dtype: DType, to path: String, existing: ExistingFile
+    ) throws(TensorError) {
+        let header = try header(tensors.sorted { $0.name < $1.name }.map { ($0.name, dtype, $0.shape) }, [:])
+        try fileWork { () throws(FileError) in
+            let file = try AtomicFile(path, existing: existing)
+            try file.write(header)
+            try file.skip(tensors.reduce(0) { $0 + $1.shape.reduce(dtype.byteCount, *) })
+            try file.commit()
+        }
+    }
+
     /// The bytes such a file would have.
     public static func bytes(
         _ tensors: [String: Tensor], metadata: [String: String] = [:]
     ) throws(TensorError) -> [UInt8] {
         let ordered = inOrder(tensors)
-        var bytes = try header(ordered, metadata)
+        var bytes = try header(ordered.map { ($0, $1.dtype, $1.shape) }, metadata)
         bytes.reserveCapacity(bytes.count + ordered.reduce(0) { $0 + $1.1.byteCount })
         for (_, tensor) in ordered { tensor.withBytes { bytes += $0 } }
         return bytes
@@ -45,7 +60,7 @@ public enum SafetensorsWriter {
     }
 
     private static func header(
-        _ tensors: [(String, Tensor)], _ metadata: [String: String]
+        _ tensors: [(name: String, dtype: DType, shape: [Int])], _ metadata: [String: String]
     ) throws(TensorError) -> [UInt8] {
         var entries: [String] = []
         if !metadata.isEmpty {
@@ -54,19 +69,19 @@ public enum SafetensorsWriter {
             entries.append("\"__metadata__\":{\(pairs.joined(separator: ","))}")
         }
         var end = 0
-        for (name, tensor) in tensors {
+        for (name, dtype, shape) in tensors {
             if name == "__metadata__" || name.unicodeScalars.contains(where: SafetensorsHeader.isForbidden)
-                || tensor.rank > SafetensorsHeader.maxRank
+                || shape.count > SafetensorsHeader.maxRank
             {
                 throw .mismatch(
-                    tensor: name, found: "rank \(tensor.rank)",
+                    tensor: name, found: "rank \(shape.count)",
                     expected: "rank at most \(SafetensorsHeader.maxRank) and a name without control characters")
             }
             let start = end
-            end += tensor.byteCount
-            let shape = tensor.shape.map(String.init).joined(separator: ",")
+            end += shape.reduce(dtype.byteCount, *)
+            let extents = shape.map(String.init).joined(separator: ",")
             entries.append(
-                "\(quoted(name)):{\"dtype\":\"\(tensor.dtype.rawValue)\",\"shape\":[\(shape)],"
+                "\(quoted(name)):{\"dtype\":\"\(dtype.rawValue)\",\"shape\":[\(extents)],"
                     + "\"data_offsets\":[\(start),\(end)]}")
         }
         var json = Array("{\(entries.joined(separator: ","))}".utf8)

@@ -36,7 +36,12 @@ public struct FirstBlockCache: StepCache {
     static let description = CacheDescription(
         name: name, summary: "runs the first block, and the rest where what it adds has changed", paper: nil,
         options: [thresholdOption, blocksOption, everyChannelOption, CacheOptions.mostSkips]
-            + CacheOptions.common(first: .fraction(0.25), last: 0), shareOptions: [thresholdOption]
+            + CacheOptions.common(first: .fraction(0.25), last: 0),
+        presets: [
+            CataloguePreset(
+                name: "hunyuan-video", models: ["hunyuan-video"], source: "authors", settings: [thresholdOption(0.06)])
+        ],
+        shareOptions: [thresholdOption]
     ) { values, _ in
         FirstBlockCache(
             threshold: values[thresholdOption], alwaysRuns: OuterBlocks(first: values[blocksOption]),

@@ -47,7 +47,11 @@ public struct MagCache: StepCache {
             + CacheOptions.common(first: .fraction(0.2), last: 0) + [CacheOptions.standIn, CacheOptions.table],
         presets: [
             CataloguePreset(
-                name: "wan2.1-14b", models: [CataloguePreset.wan14B], source: "authors, E024 K6 R0.2",
+                name: "wan2.1-14b", models: [CataloguePreset.wan14B, CataloguePreset.wan14BFromPictures[0]],
+                source: "authors, E024 K6 R0.2",
+                settings: [thresholdOption(0.24), CacheOptions.mostSkips(6)]),
+            CataloguePreset(
+                name: "hunyuan-video", models: ["hunyuan-video"], source: "authors, E024 K6 R0.2",
                 settings: [thresholdOption(0.24), CacheOptions.mostSkips(6)]),
             CataloguePreset(
                 name: "wan2.2-5b", models: ["wan2.2-ti2v-5b"], source: "authors",

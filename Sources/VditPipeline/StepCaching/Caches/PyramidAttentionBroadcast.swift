@@ -26,6 +26,14 @@ public struct PyramidAttentionBroadcast: StepCache {
             title: "Real-Time Video Generation with Pyramid Attention Broadcast", arXiv: "2408.12588"),
         options: [CacheOptions.interval.standing(at: 2), crossOption]
             + CacheOptions.common(first: .fraction(0.2), last: 1),
+        presets: [
+            CataloguePreset(
+                name: "cogvideox", models: CataloguePreset.cogVideoX,
+                source: "reference code, timesteps 850 to 100 of 50 steps",
+                settings: [
+                    CacheOptions.interval(2), CacheOptions.firstSteps(.count(8)), CacheOptions.lastSteps(5),
+                ])
+        ],
         shareOptions: [CacheOptions.interval]
     ) { values, _ in
         PyramidAttentionBroadcast(threshold: values[CacheOptions.interval], crossInterval: values[crossOption])

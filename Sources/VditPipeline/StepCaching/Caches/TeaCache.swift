@@ -55,6 +55,12 @@ public struct TeaCache: StepCache {
                 name: "wan2.1-14b", models: [CataloguePreset.wan14B], source: "authors",
                 settings: [thresholdOption(0.14)]),
             CataloguePreset(
+                name: "wan2.1-14b-i2v", models: [CataloguePreset.wan14BFromPictures[0]], source: "authors, 480p",
+                settings: [thresholdOption(0.13)]),
+            CataloguePreset(
+                name: "cogvideox", models: CataloguePreset.cogVideoX, source: "authors, the most careful of three",
+                settings: [thresholdOption(0.1)]),
+            CataloguePreset(
                 name: "wan2.1-1.3b-ret", models: [], source: "authors, ret steps",
                 settings: [
                     thresholdOption(0.05), CacheOptions.table("wan2.1-t2v-1.3b-ret"),
