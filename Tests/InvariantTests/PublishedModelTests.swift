@@ -48,7 +48,8 @@ struct PublishedModelTests {
     /// The presets that models get by their names, of methods and step caches; where a model is not named the options'
     /// own defaults hold. Those of the models a paper measured are that paper's.
     @Test func everyModelGetsThePresetMadeForIt() throws {
-        let (large, experts) = (["wan2.1-t2v-14b", "wan2.1-i2v-14b", "wan2.1-flf2v-14b"], ["wan2.2-t2v-a14b", "wan2.2-i2v-a14b"])
+        let large = ["wan2.1-t2v-14b", "wan2.1-i2v-14b", "wan2.1-flf2v-14b"]
+        let experts = ["wan2.2-t2v-a14b", "wan2.2-i2v-a14b"]
         let small = ["wan2.1-t2v-1.3b", "wan2.2-ti2v-5b"]
         let ltx = Self.names.filter { $0.hasPrefix("ltx-") }
         let cogVideoX = Self.names.filter { $0.hasPrefix("cogvideox") }

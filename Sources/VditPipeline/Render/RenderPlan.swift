@@ -64,7 +64,8 @@ public struct RenderPlan: Sendable {
     /// - Parameter cacheTables: what step caches know of models.
     public init(
         _ settings: RenderSettings, model: ModelSpecification, text: TextTokens? = nil,
-        pictures: GivenPictures = GivenPictures(), fallback: AttentionContext.Fallback = .refuse, cacheTables: CacheTables = .published
+        pictures: GivenPictures = GivenPictures(), fallback: AttentionContext.Fallback = .refuse,
+        cacheTables: CacheTables = .published
     ) throws {
         self.model = model
         self.settings = settings
