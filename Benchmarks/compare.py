@@ -163,13 +163,47 @@ def ltx_layer():
             torch.randn(1, 1, 6 * 2048, dtype=torch.bfloat16))
 
 
-def decoding(dtype, width, height, frames):
+def joint_layer(model, video, text):
+    """Of a model with text inside self-attention, on this many tokens of each."""
     def make():
         import torch
-        from diffusers import AutoencoderKLWan
 
-        vae = AutoencoderKLWan().to(getattr(torch, dtype)).eval()
-        latents = torch.randn(1, 16, (frames - 1) // 4 + 1, height // 8, width // 8, dtype=getattr(torch, dtype))
+        def rows(tokens, width):
+            return torch.randn(1, tokens, width, dtype=torch.bfloat16)
+
+        def turns(*shape):
+            return torch.ones(*shape), torch.zeros(*shape)
+
+        if model == "cogvideox":
+            from diffusers.models.transformers.cogvideox_transformer_3d import CogVideoXBlock
+
+            block = CogVideoXBlock(3072, 48, 64, 512, activation_fn="gelu-approximate", attention_bias=True)
+            inputs = rows(video, 3072), rows(text, 3072), torch.randn(1, 512, dtype=torch.bfloat16), turns(video, 64)
+        elif model == "hunyuan-video":
+            from diffusers.models.transformers.transformer_hunyuan_video import HunyuanVideoTransformerBlock
+
+            block = HunyuanVideoTransformerBlock(24, 128, 4.0)
+            inputs = (rows(video, 3072), rows(text, 3072), torch.randn(1, 3072, dtype=torch.bfloat16), None,
+                      turns(video, 128))
+        else:
+            from diffusers.models.transformers.transformer_mochi import MochiTransformerBlock
+
+            block = MochiTransformerBlock(3072, 24, 128, 1536, activation_fn="swiglu")
+            inputs = (rows(video, 3072), rows(text, 1536), torch.randn(1, 3072, dtype=torch.bfloat16),
+                      torch.ones(1, text, dtype=torch.bool), turns(video, 24, 64))
+        return block.to(torch.bfloat16).eval(), *inputs
+
+    return make
+
+
+def decoding(autoencoder, dtype, channels, frames, height, width):
+    """Of latents of this shape, as the pipelines of diffusers call it."""
+    def make():
+        import diffusers
+        import torch
+
+        vae = getattr(diffusers, autoencoder)().to(getattr(torch, dtype)).eval()
+        latents = torch.randn(1, channels, frames, height, width, dtype=getattr(torch, dtype))
 
         class Decoder(torch.nn.Module):
             def __init__(self):
@@ -187,13 +221,15 @@ def decoding(dtype, width, height, frames):
 ATTENTION = ["bench", "attention", "--head-dim", "128"]
 LINEAR = ["bench", "linear", "--rows", "14040"]
 LAYER = ["bench", "layer", "--config", "wan2.1-t2v-1.3b", "--size", "832x480", "--num-frames", "33"]
-
-
 LTX_LAYER = ["bench", "layer", "--config", "ltx-video-2b-0.9.8", "--size", "704x512", "--num-frames", "161"]
+COGVIDEOX_LAYER = ["bench", "layer", "--config", "cogvideox-5b", "--size", "720x480", "--num-frames", "49"]
+HUNYUAN_LAYER = ["bench", "layer", "--config", "hunyuan-video", "--size", "960x544", "--num-frames", "33"]
+MOCHI_LAYER = ["bench", "layer", "--config", "mochi", "--size", "848x480", "--num-frames", "61"]
 
 
-def decode(precision, width, height, frames):
-    return ["bench", "decode", "--precision", precision, "--size", f"{width}x{height}", "--num-frames", str(frames)]
+def decode(precision, width, height, frames, config="wan2.1-t2v-1.3b"):
+    return ["bench", "decode", "--config", config, "--precision", precision, "--size", f"{width}x{height}",
+            "--num-frames", str(frames)]
 
 
 ATTENTION_SMALL = ATTENTION + ["--heads", "4", "--tokens", "5040"]
@@ -216,22 +252,35 @@ ROWS = {
     "layer-radial": (LAYER + ["--sparse", "radial"], Peer(wan_layer)),
     "layer-ltx": (LTX_LAYER, Peer(ltx_layer)),
     "layer-ltx-openvino": (LTX_LAYER, OpenVINOPeer(ltx_layer)),
-    "decode-fp32": (decode("fp32", 832, 480, 17), Peer(decoding("float32", 832, 480, 17))),
-    "decode-bf16": (decode("bf16", 832, 480, 17), Peer(decoding("bfloat16", 832, 480, 17))),
-    "decode-bf16-small": (decode("bf16", 416, 240, 5), Peer(decoding("bfloat16", 416, 240, 5))),
+    "decode-fp32": (decode("fp32", 832, 480, 17), Peer(decoding("AutoencoderKLWan", "float32", 16, 5, 60, 104))),
+    "decode-bf16": (decode("bf16", 832, 480, 17), Peer(decoding("AutoencoderKLWan", "bfloat16", 16, 5, 60, 104))),
+    "decode-bf16-small": (decode("bf16", 416, 240, 5), Peer(decoding("AutoencoderKLWan", "bfloat16", 16, 2, 30, 52))),
+    "layer-cogvideox": (COGVIDEOX_LAYER, Peer(joint_layer("cogvideox", 17550, 226))),
+    "layer-hunyuan": (HUNYUAN_LAYER, Peer(joint_layer("hunyuan-video", 18360, 256))),
+    "layer-hunyuan-radial": (HUNYUAN_LAYER + ["--sparse", "radial"], Peer(joint_layer("hunyuan-video", 18360, 256))),
+    "layer-hunyuan-svg2": (HUNYUAN_LAYER + ["--sparse", "svg2"], Peer(joint_layer("hunyuan-video", 18360, 256))),
+    "layer-mochi": (MOCHI_LAYER, Peer(joint_layer("mochi", 17490, 256))),
+    "decode-ltx": (decode("bf16", 768, 512, 121, "ltx-video-2b-0.9.0"),
+                   Peer(decoding("AutoencoderKLLTXVideo", "bfloat16", 128, 16, 16, 24))),
+    "decode-cogvideox": (decode("bf16", 720, 480, 49, "cogvideox-5b"),
+                         Peer(decoding("AutoencoderKLCogVideoX", "bfloat16", 16, 13, 60, 90))),
+    "decode-hunyuan": (decode("bf16", 832, 480, 49, "hunyuan-video"),
+                       Peer(decoding("AutoencoderKLHunyuanVideo", "bfloat16", 16, 13, 60, 104))),
+    "decode-mochi": (decode("bf16", 848, 480, 49, "mochi"),
+                     Peer(decoding("AutoencoderKLMochi", "bfloat16", 12, 9, 60, 106))),
 }
 
 
-def run_vdit(vdit, arguments, repeats):
-    command = [vdit] + arguments + ["--repeats", str(repeats), "--json"]
+def run_vdit(vdit, arguments, threads, repeats):
+    command = [vdit] + arguments + ["--threads", str(threads), "--repeats", str(repeats), "--json"]
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
 
 
-def compare(name, vdit, rounds, repeats, warm_up):
+def compare(name, vdit, threads, rounds, repeats, warm_up):
     arguments, peer = ROWS[name]
     ours, theirs, last = [], [], {}
     for _ in range(rounds):
-        last = run_vdit(vdit, arguments, repeats)
+        last = run_vdit(vdit, arguments, threads, repeats)
         ours += last["seconds"]
         theirs += peer(repeats, warm_up)
     peer.function = None
@@ -333,7 +382,7 @@ def main():
             results.append(compare_render(arguments.vdit, arguments))
         else:
             results.append(compare(
-                name, arguments.vdit, arguments.rounds, arguments.repeats, not arguments.cold_peer))
+                name, arguments.vdit, arguments.threads, arguments.rounds, arguments.repeats, not arguments.cold_peer))
     if arguments.results:
         with open(arguments.results, "w") as file:
             json.dump(results, file, indent=1)
