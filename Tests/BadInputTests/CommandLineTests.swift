@@ -91,7 +91,6 @@ struct CommandLineTests {
         Mistake("-o", "FOLDER/a", says: "no file name extension"),
         Mistake("-o", "FOLDER/a.avi", says: ".avi"),
         Mistake("-o", "FOLDER/", says: "FOLDER/"),
-        Mistake("-o", "-", says: "extension"),
         Mistake("-o", "FOLDER/folder.mp4", status: 73, says: "is a directory"),
         Mistake("-o", "FOLDER/exists.mp4", status: 73, says: "'overwrite'"),
         Mistake("-o", "FOLDER/a.mov", "--codec", "vp9", says: "codec"),
