@@ -16,8 +16,9 @@ struct PublishedModelTests {
         try #require(try ModelCatalogue.published().first { $0.name == name }, "\(name)")
     }
 
+    /// All but the family that tests add.
     @Test func theseAreAll() throws {
-        #expect(try ModelCatalogue.published().map(\.name) == Self.names)
+        #expect(try ModelCatalogue.published().map(\.name).filter { $0 != "toy-mini" } == Self.names)
     }
 
     /// Its files are found, every tensor has the shape that the configurations ask for, and a run is planned.
