@@ -149,8 +149,8 @@ public final class AttentionContext {
         cost.pairs = pairs
         defer { state.statistics.add(cost) }
         let service = service(call.site.branch)
-        let place = configuration.method.sharesBranches
-            ? AttentionSite(layer: call.site.layer, branch: .conditional) : call.site
+        let place = AttentionSite(
+            layer: call.site.layer, branch: configuration.method.learningBranch(of: call.site.branch))
 
         let kernel = AttentionKernel(call.instructionSet, operands: call.q.dtype, precision: precision)
         func run(_ plan: AttentionPlan, _ type: DType, _ cost: inout AttentionStatistics.Row) -> AttentionOutput {

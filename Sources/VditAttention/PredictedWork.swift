@@ -25,11 +25,11 @@ extension AttentionContext {
         var saved = 0.0
         var isUpperBound = false
         for (step, calls) in calls.enumerated() {
-            for (call, branch) in AttentionSite.Branch.allCases.prefix(calls).enumerated() {
+            for branch in AttentionSite.Branch.allCases.prefix(calls) {
                 let tokens = Double(layout(of: branch).tokens)
                 total += tokens * tokens * Double(layers)
                 guard let planner = planner(of: branch), step >= first, sparseLayers > 0 else { continue }
-                let known = call > 0 && configuration.method.sharesBranches
+                let known = configuration.method.learningBranch(of: branch) != branch
                     ? planner.predictedWorkOfOther(step: step, first: first)
                     : planner.predictedWork(step: step, first: first)
                 let work = known ?? configuration.density

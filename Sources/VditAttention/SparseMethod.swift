@@ -25,6 +25,11 @@ extension SparseMethod {
     public var sharesBranches: Bool { false }
     public var takesGates: Bool { false }
     public func stateBytes(layout: TokenLayout, heads: Int, headDim: Int) -> Int { 0 }
+
+    /// The branch whose state the calls of a branch go by and add to.
+    public func learningBranch(of branch: AttentionSite.Branch) -> AttentionSite.Branch {
+        sharesBranches ? .conditional : branch
+    }
 }
 
 /// What a method learned at one site.

@@ -145,7 +145,8 @@ public struct ConfiguredMethod: Sendable {
     public func predictedStateBytes(
         layout: TokenLayout, heads: Int, headDim: Int, layers: Int, branches: Int
     ) -> Int {
-        method.stateBytes(layout: layout, heads: heads, headDim: headDim)
-            * max(0, layers - schedule.layers) * (method.sharesBranches ? min(1, branches) : branches)
+        let learning = Set(AttentionSite.Branch.allCases.prefix(branches).map(method.learningBranch(of:)))
+        return method.stateBytes(layout: layout, heads: heads, headDim: headDim)
+            * max(0, layers - schedule.layers) * learning.count
     }
 }

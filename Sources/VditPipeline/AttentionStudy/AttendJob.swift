@@ -140,8 +140,7 @@ public struct AttendJob: Sendable {
 
     /// What a context's names of the state at the one place where the method runs begin with.
     private func place(in context: AttentionContext) -> String {
-        let learning = context.configuration.method.sharesBranches ? .conditional : branch
-        return "\(learning.rawValue).\(layer)."
+        "\(context.configuration.method.learningBranch(of: branch).rawValue).\(layer)."
     }
 
     /// Gives the method what it learned before.
