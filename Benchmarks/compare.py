@@ -196,13 +196,15 @@ def joint_layer(model, video, text):
     return make
 
 
-def decoding(autoencoder, dtype, channels, frames, height, width):
-    """Of latents of this shape, as the pipelines of diffusers call it."""
+def decoding(autoencoder, dtype, channels, frames, height, width, tiled=False):
+    """Of latents of this shape, as the pipelines of diffusers call it; tiled where 24 GiB would not hold it at once."""
     def make():
         import diffusers
         import torch
 
         vae = getattr(diffusers, autoencoder)().to(getattr(torch, dtype)).eval()
+        if tiled:
+            vae.enable_tiling()
         latents = torch.randn(1, channels, frames, height, width, dtype=getattr(torch, dtype))
 
         class Decoder(torch.nn.Module):
@@ -265,9 +267,9 @@ ROWS = {
     "decode-cogvideox": (decode("bf16", 720, 480, 49, "cogvideox-5b"),
                          Peer(decoding("AutoencoderKLCogVideoX", "bfloat16", 16, 13, 60, 90))),
     "decode-hunyuan": (decode("bf16", 832, 480, 49, "hunyuan-video"),
-                       Peer(decoding("AutoencoderKLHunyuanVideo", "bfloat16", 16, 13, 60, 104))),
+                       Peer(decoding("AutoencoderKLHunyuanVideo", "bfloat16", 16, 13, 60, 104, tiled=True))),
     "decode-mochi": (decode("bf16", 848, 480, 49, "mochi"),
-                     Peer(decoding("AutoencoderKLMochi", "bfloat16", 12, 9, 60, 106))),
+                     Peer(decoding("AutoencoderKLMochi", "bfloat16", 12, 9, 60, 106, tiled=True))),
 }
 
 

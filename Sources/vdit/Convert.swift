@@ -3,7 +3,7 @@ import VDiT
 
 struct Convert: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Write a model in another form: a diffusers folder, or GGUF.",
+        abstract: "Write a model in another form: a diffusers folder, one file, or GGUF.",
         discussion: """
             Every form is read directly, so that nothing needs converting before a render. A
             folder in diffusers' layout of a single file, and a file of half the size:
@@ -12,9 +12,9 @@ struct Convert: ParsableCommand {
                   -o Wan2.1-T2V-1.3B
               vdit convert Wan2.1-T2V-14B-Diffusers -o wan2.1-t2v-14b-q8_0.gguf
 
-            A transformer or a VAE alone becomes a folder with its configuration. Adapters are
-            merged: the sum is rounded once, to the type it is written as. A text encoder stays
-            where it is.
+            A transformer or a VAE alone becomes a folder with its configuration; a transformer
+            also a file in its authors' names, safetensors or GGUF. Adapters are merged: the sum
+            is rounded once, to the type it is written as. A text encoder stays where it is.
             """)
 
     @Argument(help: ArgumentHelp("A model, a transformer or a VAE, in any form that is read.", valueName: "path"))
@@ -24,7 +24,7 @@ struct Convert: ParsableCommand {
 
     @Option(
         name: [.short, .long], parsing: .unconditional,
-        help: ArgumentHelp("A new folder, or a file named .gguf.", valueName: "path"))
+        help: ArgumentHelp("A new folder, or a transformer's file: .safetensors or .gguf.", valueName: "path"))
     var output: String
 
     @Option(

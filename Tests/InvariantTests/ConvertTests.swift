@@ -38,7 +38,9 @@ import VDiT
         let gguf = try ModelCatalogue.openTransformer(folder.path("f32.gguf"))
         _ = try ConvertJob(ModelReference(folder.path("f32.gguf")), output: folder.path("again")).run()
         let again = try ModelCatalogue.openTransformer(folder.path("again"))
-        for other in [sharded, gguf, again] {
+        _ = try ConvertJob(ModelReference(folder.path("again")), output: folder.path("one.safetensors")).run()
+        let one = try ModelCatalogue.openTransformer(folder.path("one.safetensors"))
+        for other in [sharded, gguf, again, one] {
             #expect(other.specification as? WanTransformerConfig == original.specification as? WanTransformerConfig)
             #expect(other.weights.names == original.weights.names)
             for name in original.weights.names {
@@ -46,8 +48,10 @@ import VDiT
                 #expect(a.shape == b.shape && a.floats() == b.floats(), "\(name)")
             }
         }
-        let store = try WeightStore(folder.path("f32.gguf"))
-        #expect(store.contains("blocks.0.self_attn.q.weight") && store.contains("head.modulation"))
+        for file in ["f32.gguf", "one.safetensors"] {
+            let store = try WeightStore(folder.path(file))
+            #expect(store.contains("blocks.0.self_attn.q.weight") && store.contains("head.modulation"))
+        }
     }
 
     @Test func whatIsNotToldStaysInItsTypeAndLessThanSixteenBitsBecomeBF16() throws {
@@ -133,10 +137,13 @@ import VDiT
         #expect(throws: FileError.self) { try ConvertJob(ModelReference(path), output: path).run() }
         var job = ConvertJob(ModelReference(path), output: folder.path("q8"))
         job.type = .q8_0
-        #expect(throws: PipelineError.self) { try job.run() }
+        for output in ["q8", "q8.safetensors"] {
+            job.output = folder.path(output)
+            #expect(throws: PipelineError.self) { try job.run() }
+        }
         let stop = StopFlag()
         stop.requestStop()
-        for output in ["half", "half.gguf"] {
+        for output in ["half", "half.gguf", "half.safetensors"] {
             #expect(throws: PipelineError.self) {
                 try ConvertJob(ModelReference(path), output: folder.path(output)).run(stop: stop)
             }

@@ -45,7 +45,7 @@ struct ToyFamilyTests {
 
     @Test(arguments: methods)
     func rendersStopsAndGoesOn(_ method: String) throws {
-        var job = job(method)
+        let job = job(method)
         let whole = try Renderer(job).run()
         let scale = method == "radial" ? 2 : 1
         #expect((whole.output.width, whole.output.height, whole.output.frames) == (32 * scale, 24 * scale, 9))

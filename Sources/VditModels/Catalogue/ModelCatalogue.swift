@@ -164,8 +164,8 @@ extension ModelFamily {
             pipeline: pipeline)
     }
 
-    /// What GGUF files of its transformers are called, and their tensors; nil where none are known.
-    public var ggufNames: (architecture: String, names: NameTable)? { reading?.gguf }
+    /// What GGUF calls its transformers, and their authors the tensors; nil where no files but diffusers' are known.
+    public var fileNames: (architecture: String, names: NameTable)? { reading?.gguf }
 
     /// What is taken for granted of a model whose files say no more than their weights; nil where nothing is known.
     public func assumed(

@@ -5,19 +5,19 @@ import VditTensor
 /// Writes a model in another form: what a `convert` command says.
 ///
 /// A whole model becomes a pipeline folder in diffusers' layout, a component a folder with its configuration; a
-/// transformer also a GGUF file. Adapters are merged on the way, and values rounded once, to the type they are written
-/// as.
+/// transformer also one file in its authors' names, safetensors or GGUF. Adapters are merged on the way, and values
+/// rounded once, to the type they are written as.
 public struct ConvertJob: Sendable {
     /// What is converted, in any form that is read.
     public var model: ModelReference
-    /// A new folder, or a file named .gguf.
+    /// A new folder, or a file named .safetensors or .gguf.
     public var output: String
     /// Of the weights; nil keeps 16 and 32 bits as they are, makes bf16 of fewer, and Q8_0 of what goes to GGUF.
     public var type: StoredType?
     public var adapters: [AdapterChoice] = []
     public var existing = ExistingFile.refuse
     public var threads = 1
-    /// Of weights in a shard; as much is held in memory.
+    /// Of weights in a shard.
     public var shardBytes = 2 << 30
 
     public init(_ model: ModelReference, output: String) { (self.model, self.output) = (model, output) }
@@ -42,46 +42,52 @@ public struct ConvertJob: Sendable {
         files.read(model)
         try files.check()
         let compute = try ComputeContext(threads: threads, precision: .fp32)
-        let isFile = output.lowercased().hasSuffix(".gguf")
-        if isFile { try AtomicFile.check(output, existing: existing) }
-        let source = try Source.open(model, adapters, compute, transformerOnly: isFile)
-        if isFile { return try writeGGUF(source, progress) }
-        if let type, type.dtype == nil {
+        let isGGUF = output.lowercased().hasSuffix(".gguf")
+        let isFile = isGGUF || output.lowercased().hasSuffix(".safetensors")
+        if !isGGUF, let type, type.dtype == nil {
             throw PipelineError.invalid(
-                "type", found: "\(type.rawValue) for a folder",
+                "type", found: "\(type.rawValue) for \(isFile ? "safetensors" : "a folder")",
                 expected: "f32, f16 or bf16; \(type.rawValue) goes to a file named .gguf",
                 kind: .usage)
         }
-        return try writeFolder(source, progress)
+        if isFile { try AtomicFile.check(output, existing: existing) }
+        let source = try Source.open(model, adapters, compute, transformerOnly: isFile)
+        return try isFile ? writeFile(source, isGGUF: isGGUF, progress) : writeFolder(source, progress)
     }
 
-    // MARK: GGUF
+    // MARK: Files
 
-    private func writeGGUF(_ source: Source, _ progress: (Int, Int) throws -> Void) throws -> Result {
-        guard source.parts.count == 1, let names = source.family.ggufNames else {
+    private func writeFile(
+        _ source: Source, isGGUF: Bool, _ progress: (Int, Int) throws -> Void
+    ) throws -> Result {
+        guard source.parts.count == 1, let (architecture, names) = source.family.fileNames else {
             throw PipelineError.invalid(
                 model.name, found: "\(source.parts.count) parts of \(source.family.name)",
-                expected: "one transformer in a GGUF file; name it by --transformer", kind: .usage)
+                expected: "one transformer, of Wan or LTX-Video, in a file; name it by --transformer", kind: .usage)
         }
-        let (part, most) = (source.parts[0], type ?? .q8_0)
-        var ours: [String: String] = [:]
-        let entries = part.tensors.map { name, shape in
-            let theirs = names.names.theirs(name)
-            ours[theirs] = name
-            return GGUFWriter.Entry(name: theirs, shape: shape, type: Self.typeInGGUF(name, shape, most))
-        }
+        let part = source.parts[0]
+        let ours = Dictionary(uniqueKeysWithValues: part.tensors.map { (names.theirs($0.name), $0.name) })
         var done = 0
-        try GGUFWriter.write(
-            entries, architecture: names.architecture, most: most, to: output, existing: existing
-        ) { entry in
-            let name = ours[entry.name] ?? entry.name
-            defer { part.weights.release(name) }
+        func tensor(_ theirs: String) throws -> Tensor {
             done += 1
-            try progress(done, entries.count)
-            return try part.weights.tensor(name)
+            try progress(done, ours.count)
+            return try part.weights.taken(ours[theirs] ?? theirs)
         }
-        return Result(
-            content: "\(source.family.name) transformer, \(most.rawValue)", bytes: try Self.size(of: [output]))
+        if isGGUF {
+            let most = type ?? .q8_0
+            let entries = part.tensors.map { name, shape in
+                GGUFWriter.Entry(
+                    name: names.theirs(name), shape: shape, type: Self.typeInGGUF(name, shape, most))
+            }
+            try GGUFWriter.write(
+                entries, architecture: architecture, most: most, to: output, existing: existing
+            ) { try tensor($0.name) }
+        } else {
+            try SafetensorsWriter.write(entries(part, named: names.theirs), to: output, existing: existing) {
+                try Self.stored(tensor($0.name), $0)
+            }
+        }
+        return Result(content: "\(source.family.name) transformer", bytes: try Self.size(of: [output]))
     }
 
     /// Vectors and small tables stay f32; of matrices, those of the blocks get the type that was asked for and the
@@ -112,13 +118,10 @@ public struct ConvertJob: Sendable {
             if part.folder != nil { try FilePath.makeFolder(place) }
             try AtomicFile.write(
                 configurationJSON(part.configuration), to: "\(place)/config.json", existing: .refuse)
-            let types = Dictionary(uniqueKeysWithValues: part.tensors.map { ($0.name, targetType($0.name, part)) })
-            let sizes = part.tensors.map { (name: $0.name, byteCount: (types[$0.name] ?? .bf16).byteCount($0.shape)) }
-            try ShardedWriter(sizes, shardBytes: shardBytes).write(to: place) { name in
-                let stored = try (types[name] ?? .bf16).stored(part.weights.tensor(name), name: name)
+            try ShardedWriter(entries(part), shardBytes: shardBytes).write(to: place) { entry in
                 done += 1
                 try progress(done, count)
-                return stored
+                return try Self.stored(part.weights.taken(entry.name), entry)
             }
         }
         for (name, bytes) in source.files {
@@ -133,8 +136,19 @@ public struct ConvertJob: Sendable {
             bytes: try Self.size(of: FilePath.files(under: folder)))
     }
 
-    private func targetType(_ name: String, _ part: Source.Part) -> StoredType {
-        type ?? part.weights.stored(name)?.dtype.flatMap { StoredType($0) } ?? .bf16
+    /// A part's tensors in the types they are written as.
+    private func entries(
+        _ part: Source.Part, named name: (String) -> String = { $0 }
+    ) -> [SafetensorsWriter.Entry] {
+        part.tensors.map { tensor in
+            let stored = part.weights.stored(tensor.name)?.dtype.flatMap { StoredType($0)?.dtype }
+            return SafetensorsWriter.Entry(
+                name: name(tensor.name), dtype: type?.dtype ?? stored ?? .bf16, shape: tensor.shape)
+        }
+    }
+
+    private static func stored(_ tensor: Tensor, _ entry: SafetensorsWriter.Entry) throws -> Tensor {
+        try (StoredType(entry.dtype) ?? .bf16).stored(tensor, name: entry.name)
     }
 
     private static func size(of files: [String]) throws -> Int {

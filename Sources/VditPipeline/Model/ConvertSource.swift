@@ -20,8 +20,12 @@ extension ConvertJob {
             let base: WeightStore
             let merged: any WeightSource
 
-            func tensor(_ name: String) throws(TensorError) -> Tensor { try merged.tensor(name) }
-            func release(_ name: String) { merged.release(name) }
+            /// A tensor, which is not asked for again.
+            func taken(_ name: String) throws(TensorError) -> Tensor {
+                defer { merged.release(name) }
+                return try merged.tensor(name)
+            }
+
             func stored(_ name: String) -> TensorInfo? { base.info(name) }
         }
 

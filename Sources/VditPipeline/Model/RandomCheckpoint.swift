@@ -94,12 +94,12 @@ public struct RandomCheckpoint: Sendable {
     }
 
     private func weights(_ tensors: [(name: String, shape: [Int])], _ folder: String) throws {
+        let entries = tensors.map { SafetensorsWriter.Entry(name: $0.name, dtype: .bf16, shape: $0.shape) }
         if isHollow {
             let path = "\(folder)/\(ShardedWriter.name).safetensors"
-            return try SafetensorsWriter.writeHollow(tensors, .bf16, to: path, existing: .refuse)
+            return try SafetensorsWriter.writeHollow(entries, to: path, existing: .refuse)
         }
         let source = RandomWeights(tensors, seed: seed)
-        let sizes = tensors.map { (name: $0.name, byteCount: $0.shape.reduce(2, *)) }
-        try ShardedWriter(sizes, shardBytes: shardBytes).write(to: folder) { try source.tensor($0) }
+        try ShardedWriter(entries, shardBytes: shardBytes).write(to: folder) { try source.tensor($0.name) }
     }
 }

@@ -5,6 +5,18 @@ import VditFiles
 /// Order: larger types first, then by name, as the official writer does, so that every tensor is aligned.
 /// Metadata is sorted by key.
 public enum SafetensorsWriter {
+    public struct Entry: Sendable {
+        public let name: String
+        public let dtype: DType
+        public let shape: [Int]
+
+        public init(name: String, dtype: DType, shape: [Int]) {
+            (self.name, self.dtype, self.shape) = (name, dtype, shape)
+        }
+
+        var byteCount: Int { shape.reduce(dtype.byteCount, *) }
+    }
+
     /// Writes a file that appears complete or not at all.
     ///
     /// - Throws: `TensorError.file` when it cannot be created or written, `.mismatch` for a name the format
@@ -13,29 +25,48 @@ public enum SafetensorsWriter {
         _ tensors: [String: Tensor], metadata: [String: String] = [:], to path: String,
         existing: ExistingFile
     ) throws(TensorError) {
-        let ordered = inOrder(tensors)
-        let header = try header(ordered.map { ($0, $1.dtype, $1.shape) }, metadata)
+        let entries = inOrder(entries(of: tensors))
+        let header = try header(entries, metadata)
         try fileWork { () throws(FileError) in
             let file = try AtomicFile(path, existing: existing)
             try file.write(header)
-            for (_, tensor) in ordered {
-                try tensor.withBytes { (bytes) throws(FileError) in try file.write(bytes) }
+            for entry in entries {
+                try tensors[entry.name]?.withBytes { (bytes) throws(FileError) in try file.write(bytes) }
             }
             try file.commit()
         }
+    }
+
+    /// The same of tensors that are asked for one at a time.
+    ///
+    /// - Parameter tensor: of an entry's type and shape.
+    /// - Throws: what `tensor` throws; as `write` of tensors.
+    public static func write(
+        _ entries: [Entry], to path: String, existing: ExistingFile, tensor: (Entry) throws -> Tensor
+    ) throws {
+        let entries = inOrder(entries)
+        let header = try header(entries, [:])
+        let file = try AtomicFile(path, existing: existing)
+        try file.write(header)
+        for entry in entries {
+            let tensor = try tensor(entry)
+            precondition(tensor.dtype == entry.dtype && tensor.shape == entry.shape)
+            try tensor.withBytes { (bytes) throws(FileError) in try file.write(bytes) }
+        }
+        try file.commit()
     }
 
     /// Writes a file of zeros that takes no room on a disk, for what looks at names and shapes alone.
     ///
     /// - Throws: as `write`.
     public static func writeHollow(
-        _ tensors: [(name: String, shape: [Int])], _ dtype: DType, to path: String, existing: ExistingFile
+        _ entries: [Entry], to path: String, existing: ExistingFile
     ) throws(TensorError) {
-        let header = try header(tensors.sorted { $0.name < $1.name }.map { ($0.name, dtype, $0.shape) }, [:])
+        let header = try header(inOrder(entries), [:])
         try fileWork { () throws(FileError) in
             let file = try AtomicFile(path, existing: existing)
             try file.write(header)
-            try file.skip(tensors.reduce(0) { $0 + $1.shape.reduce(dtype.byteCount, *) })
+            try file.skip(entries.reduce(0) { $0 + $1.byteCount })
             try file.commit()
         }
     }
@@ -44,32 +75,36 @@ public enum SafetensorsWriter {
     public static func bytes(
         _ tensors: [String: Tensor], metadata: [String: String] = [:]
     ) throws(TensorError) -> [UInt8] {
-        let ordered = inOrder(tensors)
-        var bytes = try header(ordered.map { ($0, $1.dtype, $1.shape) }, metadata)
-        bytes.reserveCapacity(bytes.count + ordered.reduce(0) { $0 + $1.1.byteCount })
-        for (_, tensor) in ordered { tensor.withBytes { bytes += $0 } }
+        let entries = inOrder(entries(of: tensors))
+        var bytes = try header(entries, metadata)
+        bytes.reserveCapacity(bytes.count + entries.reduce(0) { $0 + $1.byteCount })
+        for entry in entries { tensors[entry.name]?.withBytes { bytes += $0 } }
         return bytes
     }
 
-    private static func inOrder(_ tensors: [String: Tensor]) -> [(String, Tensor)] {
-        tensors.sorted { a, b in
-            let ranks = (rank(a.value.dtype), rank(b.value.dtype))
-            return ranks.0 != ranks.1
-                ? ranks.0 > ranks.1 : a.key.utf8.lexicographicallyPrecedes(b.key.utf8)
-        }.map { ($0.key, $0.value) }
+    private static func entries(of tensors: [String: Tensor]) -> [Entry] {
+        tensors.map { Entry(name: $0, dtype: $1.dtype, shape: $1.shape) }
+    }
+
+    private static func inOrder(_ entries: [Entry]) -> [Entry] {
+        entries.sorted { a, b in
+            let ranks = (rank(a.dtype), rank(b.dtype))
+            return ranks.0 != ranks.1 ? ranks.0 > ranks.1 : a.name.utf8.lexicographicallyPrecedes(b.name.utf8)
+        }
     }
 
     private static func header(
-        _ tensors: [(name: String, dtype: DType, shape: [Int])], _ metadata: [String: String]
+        _ entries: [Entry], _ metadata: [String: String]
     ) throws(TensorError) -> [UInt8] {
-        var entries: [String] = []
+        var fields: [String] = []
         if !metadata.isEmpty {
             let pairs = metadata.sorted { $0.key.utf8.lexicographicallyPrecedes($1.key.utf8) }
                 .map { "\(quoted($0.key)):\(quoted($0.value))" }
-            entries.append("\"__metadata__\":{\(pairs.joined(separator: ","))}")
+            fields.append("\"__metadata__\":{\(pairs.joined(separator: ","))}")
         }
         var end = 0
-        for (name, dtype, shape) in tensors {
+        for entry in entries {
+            let (name, shape) = (entry.name, entry.shape)
             if name == "__metadata__" || name.unicodeScalars.contains(where: SafetensorsHeader.isForbidden)
                 || shape.count > SafetensorsHeader.maxRank
             {
@@ -78,13 +113,13 @@ public enum SafetensorsWriter {
                     expected: "rank at most \(SafetensorsHeader.maxRank) and a name without control characters")
             }
             let start = end
-            end += shape.reduce(dtype.byteCount, *)
+            end += entry.byteCount
             let extents = shape.map(String.init).joined(separator: ",")
-            entries.append(
-                "\(quoted(name)):{\"dtype\":\"\(dtype.rawValue)\",\"shape\":[\(extents)],"
+            fields.append(
+                "\(quoted(name)):{\"dtype\":\"\(entry.dtype.rawValue)\",\"shape\":[\(extents)],"
                     + "\"data_offsets\":[\(start),\(end)]}")
         }
-        var json = Array("{\(entries.joined(separator: ","))}".utf8)
+        var json = Array("{\(fields.joined(separator: ","))}".utf8)
         json += [UInt8](repeating: 0x20, count: (8 - json.count % 8) % 8)
         return (0..<8).map { UInt8(truncatingIfNeeded: json.count >> (8 * $0)) } + json
     }
