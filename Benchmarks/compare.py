@@ -270,6 +270,10 @@ ROWS = {
                        Peer(decoding("AutoencoderKLHunyuanVideo", "bfloat16", 16, 13, 60, 104, tiled=True))),
     "decode-mochi": (decode("bf16", 848, 480, 49, "mochi"),
                      Peer(decoding("AutoencoderKLMochi", "bfloat16", 12, 9, 60, 106, tiled=True))),
+    "decode-hunyuan-small": (decode("bf16", 832, 480, 5, "hunyuan-video"),
+                             Peer(decoding("AutoencoderKLHunyuanVideo", "bfloat16", 16, 2, 60, 104, tiled=True))),
+    "decode-mochi-small": (decode("bf16", 848, 480, 7, "mochi"),
+                           Peer(decoding("AutoencoderKLMochi", "bfloat16", 12, 2, 60, 106, tiled=True))),
 }
 
 

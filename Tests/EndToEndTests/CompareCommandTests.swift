@@ -115,8 +115,8 @@ import VDiT
             [Golden.root.appendingPathComponent("scripts/method-table").path, out, "--dry-run"],
             script: "exec \"$@\"")
         #expect(run.status == 0, "\(run.errors)")
-        #expect(run.output.contains("76, 0 of them finished"))
-        for variant in ["mass 0.2", "adaspa 0.2", "radial 0.2", "svg2 0.2", "draft 0.2", "rettention 0.2"] {
+        #expect(run.output.contains("172, 0 of them finished"))
+        for variant in ["mass 0.2", "psa 0.2", "radial 0.2", "svg2 0.2", "draft 0.2", "rettention 0.2"] {
             #expect(run.output.contains(variant))
         }
     }
