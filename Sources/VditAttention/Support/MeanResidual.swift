@@ -11,6 +11,9 @@ struct MeanResidual: Sendable {
     /// The part of it that is lost with every step: what is true of one step is less so of the next.
     let fade: Float
 
+    /// Runs that a thread adds at a time.
+    private static var addedAtOnce: Int { 64 }
+
     /// Boundaries of the runs, in positions.
     private func offsets(_ blocks: VideoBlocks) -> [Int32] {
         blocks.queries.videoOffsets.cut(atMost: run)
@@ -39,16 +42,19 @@ struct MeanResidual: Sendable {
 
     /// Adds what was measured `age` steps ago to the values of the video's tokens, shaped as above.
     func add(_ residual: Tensor, age: Float, to values: Tensor, _ blocks: VideoBlocks, _ call: AttentionCall) {
-        let (offsets, part) = (offsets(blocks), powf(1 - fade, age))
-        call.pool.run(offsets.count - 1) { item, scratch in
-            let mean = scratch.tensor(.f32, [residual.columns])
-            mean.convert(from: residual[item])
-            mean.withFloats { mean in
-                for token in blocks.tokens(offsets[item]..<offsets[item + 1]) {
-                    values[Int(token)].withMutableFloats { values in
-                        for index in mean.indices { values[index] += part * mean[index] }
-                    }
+        let (offsets, part, width) = (offsets(blocks), powf(1 - fade, age), residual.columns)
+        let runs = residual.shape[0]
+        call.pool.run((runs + Self.addedAtOnce - 1) / Self.addedAtOnce) { item, scratch in
+            let some = item * Self.addedAtOnce..<min(runs, (item + 1) * Self.addedAtOnce)
+            let means = scratch.tensor(.f32, [some.count, width])
+            means.convert(from: residual.slice(some))
+            var mean = UnsafePointer(means.pointer(as: Float.self))
+            for run in some {
+                for token in blocks.tokens(offsets[run]..<offsets[run + 1]) {
+                    let row = values.pointer(as: Float.self) + Int(token) * width
+                    for column in 0..<width { row[column] += part * mean[column] }
                 }
+                mean += width
             }
         }
     }
