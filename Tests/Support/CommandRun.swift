@@ -21,8 +21,15 @@ public final class CommandRun: @unchecked Sendable {
         return (tests as NSString).deletingLastPathComponent + "/vdit"
     }()
 
+    /// Where the tests ignore hang-ups, as under `nohup`, children would too; a handler is the default again in them.
+    private static let childrenTakeHangups: Void = {
+        let before = signal(SIGHUP) { _ in }
+        if unsafeBitCast(before, to: Int.self) != unsafeBitCast(SIG_IGN, to: Int.self) { signal(SIGHUP, before) }
+    }()
+
     /// Starts the command, or a shell script in which `$VDIT` is its path.
     public init(_ arguments: [String], script: String? = nil, environment: [String: String] = [:]) throws {
+        Self.childrenTakeHangups
         folder = try TemporaryDirectory()
         // The tests may themselves run with settings of the command, or in a job of Slurm.
         var inherited = ProcessInfo.processInfo.environment.filter {
