@@ -196,8 +196,22 @@ def joint_layer(model, video, text):
     return make
 
 
-def decoding(autoencoder, dtype, channels, frames, height, width, tiled=False):
-    """Of latents of this shape, as the pipelines of diffusers call it; tiled where 24 GiB would not hold it at once."""
+# Of each configuration: diffusers' class, latent channels, frames and pixels to a latent, and whether the peer decodes in
+# tiles, as 24 GiB would not hold it at once.
+VAES = {
+    "wan2.1-t2v-1.3b": ("AutoencoderKLWan", 16, 4, 8, False),
+    "ltx-video-2b-0.9.0": ("AutoencoderKLLTXVideo", 128, 8, 32, False),
+    "cogvideox-5b": ("AutoencoderKLCogVideoX", 16, 4, 8, False),
+    "hunyuan-video": ("AutoencoderKLHunyuanVideo", 16, 4, 8, True),
+    "mochi": ("AutoencoderKLMochi", 12, 6, 8, True),
+}
+
+
+def decoding(config, precision, width, height, frames):
+    """As the pipelines of diffusers call it."""
+    autoencoder, channels, time, space, tiled = VAES[config]
+    dtype = {"fp32": "float32", "bf16": "bfloat16"}[precision]
+
     def make():
         import diffusers
         import torch
@@ -205,7 +219,8 @@ def decoding(autoencoder, dtype, channels, frames, height, width, tiled=False):
         vae = getattr(diffusers, autoencoder)().to(getattr(torch, dtype)).eval()
         if tiled:
             vae.enable_tiling()
-        latents = torch.randn(1, channels, frames, height, width, dtype=getattr(torch, dtype))
+        latents = torch.randn(1, channels, (frames - 1) // time + 1, height // space, width // space,
+                              dtype=getattr(torch, dtype))
 
         class Decoder(torch.nn.Module):
             def __init__(self):
@@ -229,9 +244,11 @@ HUNYUAN_LAYER = ["bench", "layer", "--config", "hunyuan-video", "--size", "960x5
 MOCHI_LAYER = ["bench", "layer", "--config", "mochi", "--size", "848x480", "--num-frames", "61"]
 
 
-def decode(precision, width, height, frames, config="wan2.1-t2v-1.3b"):
-    return ["bench", "decode", "--config", config, "--precision", precision, "--size", f"{width}x{height}",
-            "--num-frames", str(frames)]
+def decode(config, width, height, frames, precision="bf16"):
+    """A row: vdit's arguments, and the peer."""
+    return (["bench", "decode", "--config", config, "--precision", precision, "--size", f"{width}x{height}",
+             "--num-frames", str(frames)],
+            Peer(decoding(config, precision, width, height, frames)))
 
 
 ATTENTION_SMALL = ATTENTION + ["--heads", "4", "--tokens", "5040"]
@@ -254,26 +271,20 @@ ROWS = {
     "layer-radial": (LAYER + ["--sparse", "radial"], Peer(wan_layer)),
     "layer-ltx": (LTX_LAYER, Peer(ltx_layer)),
     "layer-ltx-openvino": (LTX_LAYER, OpenVINOPeer(ltx_layer)),
-    "decode-fp32": (decode("fp32", 832, 480, 17), Peer(decoding("AutoencoderKLWan", "float32", 16, 5, 60, 104))),
-    "decode-bf16": (decode("bf16", 832, 480, 17), Peer(decoding("AutoencoderKLWan", "bfloat16", 16, 5, 60, 104))),
-    "decode-bf16-small": (decode("bf16", 416, 240, 5), Peer(decoding("AutoencoderKLWan", "bfloat16", 16, 2, 30, 52))),
+    "decode-fp32": decode("wan2.1-t2v-1.3b", 832, 480, 17, "fp32"),
+    "decode-bf16": decode("wan2.1-t2v-1.3b", 832, 480, 17),
+    "decode-bf16-small": decode("wan2.1-t2v-1.3b", 416, 240, 5),
     "layer-cogvideox": (COGVIDEOX_LAYER, Peer(joint_layer("cogvideox", 17550, 226))),
     "layer-hunyuan": (HUNYUAN_LAYER, Peer(joint_layer("hunyuan-video", 18360, 256))),
     "layer-hunyuan-radial": (HUNYUAN_LAYER + ["--sparse", "radial"], Peer(joint_layer("hunyuan-video", 18360, 256))),
     "layer-hunyuan-svg2": (HUNYUAN_LAYER + ["--sparse", "svg2"], Peer(joint_layer("hunyuan-video", 18360, 256))),
     "layer-mochi": (MOCHI_LAYER, Peer(joint_layer("mochi", 17490, 256))),
-    "decode-ltx": (decode("bf16", 768, 512, 121, "ltx-video-2b-0.9.0"),
-                   Peer(decoding("AutoencoderKLLTXVideo", "bfloat16", 128, 16, 16, 24))),
-    "decode-cogvideox": (decode("bf16", 720, 480, 49, "cogvideox-5b"),
-                         Peer(decoding("AutoencoderKLCogVideoX", "bfloat16", 16, 13, 60, 90))),
-    "decode-hunyuan": (decode("bf16", 832, 480, 49, "hunyuan-video"),
-                       Peer(decoding("AutoencoderKLHunyuanVideo", "bfloat16", 16, 13, 60, 104, tiled=True))),
-    "decode-mochi": (decode("bf16", 848, 480, 49, "mochi"),
-                     Peer(decoding("AutoencoderKLMochi", "bfloat16", 12, 9, 60, 106, tiled=True))),
-    "decode-hunyuan-small": (decode("bf16", 832, 480, 5, "hunyuan-video"),
-                             Peer(decoding("AutoencoderKLHunyuanVideo", "bfloat16", 16, 2, 60, 104, tiled=True))),
-    "decode-mochi-small": (decode("bf16", 848, 480, 7, "mochi"),
-                           Peer(decoding("AutoencoderKLMochi", "bfloat16", 12, 2, 60, 106, tiled=True))),
+    "decode-ltx": decode("ltx-video-2b-0.9.0", 768, 512, 121),
+    "decode-cogvideox": decode("cogvideox-5b", 720, 480, 49),
+    "decode-hunyuan": decode("hunyuan-video", 832, 480, 49),
+    "decode-hunyuan-small": decode("hunyuan-video", 832, 480, 5),
+    "decode-mochi": decode("mochi", 848, 480, 49),
+    "decode-mochi-small": decode("mochi", 848, 480, 7),
 }
 
 
