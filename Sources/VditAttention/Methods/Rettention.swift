@@ -181,10 +181,10 @@ public struct Rettention: SparseMethod {
         let kernels = PlanningKernels(call.instructionSet)
         let measured = share(window.logSumExp, full.logSumExp)
         let difference = Tensor(residualType, full.values.shape)
-        call.pool.run(Self.chunks(call)) { item, _ in
+        let parts = Self.parts(call)
+        call.pool.run(parts.count) { item, _ in
             kernels.residual(
-                full: full.values, sparse: window.values, ratio: measured, tokens: Self.tokens(item, call),
-                into: difference)
+                full: full.values, sparse: window.values, ratio: measured, tokens: parts[item], into: difference)
         }
         state[Self.ratio] = measured
         state[Self.residual] = difference
@@ -196,17 +196,15 @@ public struct Rettention: SparseMethod {
         guard let ratio = state[Self.ratio], let residual = state[Self.residual] else { return }
         let kernels = PlanningKernels(call.instructionSet)
         let values = output.values
-        call.pool.run(Self.chunks(call)) { item, _ in
-            kernels.rescale(values, ratio: ratio, residual: residual, tokens: Self.tokens(item, call))
+        let parts = Self.parts(call)
+        call.pool.run(parts.count) { item, _ in
+            kernels.rescale(values, ratio: ratio, residual: residual, tokens: parts[item])
         }
         state[Self.ratio] = grown(ratio)
     }
 
-    private static let chunk = 256
-    private static func chunks(_ call: AttentionCall) -> Int { (call.tokens + chunk - 1) / chunk }
-    private static func tokens(_ item: Int, _ call: AttentionCall) -> Range<Int> {
-        item * chunk..<min((item + 1) * chunk, call.tokens)
-    }
+    /// Tokens that threads take.
+    private static func parts(_ call: AttentionCall) -> [Range<Int>] { (0..<call.tokens).parts(atMost: 256) }
 
     /// The share of each query's mass that the window holds; 1 where ratios are not used.
     private func share(_ sparse: Tensor, _ full: Tensor) -> Tensor {

@@ -43,9 +43,9 @@ struct MeanResidual: Sendable {
     /// Adds what was measured `age` steps ago to the values of the video's tokens, shaped as above.
     func add(_ residual: Tensor, age: Float, to values: Tensor, _ blocks: VideoBlocks, _ call: AttentionCall) {
         let (offsets, part, width) = (offsets(blocks), powf(1 - fade, age), residual.columns)
-        let runs = residual.shape[0]
-        call.pool.run((runs + Self.addedAtOnce - 1) / Self.addedAtOnce) { item, scratch in
-            let some = item * Self.addedAtOnce..<min(runs, (item + 1) * Self.addedAtOnce)
+        let parts = (0..<residual.shape[0]).parts(atMost: Self.addedAtOnce)
+        call.pool.run(parts.count) { item, scratch in
+            let some = parts[item]
             let means = scratch.tensor(.f32, [some.count, width])
             means.convert(from: residual.slice(some))
             var mean = UnsafePointer(means.pointer(as: Float.self))

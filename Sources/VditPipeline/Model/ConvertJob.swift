@@ -34,10 +34,6 @@ public struct ConvertJob: Sendable {
     public func run(
         stop: StopFlag = StopFlag(), progress report: (_ done: Int, _ count: Int) -> Void = { _, _ in }
     ) throws -> Result {
-        func progress(_ done: Int, _ count: Int) throws {
-            report(done, count)
-            try stop.throwIfStopping()
-        }
         var files = FileRoles(makes: ["converted model": output])
         files.read(model)
         try files.check()
@@ -52,27 +48,29 @@ public struct ConvertJob: Sendable {
         }
         if isFile { try AtomicFile.check(output, existing: existing) }
         let source = try Source.open(model, adapters, compute, transformerOnly: isFile)
-        return try isFile ? writeFile(source, isGGUF: isGGUF, progress) : writeFolder(source, progress)
+        let count = source.parts.reduce(0) { $0 + $1.tensors.count }
+        var done = 0
+        func take(_ name: String, _ part: Source.Part) throws -> Tensor {
+            done += 1
+            report(done, count)
+            try stop.throwIfStopping()
+            return try part.weights.taken(name)
+        }
+        return try isFile ? writeFile(source, isGGUF: isGGUF, take) : writeFolder(source, take)
     }
 
     // MARK: Files
 
     private func writeFile(
-        _ source: Source, isGGUF: Bool, _ progress: (Int, Int) throws -> Void
+        _ source: Source, isGGUF: Bool, _ take: (String, Source.Part) throws -> Tensor
     ) throws -> Result {
-        guard source.parts.count == 1, let (architecture, names) = source.family.fileNames else {
+        guard let part = source.parts.first, let (architecture, names) = source.family.fileNames else {
             throw PipelineError.invalid(
-                model.name, found: "\(source.parts.count) parts of \(source.family.name)",
-                expected: "one transformer, of Wan or LTX-Video, in a file; name it by --transformer", kind: .usage)
+                model.name, found: "a transformer of \(source.family.name)",
+                expected: "one whose authors' names are known; others go to a folder", kind: .usage)
         }
-        let part = source.parts[0]
         let ours = Dictionary(uniqueKeysWithValues: part.tensors.map { (names.theirs($0.name), $0.name) })
-        var done = 0
-        func tensor(_ theirs: String) throws -> Tensor {
-            done += 1
-            try progress(done, ours.count)
-            return try part.weights.taken(ours[theirs] ?? theirs)
-        }
+        func tensor(_ theirs: String) throws -> Tensor { try take(ours[theirs] ?? theirs, part) }
         if isGGUF {
             let most = type ?? .q8_0
             let entries = part.tensors.map { name, shape in
@@ -102,7 +100,9 @@ public struct ConvertJob: Sendable {
 
     // MARK: Folders
 
-    private func writeFolder(_ source: Source, _ progress: (Int, Int) throws -> Void) throws -> Result {
+    private func writeFolder(
+        _ source: Source, _ take: (String, Source.Part) throws -> Tensor
+    ) throws -> Result {
         let folder = output.count > 1 && output.hasSuffix("/") ? String(output.dropLast()) : output
         if FilePath.isTaken(folder) {
             throw FileError.inaccessible(path: folder, reason: "exists already", kind: .cannotCreate)
@@ -110,18 +110,14 @@ public struct ConvertJob: Sendable {
         let temporary = AtomicFile.freshTemporaryPath(for: folder)
         var written = false
         defer { if !written { PartFile.remove(temporary) } }
-        let count = source.parts.reduce(0) { $0 + $1.tensors.count }
-        var done = 0
         try FilePath.makeFolder(temporary)
         for part in source.parts {
             let place = part.folder.map { "\(temporary)/\($0)" } ?? temporary
             if part.folder != nil { try FilePath.makeFolder(place) }
             try AtomicFile.write(
                 configurationJSON(part.configuration), to: "\(place)/config.json", existing: .refuse)
-            try ShardedWriter(entries(part), shardBytes: shardBytes).write(to: place) { entry in
-                done += 1
-                try progress(done, count)
-                return try Self.stored(part.weights.taken(entry.name), entry)
+            try ShardedWriter(entries(part), shardBytes: shardBytes).write(to: place) {
+                try Self.stored(take($0.name, part), $0)
             }
         }
         for (name, bytes) in source.files {

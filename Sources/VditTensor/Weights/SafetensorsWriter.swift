@@ -40,7 +40,7 @@ public enum SafetensorsWriter {
     /// The same of tensors that are asked for one at a time.
     ///
     /// - Parameter tensor: of an entry's type and shape.
-    /// - Throws: what `tensor` throws; as `write` of tensors.
+    /// - Throws: what `tensor` throws, `FileError` when it cannot be written; `TensorError.mismatch` as above.
     public static func write(
         _ entries: [Entry], to path: String, existing: ExistingFile, tensor: (Entry) throws -> Tensor
     ) throws {

@@ -23,7 +23,7 @@ public struct ShardedWriter {
         }
     }
 
-    /// - Throws: what `tensor` throws, `TensorError.file` when something cannot be written.
+    /// - Throws: what `tensor` throws, `FileError` when something cannot be written.
     public func write(to folder: String, tensor: (SafetensorsWriter.Entry) throws -> Tensor) throws {
         var places: [String] = []
         for (number, entries) in shards.enumerated() {
