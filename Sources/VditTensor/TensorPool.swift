@@ -2,12 +2,15 @@ import Synchronization
 
 /// Memory that comes back by itself: a tensor taken from here is free again when its last view is gone.
 ///
-/// The pool keeps what it ever handed out until it goes away itself or is trimmed, so it holds at most as much as was
-/// alive at once, by size; sizes are rounded up by a sixteenth at most, so that those that vary a little share.
+/// The pool keeps what it ever handed out until it goes away itself, so it holds at most as much as was alive at once, by
+/// size; sizes are rounded up by a sixteenth at most, so that those that vary a little share.
 public final class TensorPool: Sendable {
     private let storages = Mutex<[Int: [Storage]]>([:])
+    private let reclaims: Bool
 
-    public init() {}
+    /// - Parameter reclaims: whether idle tensors of other sizes are given back before one is made, so that the pool
+    ///   holds as much as is alive at once, whatever the sizes; new memory has to be cleared by the system.
+    public init(reclaims: Bool = false) { self.reclaims = reclaims }
 
     /// Bytes handed out and kept.
     public var byteCount: Int {
@@ -23,6 +26,7 @@ public final class TensorPool: Sendable {
             for index in candidates.indices where isKnownUniquelyReferenced(&candidates[index]) {
                 return candidates[index]
             }
+            if reclaims { Self.giveBack(bytes, of: &storages) }
             let storage = Storage(byteCount: bytes)
             candidates.append(storage)
             return storage
@@ -30,17 +34,16 @@ public final class TensorPool: Sendable {
         return Tensor(dtype, shape, storage: storage, byteOffset: 0)
     }
 
-    /// Gives back what nobody uses, but for tensors of one size.
-    ///
-    /// - Parameter bytes: of such a tensor.
-    public func trim(keeping bytes: Int) {
-        let kept = Self.rounded(bytes)
-        storages.withLock { storages in
-            for size in Array(storages.keys) where size != kept {
-                var held = storages.removeValue(forKey: size) ?? []
-                let used = held.indices.filter { !isKnownUniquelyReferenced(&held[$0]) }
-                if !used.isEmpty { storages[size] = used.map { held[$0] } }
+    /// Gives back idle storages, the largest first, until so many bytes are free or none is left.
+    private static func giveBack(_ bytes: Int, of storages: inout [Int: [Storage]]) {
+        var wanted = bytes
+        for size in storages.keys.sorted(by: >) where wanted > 0 {
+            var held = storages.removeValue(forKey: size) ?? []
+            for index in held.indices.reversed() where wanted > 0 && isKnownUniquelyReferenced(&held[index]) {
+                held.remove(at: index)
+                wanted -= size
             }
+            storages[size] = held.isEmpty ? nil : held
         }
     }
 

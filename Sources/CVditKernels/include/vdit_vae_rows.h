@@ -35,7 +35,8 @@ typedef struct {
     const float *noise_scale;     // [channels]
     const float *residual;        // like terms[0], or NULL
     float *value;                 // scratch like terms[0]; may be one of the terms or the residual
-    float *stream;                // f32, pixel_stride apart, or NULL
+    void *stream;                 // of stream_type, pixel_stride apart, or NULL
+    vdit_float_type stream_type;  // f32 or bf16
     void *operand;                // of operand_type, pixel_stride apart, or NULL
     vdit_float_type operand_type; // f32 or bf16
     const float *gamma;           // [channels]; NULL leaves the operand unnormalised

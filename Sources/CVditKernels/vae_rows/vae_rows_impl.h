@@ -119,7 +119,8 @@ static void NAME(finish)(const vdit_vae_finish *f, int64_t pixels, int64_t chann
             if (f->residual) v += NAME(load)(f->residual + at + c, n);
             squares += v * v;
             NAME(store)(f->value + at + c, v, n);
-            if (f->stream) NAME(store)(f->stream + to + c, v, n);
+            if (f->stream && f->stream_type == VDIT_BF16) NAME(store_bf16)((uint16_t *)f->stream + to + c, v, n);
+            else if (f->stream) NAME(store)((float *)f->stream + to + c, v, n);
         }
         if (!f->operand) continue;
         const float length = sqrtf(NAME(total)(squares));

@@ -3,11 +3,13 @@
 extension WanVAEConfig {
     var decoderStages: [any VAEStage] {
         let dims = ([dimMult[dimMult.count - 1]] + dimMult.reversed()).map { $0 * decoderBaseDim }
+        // Latent frames come one by one.
+        var arrival = FrameArrival.single
         var stages: [any VAEStage] = [
             causal("post_quant_conv", from: zDim, to: zDim, kernel: 1),
-            causal("decoder.conv_in", from: zDim, to: dims[0]),
+            causal("decoder.conv_in", from: zDim, to: dims[0], arrival: arrival),
         ]
-        stages += middle("decoder", dims[0])
+        stages += middle("decoder", dims[0], arrival)
         for level in dimMult.indices {
             let name = "decoder.up_blocks.\(level)"
             let isLast = level == dimMult.count - 1
@@ -17,11 +19,13 @@ extension WanVAEConfig {
             let out = dims[level + 1]
             if isResidual && !isLast { stages.append(RememberStage()) }
             for block in 0...numResBlocks {
-                stages.append(residual("\(name).resnets.\(block)", from: block == 0 ? first : out, to: out))
+                stages.append(
+                    residual("\(name).resnets.\(block)", from: block == 0 ? first : out, to: out, arrival))
             }
             if isLast { continue }
             let upsampler = name + (isResidual ? ".upsampler" : ".upsamplers.0")
             if splits {
+                arrival = .pairs
                 stages.append(
                     SplitTimeStage(
                         convolution: VAEConvolution(
@@ -34,7 +38,9 @@ extension WanVAEConfig {
                     shortcut: isResidual ? DuplicatingShortcut(channels: first, frames: splits ? 2 : 1) : nil))
         }
         stages.append(
-            causal("decoder.conv_out", from: dims[dimMult.count], to: outChannels, norm: "decoder.norm_out"))
+            causal(
+                "decoder.conv_out", from: dims[dimMult.count], to: outChannels, norm: "decoder.norm_out",
+                arrival: arrival))
         return stages
     }
 
@@ -81,29 +87,30 @@ extension WanVAEConfig {
         return stages
     }
 
-    private func middle(_ part: String, _ channels: Int) -> [any VAEStage] {
+    private func middle(_ part: String, _ channels: Int, _ arrival: FrameArrival = .any) -> [any VAEStage] {
         let attention = "\(part).mid_block.attentions.0"
         return [
-            residual("\(part).mid_block.resnets.0", from: channels, to: channels),
+            residual("\(part).mid_block.resnets.0", from: channels, to: channels, arrival),
             FrameAttentionStage(
                 name: attention, norm: .rms("\(attention).norm", shape: [channels, 1, 1]),
                 qkv: [VAEConvolution("\(attention).to_qkv", from: channels, to: 3 * channels, kernel: [1, 1])],
                 projection: VAEConvolution("\(attention).proj", from: channels, to: channels, kernel: [1, 1])),
-            residual("\(part).mid_block.resnets.1", from: channels, to: channels),
+            residual("\(part).mid_block.resnets.1", from: channels, to: channels, arrival),
         ]
     }
 
     private func causal(
-        _ name: String, from: Int, to: Int, kernel: Int = 3, norm: String? = nil
+        _ name: String, from: Int, to: Int, kernel: Int = 3, norm: String? = nil, arrival: FrameArrival = .any
     ) -> ConvolutionStage {
         ConvolutionStage(
-            VAEConvolution(name, from: from, to: to, kernel: [kernel, kernel, kernel]),
+            VAEConvolution(name, from: from, to: to, kernel: [kernel, kernel, kernel], arrival: arrival),
             norm: norm.map { .rms($0, shape: [from, 1, 1, 1]) })
     }
 
-    private func residual(_ name: String, from: Int, to: Int) -> ResidualStage {
+    private func residual(_ name: String, from: Int, to: Int, _ arrival: FrameArrival = .any) -> ResidualStage {
         func convolution(_ part: String, _ from: Int, kernel: Int) -> VAEConvolution {
-            VAEConvolution("\(name).\(part)", from: from, to: to, kernel: [kernel, kernel, kernel])
+            VAEConvolution(
+                "\(name).\(part)", from: from, to: to, kernel: [kernel, kernel, kernel], arrival: arrival)
         }
         return ResidualStage(
             name: name,

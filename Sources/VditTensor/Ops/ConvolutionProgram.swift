@@ -34,8 +34,6 @@ public struct ConvolutionProgram: Sendable {
         case none
         /// A frame of the output's shape, f32.
         case frame(Tensor)
-        /// A frame put through the run's shortcut convolution (1×1), f32.
-        case shortcut(Tensor)
         /// Channel `table[c]` of the pixel of a frame at the products' resolution, f32.
         case channels(Tensor, table: [Int32])
     }

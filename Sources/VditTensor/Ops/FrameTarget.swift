@@ -2,8 +2,8 @@ import CVditKernels
 
 /// Where the pixels of one frame go once they are computed, and in which forms.
 ///
-/// Frames are `[height, width, channels]`. A value can be kept in fp32 (`stream`, what residual additions
-/// read) and prepared for the convolution that comes next (`operand`).
+/// Frames are `[height, width, channels]`. A value can be kept as it is (`stream`, f32 where residual additions read
+/// it) and prepared for the convolution that comes next (`operand`).
 public struct FrameTarget: Sendable {
     /// What is done to a pixel's channels on the way into `operand`.
     public enum Preparation: Sendable {
@@ -35,7 +35,6 @@ public struct FrameTarget: Sendable {
     public var preparation: Preparation
 
     public init(stream: Tensor?, operand: Tensor?, preparation: Preparation) {
-        precondition(stream == nil || stream!.dtype == .f32)
         self.stream = stream
         self.operand = operand
         self.preparation = preparation
@@ -43,7 +42,10 @@ public struct FrameTarget: Sendable {
 
     /// Fills in the fields of `finish` that concern this target, starting at element `offset` of the frame.
     func fill(_ finish: inout vdit_vae_finish, at offset: Int) {
-        finish.stream = stream.map { $0.pointer(as: Float.self) + offset }
+        if let stream {
+            finish.stream = stream.rawPointer + offset * stream.dtype.byteCount
+            finish.stream_type = stream.rowType
+        }
         if let operand {
             finish.operand = operand.rawPointer + offset * operand.dtype.byteCount
             finish.operand_type = operand.rowType

@@ -6,23 +6,17 @@ import CVditKernels
 /// not depend on the number of threads.
 public final class TiledConvolution: Sendable {
     private let weights: ConvolutionWeights
-    private let shortcut: ConvolutionWeights?
     private let product: any PlaneProduct
     private let panels: [Tensor]
-    private let shortcutProduct: (product: any PlaneProduct, panels: [Tensor])?
     private let grid: TileGrid
     private let rows: FrameRows
     private let pool: WorkPool
 
-    /// - Parameters:
-    ///   - height: rows of the products (of the output, before any phase scaling).
-    ///   - shortcut: the 1×1 convolution behind `Addend.shortcut`.
+    /// - Parameter height: rows of the products (of the output, before any phase scaling).
     public init(
-        _ weights: ConvolutionWeights, shortcut: ConvolutionWeights? = nil, height: Int, width: Int,
-        compute: ComputeContext
+        _ weights: ConvolutionWeights, height: Int, width: Int, compute: ComputeContext
     ) throws(TensorError) {
         self.weights = weights
-        self.shortcut = shortcut
         rows = FrameRows(compute.instructionSet)
         pool = compute.pool
         let channels = max(weights.shape.inChannels, weights.shape.outChannels)
@@ -30,11 +24,6 @@ public final class TiledConvolution: Sendable {
             height: height, width: width, channels: channels,
             elements: weights.isTiled ? TileGrid.ofTiles : TileGrid.ofLibrary)
         (product, panels) = try weights.product(tileHeight: grid.tileHeight, tileWidth: grid.tileWidth)
-        if let shortcut {
-            shortcutProduct = try shortcut.product(tileHeight: grid.tileHeight, tileWidth: grid.tileWidth)
-        } else {
-            shortcutProduct = nil
-        }
     }
 
     /// Runs the programs, which may not depend on each other, and returns when all frames are written.
@@ -51,8 +40,7 @@ public final class TiledConvolution: Sendable {
         let shape = weights.shape
         let operand = weights.operand
         let (height, width) = (grid.tileHeight, grid.tileWidth)
-        let workspace = scratch.tensor(
-            .u8, [max(product.scratchBytes, shortcutProduct?.product.scratchBytes ?? 0)])
+        let workspace = scratch.tensor(.u8, [product.scratchBytes])
 
         let inputs = program.inputs.map { input in
             let tensor = scratch.tensor(operand, [product.inputCount])
@@ -70,8 +58,7 @@ public final class TiledConvolution: Sendable {
             products.append(result)
         }
         for output in program.outputs {
-            let addend = try addend(of: output, tile, workspace, scratch)
-            finish(output, products, addend, tile)
+            finish(output, products, addend(of: output, tile, scratch), tile)
         }
     }
 
@@ -98,9 +85,8 @@ public final class TiledConvolution: Sendable {
     private typealias Rows = (start: UnsafePointer<Float>, stride: Int)
 
     private func addend(
-        of output: ConvolutionProgram.Output, _ tile: TileGrid.Tile, _ workspace: Tensor,
-        _ scratch: Scratch
-    ) throws(TensorError) -> Rows? {
+        of output: ConvolutionProgram.Output, _ tile: TileGrid.Tile, _ scratch: Scratch
+    ) -> Rows? {
         let channels = weights.shape.outChannels
         switch output.addend {
         case .none:
@@ -109,15 +95,6 @@ public final class TiledConvolution: Sendable {
             precondition(output.scale == 1 && frame.shape[2] == channels)
             let offset = (tile.top * frame.shape[1] + tile.left) * channels
             return (UnsafePointer(frame.pointer(as: Float.self) + offset), frame.shape[1] * channels)
-        case .shortcut(let frame):
-            guard let shortcut, let (product, panels) = shortcutProduct else { preconditionFailure("no shortcut") }
-            let input = scratch.tensor(shortcut.operand, [product.inputCount])
-            gather(
-                frame, nil, sign: 1, top: tile.top, left: tile.left,
-                into: input.leading([grid.tileHeight, grid.tileWidth, shortcut.shape.inChannels]))
-            let result = scratch.tensor(.f32, [product.productCount])
-            try product.run(input, panels[0], into: result, workspace)
-            return (UnsafePointer(result.pointer(as: Float.self)), product.pitch * channels)
         case .channels(let frame, let table):
             let result = scratch.tensor(.f32, [grid.tileHeight, grid.tileWidth, channels])
             let inChannels = frame.shape[2]

@@ -64,7 +64,7 @@ private final class EnlargeTimeLayer: VAELayer {
         size = (height * 2, width * 2, packed.outChannels)
     }
 
-    func demand(before next: VAEDemand) -> VAEDemand { VAEDemand(stream: false, operand: packed.operand) }
+    func demand(before next: VAEDemand) -> VAEDemand { VAEDemand(stream: nil, operand: packed.operand) }
 
     func step(
         _ group: VAEGroup, for next: VAEDemand, _ session: VAESession, emit: (VAEGroup) throws -> Void

@@ -51,7 +51,7 @@ private final class StrideLayer: VAELayer {
         self.size = size
     }
 
-    func demand(before next: VAEDemand) -> VAEDemand { VAEDemand(stream: false, operand: operand) }
+    func demand(before next: VAEDemand) -> VAEDemand { VAEDemand(stream: nil, operand: operand) }
 
     func step(
         _ group: VAEGroup, for next: VAEDemand, _ session: VAESession, emit: (VAEGroup) throws -> Void
@@ -124,13 +124,13 @@ private final class FoldLayer: VAELayer {
         self.size = size
     }
 
-    func demand(before next: VAEDemand) -> VAEDemand { VAEDemand(stream: true, operand: operand) }
+    func demand(before next: VAEDemand) -> VAEDemand { VAEDemand(stream: .f32, operand: operand) }
 
     func step(
         _ group: VAEGroup, for next: VAEDemand, _ session: VAESession, emit: (VAEGroup) throws -> Void
     ) throws {
         let all = window(group.frames, isLast: group.isLast)
-        let plain = VAEDemand(stream: true, operand: nil)
+        let plain = VAEDemand(stream: .f32, operand: nil)
         let made = group.frames.map { _ in session.target(size.height, size.width, size.channels, for: plain) }
         try convolution(all.map(\.operand), into: made)
         for (input, target) in zip(group.frames, made) {

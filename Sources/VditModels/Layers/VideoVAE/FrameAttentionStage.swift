@@ -85,7 +85,7 @@ private final class FrameAttentionLayer: VAELayer {
             parts.projection.weights, height: height, width: width, compute: compute)
     }
 
-    func demand(before next: VAEDemand) -> VAEDemand { inlet.demand(stream: true) }
+    func demand(before next: VAEDemand) -> VAEDemand { inlet.demand(stream: .f32) }
 
     func step(
         _ group: VAEGroup, for next: VAEDemand, _ session: VAESession, emit: (VAEGroup) throws -> Void

@@ -18,7 +18,7 @@ struct RepeatTimeStage: VAEStage {
 }
 
 private final class RepeatTimeLayer: VAELayer {
-    func demand(before next: VAEDemand) -> VAEDemand { VAEDemand(stream: true, operand: nil, together: true) }
+    func demand(before next: VAEDemand) -> VAEDemand { VAEDemand(stream: .f32, operand: nil, together: true) }
 
     func step(
         _ group: VAEGroup, for next: VAEDemand, _ session: VAESession, emit: (VAEGroup) throws -> Void
@@ -53,7 +53,7 @@ struct MeanTimeStage: VAEStage {
 }
 
 private final class MeanTimeLayer: VAELayer {
-    func demand(before next: VAEDemand) -> VAEDemand { VAEDemand(stream: true, operand: nil, together: true) }
+    func demand(before next: VAEDemand) -> VAEDemand { VAEDemand(stream: .f32, operand: nil, together: true) }
 
     func step(
         _ group: VAEGroup, for next: VAEDemand, _ session: VAESession, emit: (VAEGroup) throws -> Void

@@ -29,15 +29,19 @@ struct ResidualStage: VAEStage {
 
     func memory(_ clip: VAEClip, operandBytes: Int) -> VAEMemory {
         let (from, to) = (first.from, first.to)
-        // Where outputs are late, the shortcut waits for them.
-        let waiting = padding == .bothEdges ? 4 * from : 0
-        let kept = 2 * clip.area * ((from + to) * operandBytes + waiting)
+        let pixels = 2 * clip.area
+        // Where outputs are late, what they will be added to waits for them.
+        let waiting = padding == .bothEdges ? 4 * to : 0
+        let kept = pixels * ((from + to) * operandBytes + waiting)
         if gathers {
-            let operands = 2 * clip.area * (from + to) * operandBytes
-            return VAEMemory(kept: kept, together: clip.frames * clip.area * 4 * (from + to) + operands)
+            let operands = pixels * (from + to) * operandBytes
+            return VAEMemory(
+                kept: kept, together: clip.frames * clip.area * 4 * max(from + to, 2 * to) + operands)
         }
-        return VAEMemory(
-            kept: kept, passing: 2 * clip.area * (from * (4 + operandBytes) + to * (4 + 2 * operandBytes)))
+        let entering = from * (operandBytes + (shortcut == nil || shortcutNorm != nil ? 4 : operandBytes))
+        let convolving = from * operandBytes + to * (4 + operandBytes)
+        let leaving = to * (4 + 2 * operandBytes)
+        return VAEMemory(kept: kept, passing: pixels * max(entering, convolving, leaving), entering: pixels * entering)
     }
 
     var gathers: Bool { norms.first.isOfGroup }
@@ -55,10 +59,12 @@ struct ResidualStage: VAEStage {
             try ResidualLayer(
                 ResidualLayer.Parts(
                     first: TimeConvolution(first, height, width, session.compute),
-                    second: TimeConvolution(second, shortcut: shortcut, height, width, session.compute),
+                    second: TimeConvolution(second, addingBiasOf: shortcut, height, width, session.compute),
                     entry: VAEInlet(norms.0, activates: true, operand: first.operand, session),
                     middle: VAEInlet(norms.1, activates: true, operand: first.operand, session),
-                    hasShortcut: shortcut != nil,
+                    shortcut: shortcut.map { shortcut throws(TensorError) in
+                        try SizedConvolution(shortcut, height, width, session.compute)
+                    },
                     shortcutNorm: affine, padding: padding,
                     noises: scales.map { .init(plane: session.draw([height, width]), scale: $0) },
                     size: (height, width, first.outChannels)))
@@ -67,20 +73,32 @@ struct ResidualStage: VAEStage {
 }
 
 /// Where norms are of a pixel alone, the first convolution's output exists only normalised and activated, as the second
-/// one's input.
+/// one's input. What is not needed any more is let go before frames go on: at the last resolutions a frame is large.
 private final class ResidualLayer: VAELayer {
     struct Parts {
         let first: TimeConvolution
+        /// With the shortcut's bias.
         let second: TimeConvolution
         /// Of the two convolutions.
         let entry: VAEInlet
         let middle: VAEInlet
-        let hasShortcut: Bool
+        let shortcut: SizedConvolution?
         let shortcutNorm: (scale: Tensor, shift: Tensor)?
         let padding: TimePadding
         /// Of the two convolutions, or none.
         let noises: [ConvolutionProgram.Noise]
         let size: (height: Int, width: Int, channels: Int)
+    }
+
+    /// A group between the two convolutions.
+    private struct Middle {
+        var batches: VAEInlet.Batches
+        /// What the second convolution's outputs are added to, of batches to come.
+        var streams: [Tensor?]
+        /// Frames the next outputs are made of.
+        var ready: [VAEGroup.Frame] = []
+        var remembered: [VAEGroup.Remembered]
+        let endsClip: Bool
     }
 
     private let parts: Parts
@@ -94,69 +112,96 @@ private final class ResidualLayer: VAELayer {
         between = TimeWindow(parts.padding)
     }
 
-    func demand(before next: VAEDemand) -> VAEDemand { parts.entry.demand(stream: true) }
+    func demand(before next: VAEDemand) -> VAEDemand {
+        parts.entry.demand(stream: parts.shortcutNorm == nil ? parts.shortcut?.operand ?? .f32 : .f32)
+    }
 
     func step(
         _ group: VAEGroup, for next: VAEDemand, _ session: VAESession, emit: (VAEGroup) throws -> Void
     ) throws {
+        var middle = try enter(group, session)
+        while let made = try finish(&middle, for: next, session) { try emit(made) }
+    }
+
+    /// The first convolution, and the shortcut.
+    private func enter(_ group: VAEGroup, _ session: VAESession) throws -> Middle {
         let (height, width, channels) = parts.size
         let own = parts.padding.own
-        // A middle frame goes on with the stream it will be added to.
-        var middle: [VAEGroup.Frame] = []
+        var frames: [VAEGroup.Frame] = []
         var streams: [Tensor?] = []
-        var batches = try parts.entry.batches(of: group.frames, session)
-        while let batch = batches.next() {
-            let frames = entering(batch, isLast: group.isLast && batches.isEmpty)
-            let made = (0..<entering.outputs(of: frames)).map { _ in
+        var batches = try parts.entry.batches(of: group.take(), session)
+        while var batch = batches.next() {
+            for index in batch.indices { batch[index].stream = try addend(batch[index].stream, session) }
+            let window = entering(batch, isLast: group.isLast && batches.isEmpty)
+            let made = (0..<entering.outputs(of: window)).map { _ in
                 session.target(height, width, channels, for: parts.middle.demand())
             }
-            try parts.first(frames.map(\.operand), into: made, noise: parts.noises.first)
-            streams += made.indices.map { frames[$0 + own].stream }
-            middle += made.map(\.frame)
+            try parts.first(window.map(\.operand), into: made, noise: parts.noises.first)
+            streams += made.indices.map { window[$0 + own].stream }
+            frames += made.map(\.frame)
         }
-        batches = try parts.middle.batches(of: middle, session)
-        middle = []
-        while let batch = batches.next() {
-            let isLast = group.isLast && batches.isEmpty
-            let added = streams.prefix(batch.count)
-            streams.removeFirst(batch.count)
-            let ready = between(
-                zip(added, batch).map { VAEGroup.Frame(stream: $0, operand: $1.operand) }, isLast: isLast)
-            try inTwos(between.outputs(of: ready), isLast: isLast) { range, isLast in
-                let targets = try finish(ready, range, group, for: next, session)
-                try emit(
-                    VAEGroup(
-                        frames: targets.map(\.frame), remembered: group.remembered, isFirst: !hasEmitted,
-                        isLast: isLast))
-                hasEmitted = true
-            }
-        }
+        // A middle frame goes on with the stream it will be added to.
+        return Middle(
+            batches: try parts.middle.batches(of: frames, session), streams: streams,
+            remembered: group.takeRemembered(), endsClip: group.isLast)
     }
 
-    /// The second convolution and the shortcut, of the output frames of a range.
-    private func finish(
-        _ ready: [VAEGroup.Frame], _ range: Range<Int>, _ group: VAEGroup, for next: VAEDemand, _ session: VAESession
-    ) throws -> [FrameTarget] {
-        let (height, width, channels) = parts.size
-        let streams = range.compactMap { ready[$0 + parts.padding.own].stream }
-        let keepsInput = parts.hasShortcut || !group.remembered.isEmpty
-        let targets = streams.map {
-            session.target(height, width, channels, for: next, reusing: keepsInput ? nil : $0)
-        }
-        try parts.second(
-            ready[range.lowerBound..<range.upperBound + 2].map(\.operand), into: targets,
-            adding: streams.map { parts.hasShortcut ? .shortcut(shortcutInput($0, session)) : .frame($0) },
-            noise: parts.noises.last)
-        return targets
+    /// What the second convolution's output is added to, of a stream that entered.
+    private func addend(_ stream: Tensor?, _ session: VAESession) throws -> Tensor? {
+        guard let stream, let shortcut = parts.shortcut else { return stream }
+        let target = shortcut.target(session, for: VAEDemand(stream: .f32, operand: nil))
+        let input = parts.shortcutNorm.map { normalized(stream, $0, session) } ?? stream
+        try shortcut.tiled.run([
+            ConvolutionProgram(
+                inputs: [.init(input, top: 0, left: 0)], products: [.init(input: 0, panel: 0)],
+                outputs: [.init(terms: [0], bias: nil, target: target)])
+        ])
+        return target.stream
     }
 
-    private func shortcutInput(_ stream: Tensor, _ session: VAESession) -> Tensor {
-        guard let norm = parts.shortcutNorm else { return stream }
+    private func normalized(
+        _ stream: Tensor, _ norm: (scale: Tensor, shift: Tensor), _ session: VAESession
+    ) -> Tensor {
         let result = session.tensors.tensor(.f32, stream.shape)
         let rows = RowKernels(session.compute.instructionSet)
         session.compute.pool.run(stream.shape[0]) { row, _ in
             rows.layerNorm(stream[row], epsilon: 1e-6, scale: norm.scale, shift: norm.shift, into: result[row])
         }
         return result
+    }
+
+    /// The second convolution of the next two frames, or the last one; nil once all are made that can be.
+    private func finish(
+        _ middle: inout Middle, for next: VAEDemand, _ session: VAESession
+    ) throws -> VAEGroup? {
+        while between.outputs(of: middle.ready) == 0 {
+            guard let batch = middle.batches.next() else { return nil }
+            let added = middle.streams.prefix(batch.count)
+            middle.streams.removeFirst(batch.count)
+            middle.ready = between(
+                zip(added, batch).map { VAEGroup.Frame(stream: $0, operand: $1.operand) },
+                isLast: middle.endsClip && middle.batches.isEmpty)
+        }
+        let (height, width, channels) = parts.size
+        let own = parts.padding.own
+        let count = min(2, between.outputs(of: middle.ready))
+        let streams = middle.ready[own..<own + count].compactMap(\.stream)
+        let keepsInput = parts.shortcut == nil && !middle.remembered.isEmpty
+        let targets = streams.map {
+            session.target(height, width, channels, for: next, reusing: keepsInput ? nil : $0)
+        }
+        try parts.second(
+            middle.ready.prefix(count + 2).map(\.operand), into: targets, adding: streams.map { .frame($0) },
+            noise: parts.noises.last)
+        middle.ready.removeFirst(count)
+        let isDone = between.outputs(of: middle.ready) == 0
+        if isDone { middle.ready = [] }
+        defer {
+            middle.remembered = []
+            hasEmitted = true
+        }
+        return VAEGroup(
+            frames: targets.map(\.frame), remembered: middle.remembered, isFirst: !hasEmitted,
+            isLast: middle.endsClip && middle.batches.isEmpty && isDone)
     }
 }

@@ -14,14 +14,13 @@ struct RememberStage: VAEStage {
 private final class RememberLayer: VAELayer {
     func demand(before next: VAEDemand) -> VAEDemand {
         var wanted = next
-        wanted.stream = true
+        wanted.stream = .f32
         return wanted
     }
 
     func step(
         _ group: VAEGroup, for next: VAEDemand, _ session: VAESession, emit: (VAEGroup) throws -> Void
     ) throws {
-        var group = group
         group.remembered = group.frames.compactMap(\.stream).map { .init(stream: $0, part: 0) }
         try emit(group)
     }
@@ -64,7 +63,7 @@ private final class AverageLayer: VAELayer {
 
     init(_ stage: AverageStage) { self.stage = stage }
 
-    func demand(before next: VAEDemand) -> VAEDemand { VAEDemand(stream: true, operand: nil) }
+    func demand(before next: VAEDemand) -> VAEDemand { VAEDemand(stream: .f32, operand: nil) }
 
     func step(
         _ group: VAEGroup, for next: VAEDemand, _ session: VAESession, emit: (VAEGroup) throws -> Void

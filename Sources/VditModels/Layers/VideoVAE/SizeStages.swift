@@ -18,11 +18,17 @@ struct EnlargeStage: VAEStage {
     func flops(_ clip: VAEClip) -> Double { output(of: clip).flops(perPixel: convolution.weightCount) }
 
     func memory(_ clip: VAEClip, operandBytes: Int) -> VAEMemory {
-        let made = output(of: clip).area * convolution.to
+        let entering = clip.area * convolution.from * operandBytes
+        let remembered = clip.area * (shortcut?.channels ?? 0) * 4
         return VAEMemory(
-            passing: 2 * made * (4 + operandBytes),
-            together: clip.frames * (clip.area * convolution.from * operandBytes + made * 4))
+            // Of two frames that entered before time was split, the second waits.
+            kept: shortcut?.frames == 2 ? remembered : 0,
+            // A frame that is made lets the remembered one go.
+            passing: 2 * entering + remembered,
+            together: clip.frames * (entering + output(of: clip).area * convolution.to * 4))
     }
+
+    var handsOver: Bool { true }
 
     func load(_ loader: VAEWeightLoader) throws(TensorError) -> VAELayerMaker {
         let packed = PackedVAEConvolution(
@@ -78,31 +84,46 @@ private final class EnlargeLayer: VAELayer {
         self.tables = tables
     }
 
-    func demand(before next: VAEDemand) -> VAEDemand { VAEDemand(stream: false, operand: operand) }
+    func demand(before next: VAEDemand) -> VAEDemand { VAEDemand(stream: nil, operand: operand) }
 
     func step(
         _ group: VAEGroup, for next: VAEDemand, _ session: VAESession, emit: (VAEGroup) throws -> Void
     ) throws {
-        let targets = group.frames.map { _ in session.target(size.height, size.width, size.channels, for: next) }
-        let programs = group.frames.indices.map { index in
-            ConvolutionProgram(
-                inputs: (0..<4).map {
-                    .init(group.frames[index].operand, top: $0 / 2 - 1, left: $0 % 2 - 1)
-                },
-                products: (0..<4).map { .init(input: $0, panel: $0) },
-                outputs: (0..<4).map {
-                    .init(
-                        terms: [$0], bias: bias, addend: shortcut(of: group, index, phase: $0),
-                        target: targets[index], scale: 2, row: $0 / 2, column: $0 % 2)
-                })
-        }
-        try tiled.run(programs)
-        try emit(VAEGroup(frames: targets.map(\.frame), isFirst: group.isFirst))
+        try emit(VAEGroup(frames: enlarged(group, for: next, session), isFirst: group.isFirst))
     }
 
-    private func shortcut(of group: VAEGroup, _ index: Int, phase: Int) -> ConvolutionProgram.Addend {
-        if tables.isEmpty { return .none }
-        let remembered = group.remembered[index]
+    /// Frames together; one by one where each lets a remembered one go.
+    private func enlarged(
+        _ group: VAEGroup, for next: VAEDemand, _ session: VAESession
+    ) throws -> [VAEGroup.Frame] {
+        var (frames, remembered) = (group.take(), group.takeRemembered())
+        var made: [VAEGroup.Frame] = []
+        while !frames.isEmpty {
+            let count = tables.isEmpty ? frames.count : 1
+            let targets = (0..<count).map { _ in session.target(size.height, size.width, size.channels, for: next) }
+            try tiled.run(zip(frames, targets).map { program($0.operand, adding: remembered.first, into: $1) })
+            frames.removeFirst(count)
+            if !remembered.isEmpty { remembered.removeFirst() }
+            made += targets.map(\.frame)
+        }
+        return made
+    }
+
+    private func program(
+        _ frame: Tensor?, adding remembered: VAEGroup.Remembered?, into target: FrameTarget
+    ) -> ConvolutionProgram {
+        ConvolutionProgram(
+            inputs: (0..<4).map { .init(frame, top: $0 / 2 - 1, left: $0 % 2 - 1) },
+            products: (0..<4).map { .init(input: $0, panel: $0) },
+            outputs: (0..<4).map {
+                .init(
+                    terms: [$0], bias: bias, addend: shortcut(remembered, phase: $0), target: target, scale: 2,
+                    row: $0 / 2, column: $0 % 2)
+            })
+    }
+
+    private func shortcut(_ remembered: VAEGroup.Remembered?, phase: Int) -> ConvolutionProgram.Addend {
+        guard let remembered, !tables.isEmpty else { return .none }
         return .channels(remembered.stream, table: tables[remembered.part * 4 + phase])
     }
 }
@@ -140,7 +161,7 @@ private final class ShrinkLayer: VAELayer {
 
     init(_ convolution: SizedConvolution) { self.convolution = convolution }
 
-    func demand(before next: VAEDemand) -> VAEDemand { VAEDemand(stream: false, operand: convolution.operand) }
+    func demand(before next: VAEDemand) -> VAEDemand { VAEDemand(stream: nil, operand: convolution.operand) }
 
     func step(
         _ group: VAEGroup, for next: VAEDemand, _ session: VAESession, emit: (VAEGroup) throws -> Void

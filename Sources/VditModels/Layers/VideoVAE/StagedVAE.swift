@@ -94,7 +94,7 @@ public final class StagedDecoder: VideoDecoder {
         try specification.check(latents: latents)
         let compression = specification.spatialCompression
         try tiling?.check(compression: compression)
-        let pool = TensorPool()
+        let pool = TensorPool(reclaims: true)
         func decode(_ latents: Tensor, _ deliver: ([Tensor]) throws -> Void) throws {
             guard let tiling, !tiling.holds(latents, compression: compression) else {
                 return try whole(latents, pool, trace, deliver)
@@ -176,7 +176,7 @@ public final class StagedEncoder: VideoEncoder {
         let (frames, height, width) = (video.shape[1], video.shape[2], video.shape[3])
         let (channels, time) = (specification.latentChannels, specification.temporalCompression)
         let space = specification.spatialCompression
-        let pool = TensorPool()
+        let pool = TensorPool(reclaims: true)
         let moments = Tensor(.f32, [2 * channels, 1 + (frames - 1) / time, height / space, width / space])
         var made = 0
         func keep(_ frames: [Tensor]) {

@@ -69,21 +69,23 @@ struct TimeConvolution {
     private let tiled: TiledConvolution
     private let whole: Phase
     private let reach: Int
+    private let arrival: FrameArrival
     private let times: Int
     private let stride: Int
 
     /// - Parameters:
     ///   - height: rows of the products, as is `width` columns.
+    ///   - other: another convolution, whose outputs are added without its bias.
     ///   - times: frames an output frame is made of, 3 or 1.
     ///   - stride: from the three of an output frame to those of the next.
     init(
-        _ convolution: PackedVAEConvolution, shortcut: PackedVAEConvolution? = nil, times: Int = 3, stride: Int = 1,
-        _ height: Int, _ width: Int, _ compute: ComputeContext
+        _ convolution: PackedVAEConvolution, addingBiasOf other: PackedVAEConvolution? = nil, times: Int = 3,
+        stride: Int = 1, _ height: Int, _ width: Int, _ compute: ComputeContext
     ) throws(TensorError) {
-        tiled = try TiledConvolution(
-            convolution.weights, shortcut: shortcut?.weights, height: height, width: width, compute: compute)
-        whole = Phase(bias: shortcut.map { sum(convolution.bias, $0.bias) } ?? convolution.bias)
+        tiled = try TiledConvolution(convolution.weights, height: height, width: width, compute: compute)
+        whole = Phase(bias: other.map { sum(convolution.bias, $0.bias) } ?? convolution.bias)
         reach = convolution.weights.shape.kernel / 2
+        arrival = reach > 0 ? convolution.arrival : .single
         self.times = times
         self.stride = stride
     }
@@ -117,14 +119,14 @@ struct TimeConvolution {
         var programs: [ConvolutionProgram] = []
         var next = 0
         while next < targets.count {
-            if times == 3, stride == 1, targets.count - next >= 2, reach > 0 {
+            if times == 3, stride == 1, targets.count - next >= 2, let fast = arrival.fast {
                 programs.append(
                     ConvolutionProgram(
                         inputs: [
                             input(next, -1, next + 2), input(next + 1, 1, next + 2), input(next + 2, -1, next + 1),
                             input(next + 1, -1, next + 3),
                         ],
-                        products: [0, 3, 4, 2].enumerated().map { .init(input: $0, panel: phase.panel + $1) },
+                        products: fast.enumerated().map { .init(input: $0, panel: phase.panel + $1) },
                         outputs: [output(next, [1, 2, 0]), output(next + 1, [1, 2, 3], -1)]))
                 next += 2
                 continue
@@ -134,11 +136,18 @@ struct TimeConvolution {
             programs.append(
                 ConvolutionProgram(
                     inputs: taps.map { .init(window[$0], top: top, left: left) },
-                    products: taps.enumerated().map { .init(input: $0.offset, panel: phase.panel + $0.element) },
+                    products: taps.enumerated().map {
+                        .init(input: $0.offset, panel: phase.panel + panel(ofTap: $0.element))
+                    },
                     outputs: [output(next, Array(taps.indices))]))
             next += 1
         }
         return programs
+    }
+
+    private func panel(ofTap tap: Int) -> Int {
+        guard let panel = arrival.taps[tap] else { preconditionFailure("a single frame where pairs were said to come") }
+        return panel
     }
 }
 

@@ -20,7 +20,8 @@ struct SplitTimeStage: VAEStage {
 
     func memory(_ clip: VAEClip, operandBytes: Int) -> VAEMemory {
         let frame = clip.area * convolution.from * operandBytes
-        return VAEMemory(kept: 2 * frame, passing: 4 * frame)
+        // One more waits while what was made of the one before it goes on.
+        return VAEMemory(kept: 3 * frame, passing: 4 * frame)
     }
 
     func load(_ loader: VAEWeightLoader) throws(TensorError) -> VAELayerMaker {
@@ -53,18 +54,18 @@ private final class SplitTimeLayer: VAELayer {
         size = (height, width, weights.shape.outChannels)
     }
 
-    func demand(before next: VAEDemand) -> VAEDemand { VAEDemand(stream: false, operand: operand) }
+    func demand(before next: VAEDemand) -> VAEDemand { VAEDemand(stream: nil, operand: operand) }
 
     func step(
         _ group: VAEGroup, for next: VAEDemand, _ session: VAESession, emit: (VAEGroup) throws -> Void
     ) throws {
         if group.isFirst {
-            var group = group
             // Of the two frames a shortcut makes of the first one, the second stays.
             for index in group.remembered.indices { group.remembered[index].part = 1 }
             return try emit(group)
         }
-        for (index, frame) in group.frames.enumerated() {
+        var waiting = group.takeRemembered()
+        for frame in group.take() {
             let window = past + [frame.operand]
             let taps = window.indices.filter { window[$0] != nil }
             let targets = biases.map { _ in session.target(size.height, size.width, size.channels, for: next) }
@@ -81,13 +82,17 @@ private final class SplitTimeLayer: VAELayer {
                     })
             ])
             past = window.suffix(2)
-            let remembered =
-                group.remembered.isEmpty
-                ? []
-                : [0, 1].map { VAEGroup.Remembered(stream: group.remembered[index].stream, part: $0) }
-            try emit(VAEGroup(frames: targets.map(\.frame), remembered: remembered, isFirst: false))
+            try emit(
+                VAEGroup(
+                    frames: targets.map(\.frame), remembered: waiting.isEmpty ? [] : halves(of: waiting.removeFirst()),
+                    isFirst: false))
         }
     }
+}
+
+/// A remembered frame, for each of the two frames made of it.
+private func halves(of frame: VAEGroup.Remembered) -> [VAEGroup.Remembered] {
+    [0, 1].map { VAEGroup.Remembered(stream: frame.stream, part: $0) }
 }
 
 /// Makes one frame of two: a convolution over them and the frame before, with stride 2 in time. The clip's
@@ -129,7 +134,7 @@ private final class MergeTimeLayer: VAELayer {
 
     init(_ convolution: SizedConvolution) { self.convolution = convolution }
 
-    func demand(before next: VAEDemand) -> VAEDemand { VAEDemand(stream: true, operand: convolution.operand) }
+    func demand(before next: VAEDemand) -> VAEDemand { VAEDemand(stream: .f32, operand: convolution.operand) }
 
     func step(
         _ group: VAEGroup, for next: VAEDemand, _ session: VAESession, emit: (VAEGroup) throws -> Void

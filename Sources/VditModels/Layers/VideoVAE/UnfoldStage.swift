@@ -95,7 +95,7 @@ private final class UnfoldLayer: VAELayer {
         self.size = size
     }
 
-    func demand(before next: VAEDemand) -> VAEDemand { VAEDemand(stream: !tables.isEmpty, operand: operand) }
+    func demand(before next: VAEDemand) -> VAEDemand { VAEDemand(stream: tables.isEmpty ? nil : .f32, operand: operand) }
 
     func step(
         _ group: VAEGroup, for next: VAEDemand, _ session: VAESession, emit: (VAEGroup) throws -> Void

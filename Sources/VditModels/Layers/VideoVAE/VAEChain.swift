@@ -45,9 +45,9 @@ struct VAEChain {
         self.layers = layers
         self.names = names
         self.session = session
-        var next = VAEDemand(stream: true, operand: nil)
+        var next = VAEDemand(stream: .f32, operand: nil)
         for layer in layers.reversed() {
-            if session.trace != nil { next.stream = true }
+            if session.trace != nil { next.stream = .f32 }
             demands.append(next)
             var wanted = layer.demand(before: next)
             wanted.together = wanted.together || next.together
@@ -64,19 +64,15 @@ struct VAEChain {
         let group = VAEGroup(
             frames: frames.map { frame in
                 VAEGroup.Frame(
-                    stream: wanted.stream ? frame : nil, operand: wanted.operand.map { frame.converted(to: $0) })
+                    stream: wanted.stream.map { frame.converted(to: $0) }, operand: wanted.operand.map { frame.converted(to: $0) })
             }, isFirst: isFirst, isLast: isLast)
         try flow(group, 0, deliver)
     }
 
     private func flow(_ group: VAEGroup, _ first: Int, _ deliver: ([Tensor]) throws -> Void) throws {
         var (group, index) = (group, first)
-        // A group that stays together leaves a stage before the next one begins: its frames are not kept meanwhile, nor
-        // is the room of those that had other sizes.
+        // A group that stays together leaves a stage before the next one begins: its frames are not kept meanwhile.
         while index < layers.count, demands[index].together {
-            if let frame = group.frames[0].stream ?? group.frames[0].operand {
-                session.tensors.trim(keeping: frame.byteCount)
-            }
             var made: VAEGroup?
             try layers[index].step(group, for: demands[index], session) { part in
                 session.trace?.append(part, names[index])

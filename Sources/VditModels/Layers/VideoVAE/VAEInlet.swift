@@ -26,11 +26,11 @@ struct VAEInlet {
         }
     }
 
-    /// - Parameter stream: whether the layer adds to its input.
-    func demand(stream: Bool = false) -> VAEDemand {
+    /// - Parameter stream: what the layer wants its input as besides.
+    func demand(stream: DType? = nil) -> VAEDemand {
         switch way {
         case .given(let preparation): VAEDemand(stream: stream, operand: operand, preparation: preparation)
-        case .normalized(let norm): VAEDemand(stream: true, operand: nil, together: norm.isOfGroup)
+        case .normalized(let norm): VAEDemand(stream: .f32, operand: nil, together: norm.isOfGroup)
         }
     }
 
@@ -110,7 +110,7 @@ final class GroupNormLayer {
         if guide == nil {
             guide = try TiledConvolution(packed.weights, height: shape[0], width: shape[1], compute: session.compute)
         }
-        let wanted = VAEDemand(stream: true, operand: nil)
+        let wanted = VAEDemand(stream: .f32, operand: nil)
         let targets = session.latents.map { _ in
             session.target(shape[0], shape[1], packed.outChannels, for: wanted)
         }

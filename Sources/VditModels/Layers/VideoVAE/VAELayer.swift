@@ -12,9 +12,11 @@ protocol VAELayer: AnyObject {
 }
 
 /// Consecutive frames on their way through the stages: one or two, or all whose statistics a norm takes together.
-struct VAEGroup {
+///
+/// One object for all who pass it on, so that its frames are gone once the layer that needs them last has taken them.
+final class VAEGroup {
     struct Frame {
-        /// `[height, width, channels]` f32, where the next stage asked for it.
+        /// `[height, width, channels]`, where the next stage asked for it.
         var stream: Tensor?
         /// The same, prepared for the next convolution, where it asked for that.
         var operand: Tensor?
@@ -26,17 +28,34 @@ struct VAEGroup {
         var part: Int
     }
 
-    var frames: [Frame]
-    var remembered: [Remembered] = []
+    private(set) var frames: [Frame]
+    var remembered: [Remembered]
     /// Whether this is the clip's first frame, which time is neither split nor merged for.
-    var isFirst: Bool
+    let isFirst: Bool
     /// Whether no frame comes after these: told where convolutions look ahead.
-    var isLast = false
+    let isLast: Bool
+
+    init(frames: [Frame], remembered: [Remembered] = [], isFirst: Bool, isLast: Bool = false) {
+        (self.frames, self.remembered, self.isFirst, self.isLast) = (frames, remembered, isFirst, isLast)
+    }
+
+    /// The frames, which leave the group.
+    func take() -> [Frame] {
+        defer { frames = [] }
+        return frames
+    }
+
+    /// The remembered frames, which leave the group.
+    func takeRemembered() -> [Remembered] {
+        defer { remembered = [] }
+        return remembered
+    }
 }
 
 /// The forms a stage wants its input frames in.
 struct VAEDemand {
-    var stream: Bool
+    /// f32, or of the operands' type where values are only multiplied.
+    var stream: DType?
     var operand: DType?
     var preparation: FrameTarget.Preparation = .plain
     /// All frames made of a group are wanted in one: statistics are taken of them.
@@ -55,7 +74,7 @@ final class VAESession {
     private var draws: NoiseDraws
 
     init(
-        compute: ComputeContext, trace: Trace?, tensors: TensorPool = TensorPool(), timestep: Float = 0,
+        compute: ComputeContext, trace: Trace?, tensors: TensorPool = TensorPool(reclaims: true), timestep: Float = 0,
         draws: NoiseDraws = NoiseDraws(.given([]))
     ) {
         self.compute = compute
@@ -68,13 +87,13 @@ final class VAESession {
     /// The next standard normal numbers.
     func draw(_ shape: [Int]) -> Tensor { draws(shape) }
 
-    /// New tensors for one frame in the forms that are wanted. `reusing`: a stream that may be overwritten.
+    /// New tensors for one frame in the forms that are wanted. `reusing`: an f32 stream that may be overwritten.
     func target(
         _ height: Int, _ width: Int, _ channels: Int, for demand: VAEDemand, reusing: Tensor? = nil
     ) -> FrameTarget {
         let shape = [height, width, channels]
         return FrameTarget(
-            stream: demand.stream ? reusing ?? tensors.tensor(.f32, shape) : nil,
+            stream: demand.stream.map { $0 == .f32 ? reusing ?? tensors.tensor($0, shape) : tensors.tensor($0, shape) },
             operand: demand.operand.map { tensors.tensor($0, shape) }, preparation: demand.preparation)
     }
 }

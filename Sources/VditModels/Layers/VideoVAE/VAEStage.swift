@@ -22,6 +22,9 @@ protocol VAEStage: Sendable {
     /// Whether it looks at all frames that enter together before one leaves, so that they stay together up to it.
     var gathers: Bool { get }
 
+    /// Whether what enters is gone when it hands on what it made, and with it all that passed before.
+    var handsOver: Bool { get }
+
     /// Packs the weights.
     func load(_ loader: VAEWeightLoader) throws(TensorError) -> VAELayerMaker
 }
@@ -48,8 +51,11 @@ struct VAEClip {
 struct VAEMemory {
     /// From one group of frames to the next: the past of convolutions over time.
     var kept = 0
-    /// While the widest group of frames passes: what enters, what leaves, and what is between.
+    /// While the widest group of frames passes: what enters, what leaves unless the next stage says what enters it, and
+    /// what is between.
     var passing = 0
+    /// Of these, what enters in the form the stage asks for.
+    var entering = 0
     /// The same of a group that stays together, which leaves a stage before the next begins.
     var together = 0
 }
@@ -60,6 +66,7 @@ extension VAEStage {
     func flops(_ clip: VAEClip) -> Double { 0 }
     func memory(_ clip: VAEClip, operandBytes: Int) -> VAEMemory { VAEMemory() }
     var gathers: Bool { false }
+    var handsOver: Bool { false }
 }
 
 extension [any VAEStage] {
@@ -79,12 +86,13 @@ extension [any VAEStage] {
 
     /// Bytes held at most beside the weights: what every stage keeps; of groups that stay together the largest; and
     /// behind those at every resolution the widest stage's passing frames, since a group at one resolution waits for
-    /// those made of it at the next.
+    /// those made of it at the next, unless it is handed over.
     func bytes(_ clip: VAEClip, operandBytes: Int) -> Int {
         var clip = clip
         var kept = 0
         var passing: [Int: Int] = [:]
-        var together = 0
+        var (together, most) = (0, 0)
+        var handed = 0
         let gathered = lastIndex(where: \.gathers).map { $0 + 1 } ?? 0
         for (index, stage) in enumerated() {
             let memory = stage.memory(clip, operandBytes: operandBytes)
@@ -92,10 +100,16 @@ extension [any VAEStage] {
             kept += memory.kept
             if index < gathered {
                 together = Swift.max(together, memory.together)
-            } else {
-                passing[clip.height] = Swift.max(passing[clip.height] ?? 0, memory.passing)
+                continue
+            }
+            passing[clip.height] = Swift.max(passing[clip.height] ?? 0, memory.passing, handed + memory.entering)
+            most = Swift.max(most, passing.values.reduce(0, +))
+            handed = 0
+            if stage.handsOver {
+                passing = [:]
+                handed = memory.passing
             }
         }
-        return kept + passing.values.reduce(0, +) + together
+        return kept + most + together
     }
 }

@@ -2,10 +2,11 @@ import VditTensor
 
 /// A convolution's weights, ready for products.
 struct PackedVAEConvolution: Sendable {
-    /// Panels: the taps over time; of three, then the two combinations the fast algorithm needs.
+    /// Panels: the taps over time; of three, what `arrival` asks for.
     let weights: ConvolutionWeights
     /// `[to]` f32.
     let bias: Tensor
+    var arrival = FrameArrival.any
 
     var operand: DType { weights.operand }
     var outChannels: Int { weights.shape.outChannels }
@@ -90,15 +91,14 @@ final class VAEWeightLoader {
     ) throws(TensorError) -> PackedVAEConvolution {
         PackedVAEConvolution(
             weights: try pack(
-                panels(of: planes(convolution)), stride: stride, edge: convolution.edge, operand: operand),
-            bias: try bias(convolution))
+                panels(of: planes(convolution), convolution.arrival), stride: stride, edge: convolution.edge,
+                operand: operand),
+            bias: try bias(convolution), arrival: convolution.arrival)
     }
 
-    /// Taps over time, and where they are three, the two combinations that the fast algorithm needs.
-    func panels(of taps: [Tensor]) -> [Tensor] {
-        guard taps.count == 3, taps[0].shape[3] > 1 else { return taps }
-        let outer = combine([taps[0], taps[2]], [0.5, 0.5])
-        return taps + [combine([outer, taps[1]], [1, 0.5]), combine([outer, taps[1]], [1, -0.5])]
+    /// Taps over time, and where they are three, what the fast algorithm needs.
+    func panels(of taps: [Tensor], _ arrival: FrameArrival = .any) -> [Tensor] {
+        taps.count == 3 && taps[0].shape[3] > 1 ? arrival.panels(of: taps) : taps
     }
 }
 
