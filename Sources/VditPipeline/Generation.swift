@@ -5,7 +5,8 @@ import VditTensor
 /// A transformer and the part of the loop it serves. Most models have one; Wan 2.2 A14B has two. Where the loop
 /// changes sizes there is one for every size.
 public struct Expert {
-    public let model: any VideoModel
+    /// Loads the transformer, or gives it where it is loaded.
+    let model: () throws -> any VideoModel
     public let guidance: Guidance
     /// The steps it serves, of the loop's.
     public let steps: Range<Int>
@@ -14,8 +15,9 @@ public struct Expert {
     /// Which of its calls are computed; all if nil.
     public let cache: CacheContext?
 
+    /// - Parameter model: evaluated when the first of its steps begins, after the model before it was let go.
     public init(
-        model: any VideoModel, guidance: Guidance, steps: Range<Int> = 0..<Int.max,
+        model: @autoclosure @escaping () throws -> any VideoModel, guidance: Guidance, steps: Range<Int> = 0..<Int.max,
         attention: AttentionContext, cache: CacheContext? = nil
     ) {
         self.model = model
@@ -68,9 +70,9 @@ public struct Generation: ~Copyable {
     private let acceptsNonFinite: Bool
     private var picture: HeldPicture?
     private let channels: Tensor?
-    /// The projected prompts of the expert at work; another expert's are dropped.
+    /// The expert at work and its projected prompts; another expert's are dropped.
+    private var serving: (expert: Int, model: any VideoModel)?
     private var prepared: [AttentionSite.Branch: any PreparedConditioning] = [:]
-    private var preparedExpert = -1
 
     /// What to do about NaN and infinities.
     public enum NonFinite: Sendable { case refuse, accept }
@@ -105,7 +107,23 @@ public struct Generation: ~Copyable {
     public var steps: [Step] { scheduler.steps }
     public var isFinished: Bool { completed == scheduler.steps.count }
 
-    /// Computes the next step. When it throws, the generation is as it was before the call.
+    /// The part of the loop whose transformer the next step needs and that is not loaded; nil where it is.
+    public var partToLoad: Int? {
+        if isFinished { return nil }
+        let step = scheduler.steps[completed]
+        let needed = experts.firstIndex { $0.steps.contains(step.index) } ?? experts.count - 1
+        return needed == serving?.expert ? nil : needed
+    }
+
+    /// Lets go of the transformer before, and loads the one that the next step needs.
+    public mutating func load() throws {
+        guard let part = partToLoad else { return }
+        prepared = [:]
+        serving = nil
+        serving = (part, try experts[part].model())
+    }
+
+    /// Computes the next step, once its transformer is loaded. When it throws, the generation is as it was before the call.
     ///
     /// - Parameter beforeLayer: called before every layer; what it throws gives the step up.
     /// - Throws: `PipelineError.notFinite` naming step and layer, and what `beforeLayer`, the model and the sparse
@@ -113,20 +131,18 @@ public struct Generation: ~Copyable {
     public mutating func advance(beforeLayer: (() throws -> Void)? = nil) throws -> StepResult {
         precondition(!isFinished)
         let step = scheduler.steps[completed]
-        let serving = experts.firstIndex { $0.steps.contains(step.index) } ?? experts.count - 1
-        let expert = experts[serving]
-        if serving != preparedExpert {
-            prepared = [:]
-            preparedExpert = serving
-        }
+        try load()
+        guard let serving else { preconditionFailure("a transformer was loaded") }
+        let (expert, model) = (experts[serving.expert], serving.model)
         let state = expert.state
         do {
             let shown = picture?.shown(in: latents, at: step) ?? latents
-            let withPrompt = try predict(expert, .conditional, step, shown, beforeLayer)
+            let withPrompt = try predict(expert, model, .conditional, step, shown, beforeLayer)
             var without: Tensor?
             var prediction = withPrompt
             if expert.guidance.applies(to: step) {
-                let other = try predict(expert, .unconditional, step, shown, conditional: withPrompt, beforeLayer)
+                let other = try predict(
+                    expert, model, .unconditional, step, shown, conditional: withPrompt, beforeLayer)
                 prediction = expert.guidance.combine(conditional: withPrompt, unconditional: other, at: step)
                 without = other
             }
@@ -151,15 +167,14 @@ public struct Generation: ~Copyable {
     }
 
     private mutating func predict(
-        _ expert: Expert, _ branch: AttentionSite.Branch, _ step: Step, _ shown: Tensor,
+        _ expert: Expert, _ model: any VideoModel, _ branch: AttentionSite.Branch, _ step: Step, _ shown: Tensor,
         conditional other: Tensor? = nil, _ beforeLayer: (() throws -> Void)?
     ) throws -> Tensor {
         let conditioning: any PreparedConditioning
         if let ready = prepared[branch] {
             conditioning = ready
         } else {
-            conditioning = try expert.model.prepare(
-                branch == .conditional ? conditional : unconditional)
+            conditioning = try model.prepare(branch == .conditional ? conditional : unconditional)
             prepared[branch] = conditioning
         }
         var pass = ForwardPass(
@@ -167,7 +182,7 @@ public struct Generation: ~Copyable {
             attend: { try expert.attention.attend($0) })
         pass.takesGates = expert.attention.takesGates
         if let beforeLayer { pass.onLayer = { _ in try beforeLayer() } }
-        let (input, model) = (channels.map { shown.followed(by: $0) } ?? shown, expert.model)
+        let input = channels.map { shown.followed(by: $0) } ?? shown
         func run(_ prepare: (inout ForwardPass) -> Void) throws -> Tensor {
             var own = pass
             prepare(&own)
@@ -180,7 +195,7 @@ public struct Generation: ~Copyable {
             // Once more, looking at every layer: the run is lost anyway, and the layer is worth knowing.
             pass.checksLayers = true
             do {
-                _ = try expert.model.predict(input, conditioning: conditioning, pass)
+                _ = try model.predict(input, conditioning: conditioning, pass)
             } catch ModelError.nonFinite(let layer) {
                 throw PipelineError.notFinite(
                     tensor: "the model's \(branch.rawValue) pass", step: step.index,

@@ -53,6 +53,41 @@ final class PseudoModel: VideoModel {
 struct GenerationTests {
     static let kinds = SchedulerConfiguration.Kind.allCases
 
+    @Test func ofTwoTransformersOneIsInMemoryAtATime() throws {
+        /// Makes models and remembers them without keeping them.
+        final class Shelf {
+            weak var last: PseudoModel?
+            var made = 0
+
+            func make() -> PseudoModel {
+                #expect(last == nil, "the model before is still there")
+                let model = PseudoModel()
+                (last, made) = (model, made + 1)
+                return model
+            }
+        }
+        let shelf = Shelf()
+        let layout = TokenLayout(frames: 2, height: 3, width: 5)
+        var random = TorchRandom(seed: 5)
+        let parts = [0..<3, 3..<7]
+        var generation = try Generation(
+            experts: try parts.map { steps in
+                Expert(
+                    model: shelf.make(), guidance: try Guidance(scale: 1), steps: steps,
+                    attention: try AttentionContext(MethodChoice.dense.configured(), layout: layout))
+            },
+            scheduler: SchedulerConfiguration(.unipc, flowShift: 3).scheduler(steps: 7),
+            noise: random.normal([4, 2, 3, 5]), conditional: Conditioning(prompt: Tensor([0.5], shape: [1, 1])),
+            unconditional: Conditioning(prompt: Tensor([0], shape: [1, 1])))
+        #expect(shelf.made == 0)
+        var toLoad: [Int?] = []
+        while !generation.isFinished {
+            toLoad.append(generation.partToLoad)
+            _ = try generation.advance()
+        }
+        #expect(toLoad == [0, nil, nil, 1, nil, nil, nil] && shelf.made == 2)
+    }
+
     @Test func guidanceOfOneNeverRunsTheSecondPass() throws {
         let model = PseudoModel()
         var generation = try model.generation(.unipc, guidance: Guidance(scale: 1))

@@ -90,7 +90,7 @@ public struct ModelSpecification: Sendable {
         sizes.of(precision, keeping) {
             WeightSizes(
                 parameters: transformers.reduce(0) { $0 + $1.specification.parameterCount },
-                bytes: transformers.reduce(0) { $0 + $1.specification.weightBytes(precision, keeping) },
+                bytes: transformers.map { $0.specification.weightBytes(precision, keeping) },
                 decoderParameters: decoder.parameterCount)
         }
     }
@@ -102,8 +102,8 @@ public struct ModelSpecification: Sendable {
     public struct WeightSizes: Sendable {
         /// Of all transformers.
         public let parameters: Int
-        /// The same as they are kept.
-        public let bytes: Int
+        /// Of each as it is kept.
+        public let bytes: [Int]
         public let decoderParameters: Int
     }
 

@@ -4,10 +4,13 @@ import VditTensor
 
 /// A model's packed weights and the threads they run on, kept from one video to the next.
 ///
-/// What is loaded first when it is asked for stays until it is dropped.
+/// What is loaded first when it is asked for stays until it is dropped; of several transformers only the last one that
+/// was asked for, unless all are to be kept.
 public final class LoadedModel {
     public let model: ModelDirectory
     let compute: ComputeContext
+    /// Whether a transformer stays when another one is asked for.
+    var keepsAllTransformers = false
     private var transformers: [Int: any VideoModel] = [:]
     private var packedDecoder: (any VideoDecoder)?
 
@@ -35,6 +38,7 @@ public final class LoadedModel {
 
     func transformer(_ index: Int) throws -> any VideoModel {
         if let loaded = transformers[index] { return loaded }
+        if !keepsAllTransformers { dropTransformers() }
         let weights = model.transformerWeights[index]
         let loaded = try model.specification.transformers[index].specification.load(
             model.adapters.weights(weights, ofTransformer: index, compute), compute)

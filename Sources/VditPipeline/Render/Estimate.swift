@@ -42,8 +42,8 @@ public struct Estimate: Sendable, Equatable {
     }
 
     public let parameters: Int
-    /// Weights of all transformers as they are kept.
-    public let weightBytes: Int
+    /// Weights of each transformer as they are kept. One is in memory at a time.
+    public let weightBytes: [Int]
     /// Residual stream, queries, keys, values and what the layers keep of the prompts.
     public let activationBytes: Int
     /// Weights and frames of the decoder, which runs after the transformers are gone.
@@ -57,12 +57,13 @@ public struct Estimate: Sendable, Equatable {
     /// The larger of sampling and decoding, with the process itself.
     public var peakBytes: Int {
         Self.processBytes + samplerBytes
-            + max(weightBytes + activationBytes + 2 * (methodBytes + cacheBytes), decoderBytes)
+            + max((weightBytes.max() ?? 0) + activationBytes + 2 * (methodBytes + cacheBytes), decoderBytes)
     }
 
-    /// With transformers and decoder loaded at the same time, as a process that makes several videos has them.
+    /// With all transformers and the decoder loaded at the same time, as a process that makes several videos has them.
     public var residentBytes: Int {
-        Self.processBytes + samplerBytes + weightBytes + activationBytes + 2 * (methodBytes + cacheBytes) + decoderBytes
+        Self.processBytes + samplerBytes + weightBytes.reduce(0, +) + activationBytes
+            + 2 * (methodBytes + cacheBytes) + decoderBytes
     }
 
     /// Code, libraries and the threads' scratch.

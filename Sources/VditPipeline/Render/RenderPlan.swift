@@ -193,7 +193,7 @@ public struct RenderPlan: Sendable {
     ///   - loaded: the model this is a plan for.
     ///   - contexts: one for every part; likewise `caches`, where there is a step cache.
     ///   - inputs: prompts, the noise to start from where it is given, pictures.
-    ///   - onLoad: called before an encoder or a transformer is loaded, with its component's name.
+    ///   - onLoad: called before an encoder is loaded, with its component's name.
     func generation(
         _ loaded: LoadedModel, _ inputs: RenderInputs, _ contexts: [AttentionContext], caches: [CacheContext] = [],
         nonFinite: Generation.NonFinite = .refuse, onLoad: (String) throws -> Void = { _ in }
@@ -202,7 +202,6 @@ public struct RenderPlan: Sendable {
         var experts: [Expert] = []
         for (index, part) in parts.enumerated() {
             let transformer = part.transformer
-            if index == transformer { try onLoad(model.transformers[transformer].component) }
             experts.append(
                 Expert(
                     model: try loaded.transformer(transformer),

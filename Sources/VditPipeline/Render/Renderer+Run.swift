@@ -31,6 +31,7 @@ extension Renderer {
             try shared
             ?? LoadedModel(model, settings)
         let keepsAll = shared != nil && estimate.residentBytes <= memoryLimit.bytes
+        loaded.keepsAllTransformers = keepsAll
         if !keepsAll { loaded.dropDecoder() }
         let (sampled, attention, caches) = try denoise(loaded, stop, &timing, start, onEvent)
         let latents = plan.model.video(in: sampled, numFrames: settings.numFrames)
@@ -100,6 +101,7 @@ extension Renderer {
                 existing: resumed == nil ? job.destination.existing : .replace)
         }
         if resumed == nil { try trajectory?.write(noise: generation.latents) }
+        _ = try load(&generation, onEvent)
         timing.load += start.secondsUntilNow
         try onEvent(.loaded(seconds: start.secondsUntilNow))
 
@@ -110,14 +112,37 @@ extension Renderer {
         return (generation.latents, contexts, caches)
     }
 
+    /// Loads the transformer of the next step if it is another one.
+    ///
+    /// - Returns: the seconds it took; nil where nothing was to be loaded.
+    private func load(_ generation: inout Generation, _ onEvent: (RenderEvent) throws -> Void) throws -> Double? {
+        guard let part = generation.partToLoad else { return nil }
+        let start = ContinuousClock.now
+        try onEvent(.loading(plan.model.transformers[plan.parts[part].transformer].component))
+        try generation.load()
+        return start.secondsUntilNow
+    }
+
     private func sample(
         _ generation: inout Generation, _ trajectory: TrajectoryWriter?,
         _ previewDecoder: (any VideoDecoder)?, _ keeper: StateKeeper, _ stop: StopFlag,
         _ timing: inout RunRecord.Timing, _ onEvent: @escaping (RenderEvent) throws -> Void
     ) throws {
         let steps = generation.steps.count
-        let (before, sampling) = (timing.denoise, ContinuousClock.now)
+        let sampling = ContinuousClock.now
+        var before = timing.denoise
         while !stop.isStopping, !generation.isFinished {
+            do {
+                if let seconds = try load(&generation, onEvent) {
+                    timing.load += seconds
+                    before -= seconds
+                    try onEvent(.loaded(seconds: seconds))
+                }
+            } catch {
+                // What was computed with the transformer before is worth keeping.
+                try keeper.save(generation.checkpoint(identity: identity, timing: timing))
+                throw error
+            }
             let started = ContinuousClock.now
             let done = generation.completed
             let watch = StepWatch(stop, expected: timing.perStep.suffix(3).max())
