@@ -5,7 +5,7 @@
 #include "shim.h"
 
 struct vdit_dnnl_matmul {
-    int64_t n, k;
+    int64_t n, k, element_bytes;  // of the operands
     int has_bias;
     dnnl_primitive_desc_t descriptor;
     dnnl_primitive_t primitive;
@@ -47,6 +47,7 @@ int vdit_dnnl_matmul_create(int64_t m, int64_t n, int64_t k, vdit_dnnl_type oper
     TRY_OR(vdit_dnnl_attributes(&attributes, activation, 0), free(it));
     it->n = n;
     it->k = k;
+    it->element_bytes = operand == VDIT_DNNL_BF16 ? 2 : 4;
     it->has_bias = has_bias;
     dnnl_status_t status = describe(m, n, k, vdit_dnnl_data_type(operand), vdit_dnnl_data_type(result), has_bias,
                                     attributes, like ? like->w : NULL, &it->descriptor);
@@ -82,13 +83,57 @@ const char *vdit_dnnl_matmul_implementation(const vdit_dnnl_matmul *matmul) {
     return text;
 }
 
-int vdit_dnnl_matmul_pack(const vdit_dnnl_matmul *matmul, const void *w, vdit_dnnl_type type, void *packed) {
-    dnnl_dims_t dims = {matmul->k, matmul->n};
+enum { STEP = 64 };  // rows: the layouts' blocks are of so many at most
+
+/// The packed rows first ..< first + count as a memory of their own, which begins `elements` into that of all.
+static dnnl_status_t part_of(
+    const vdit_dnnl_matmul *matmul, int64_t first, int64_t count, vdit_md *part, int64_t *elements) {
+    dnnl_dims_t dims = {matmul->k, count}, offsets = {0, first};
+    TRY(vdit_dnnl_md_part(part, matmul->w, dims, offsets));
+    *elements = vdit_dnnl_md_offset(MD_REF(*part));
+    return dnnl_success;
+}
+
+int64_t vdit_dnnl_matmul_packing_step(const vdit_dnnl_matmul *matmul) {
+    vdit_md part;
+    int64_t elements;
+    const int64_t left = matmul->n - STEP;
+    if (left <= 0 || part_of(matmul, STEP, left < STEP ? left : STEP, &part, &elements) != dnnl_success)
+        return matmul->n;
+    MD_FREE(part);
+    return STEP;
+}
+
+static dnnl_status_t pack_part(const vdit_dnnl_matmul *matmul, vdit_const_md plain, const void *rows, int64_t first,
+                               int64_t count, char *packed) {
+    vdit_md part;
+    int64_t elements, described;
+    TRY(part_of(matmul, first, count, &part, &elements));
+    described = elements;
+    if (first + count < matmul->n) {
+        // As the first part, so that oneDNN makes one reorder for all but the last.
+        MD_FREE(part);
+        TRY(part_of(matmul, 0, count, &part, &described));
+    }
+    dnnl_status_t status =
+        vdit_dnnl_reorder(plain, rows, MD_REF(part), packed + (elements - described) * matmul->element_bytes);
+    MD_FREE(part);
+    return status;
+}
+
+int vdit_dnnl_matmul_pack_rows(const vdit_dnnl_matmul *matmul, const void *rows, vdit_dnnl_type type, int64_t first,
+                               int64_t count, void *packed) {
+    dnnl_dims_t dims = {matmul->k, count};
     vdit_md plain;
-    TRY(vdit_dnnl_md(&plain, 2, dims, vdit_dnnl_data_type(type), dnnl_ba));  // [n,k] seen as k × n
-    dnnl_status_t status = vdit_dnnl_reorder(MD_REF(plain), w, matmul->w, packed);
+    TRY(vdit_dnnl_md(&plain, 2, dims, vdit_dnnl_data_type(type), dnnl_ba));  // [count,k] seen as k × count
+    dnnl_status_t status = count == matmul->n ? vdit_dnnl_reorder(MD_REF(plain), rows, matmul->w, packed)
+                                              : pack_part(matmul, MD_REF(plain), rows, first, count, packed);
     MD_FREE(plain);
     return status;
+}
+
+int vdit_dnnl_matmul_pack(const vdit_dnnl_matmul *matmul, const void *w, vdit_dnnl_type type, void *packed) {
+    return vdit_dnnl_matmul_pack_rows(matmul, w, type, 0, matmul->n, packed);
 }
 
 int vdit_dnnl_matmul_run(const vdit_dnnl_matmul *matmul, const void *x, const void *packed, const float *bias,

@@ -66,6 +66,24 @@ dnnl_status_t vdit_dnnl_md(vdit_md *md, int rank, const dnnl_dims_t dims, dnnl_d
 #endif
 }
 
+dnnl_status_t vdit_dnnl_md_part(vdit_md *part, vdit_const_md whole, const dnnl_dims_t dims, const dnnl_dims_t offsets) {
+#if VDIT_DNNL_V3
+    return dnnl_memory_desc_create_submemory(part, whole, dims, offsets);
+#else
+    return dnnl_memory_desc_init_submemory(part, whole, dims, offsets);
+#endif
+}
+
+int64_t vdit_dnnl_md_offset(vdit_const_md md) {
+#if VDIT_DNNL_V3
+    dnnl_dim_t offset = 0;
+    dnnl_memory_desc_query(md, dnnl_query_submemory_offset_s64, &offset);
+    return offset;
+#else
+    return md->offset0;
+#endif
+}
+
 dnnl_status_t vdit_dnnl_execute(const_dnnl_primitive_t primitive, const vdit_dnnl_argument *arguments, int count) {
     enum { MOST = 8 };
     dnnl_exec_arg_t list[MOST];

@@ -44,6 +44,10 @@ dnnl_status_t vdit_dnnl_engine(dnnl_engine_t *engine);
 dnnl_status_t vdit_dnnl_stream(dnnl_stream_t *stream);
 /// A plain descriptor by format tag.
 dnnl_status_t vdit_dnnl_md(vdit_md *md, int rank, const dnnl_dims_t dims, dnnl_data_type_t type, dnnl_format_tag_t tag);
+/// The part of a memory that begins at `offsets`; fails where the layout's blocks would be cut.
+dnnl_status_t vdit_dnnl_md_part(vdit_md *part, vdit_const_md whole, const dnnl_dims_t dims, const dnnl_dims_t offsets);
+/// Elements from a memory's address to its first one.
+int64_t vdit_dnnl_md_offset(vdit_const_md md);
 /// Copies one memory into another layout or type.
 dnnl_status_t vdit_dnnl_reorder(vdit_const_md from, const void *source, vdit_const_md to, void *destination);
 /// Runs a primitive on borrowed buffers: `count` pairs of argument index and buffer.

@@ -7,6 +7,7 @@ typedef struct {
     const vdit_planning_kernels *planning;
     const vdit_vae_rows *vae_rows;
     vdit_low_rank_add *add_low_rank;
+    vdit_q8_0_decode *decode_q8_0;
     const vdit_products *products;
     vdit_peak_loop *peak_f32, *peak_bf16;
 } vdit_kernels;
@@ -20,6 +21,7 @@ static const vdit_kernels sets[VDIT_ISA_COUNT] = {
         .planning = &vdit_planning_scalar,
         .vae_rows = &vdit_vae_rows_scalar,
         .add_low_rank = vdit_add_low_rank_scalar,
+        .decode_q8_0 = vdit_q8_0_decode_scalar,
     },
 #if defined(__x86_64__)
     [VDIT_ISA_AVX2] = {
@@ -29,6 +31,7 @@ static const vdit_kernels sets[VDIT_ISA_COUNT] = {
         .planning = &vdit_planning_avx2,
         .vae_rows = &vdit_vae_rows_avx2,
         .add_low_rank = vdit_add_low_rank_avx2,
+        .decode_q8_0 = vdit_q8_0_decode_avx2,
         .peak_f32 = vdit_peak_f32_avx2,
     },
     [VDIT_ISA_AVX512] = {
@@ -38,6 +41,7 @@ static const vdit_kernels sets[VDIT_ISA_COUNT] = {
         .planning = &vdit_planning_avx512,
         .vae_rows = &vdit_vae_rows_avx512,
         .add_low_rank = vdit_add_low_rank_avx512,
+        .decode_q8_0 = vdit_q8_0_decode_avx512,
         .peak_f32 = vdit_peak_f32_avx512,
     },
     [VDIT_ISA_AVX512_BF16] = {
@@ -71,6 +75,8 @@ const vdit_planning_kernels *vdit_planning_kernels_for(vdit_isa isa) { RETURN_NE
 const vdit_vae_rows *vdit_vae_rows_for(vdit_isa isa) { RETURN_NEAREST(isa, vae_rows); }
 
 vdit_low_rank_add *vdit_add_low_rank_for(vdit_isa isa) { RETURN_NEAREST(isa, add_low_rank); }
+
+vdit_q8_0_decode *vdit_q8_0_decode_for(vdit_isa isa) { RETURN_NEAREST(isa, decode_q8_0); }
 
 const vdit_products *vdit_products_for(vdit_isa isa) { RETURN_NEAREST(isa, products); }
 

@@ -40,7 +40,7 @@ import Testing
         let sums = Self.whole(try tensor("sum")).map(Float.init)
         for kernel in Self.kernels {
             for (matrix, values, expected) in [(x, xq, try tensor("xs")), (w, wq, scales)] {
-                let found = kernel.quantised(matrix)
+                let found = kernel.quantised(matrix, Scratch())
                 for (a, b) in zip(found.scales.floats(), expected.floats()) { #expect(abs(a - b) <= b.ulp) }
                 let apart = zip(Self.whole(found.values), Self.whole(values)).map { abs($0 - $1) }
                 #expect(apart.allSatisfy { $0 <= 1 } && apart.count { $0 == 1 } <= apart.count / 500, "\(kernel)")

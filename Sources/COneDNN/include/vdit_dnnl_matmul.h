@@ -22,6 +22,11 @@ const char *vdit_dnnl_matmul_implementation(const vdit_dnnl_matmul *matmul);
 
 /// Reorders w [n,k] row-major of type `type` into the layout the product reads (64-byte aligned).
 int vdit_dnnl_matmul_pack(const vdit_dnnl_matmul *matmul, const void *w, vdit_dnnl_type type, void *packed);
+/// Rows of w that can be packed apart from the others: parts begin at its multiples. n where the layout has no parts.
+int64_t vdit_dnnl_matmul_packing_step(const vdit_dnnl_matmul *matmul);
+/// The same of rows first ..< first + count: all, or a part. `rows` begins with the first of them, `packed` is of all.
+int vdit_dnnl_matmul_pack_rows(const vdit_dnnl_matmul *matmul, const void *rows, vdit_dnnl_type type, int64_t first,
+                               int64_t count, void *packed);
 
 /// May run on several threads at once, each with scratch of its own. y overlaps nothing.
 int vdit_dnnl_matmul_run(const vdit_dnnl_matmul *matmul, const void *x, const void *packed, const float *bias,

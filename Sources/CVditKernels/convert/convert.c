@@ -2,17 +2,10 @@
 
 #include "../isa.h"
 #include "bf16.h"
+#include "f16.h"
 #include "vdit_rows.h"
 
 // Plain bit arithmetic: the compiler vectorises it, and conversions are bound by memory.
-
-VDIT_INLINE float f16_to_f32(uint16_t value) {
-    uint32_t sign = (uint32_t)(value & 0x8000u) << 16, magnitude = value & 0x7fffu;
-    // A subnormal or normal half is its bits moved to fp32's place, times 2^112.
-    float finite = vdit_f32_of_bits(magnitude << 13) * 0x1p112f;
-    uint32_t bits = magnitude >= 0x7c00u ? (magnitude << 13) | 0x7f800000u : vdit_bits_of_f32(finite);
-    return vdit_f32_of_bits(bits | sign);
-}
 
 VDIT_INLINE uint16_t f32_to_f16(float value) {
     uint32_t bits = vdit_bits_of_f32(value), sign = (bits >> 16) & 0x8000u, magnitude = bits & 0x7fffffffu;
@@ -51,14 +44,14 @@ void vdit_convert(const void *src, vdit_float_type src_type, void *dst, vdit_flo
     switch (PAIR(src_type, dst_type)) {
     case PAIR(VDIT_BF16, VDIT_F32): LOOP(uint16_t, float, vdit_f32_of_bf16(x))
     case PAIR(VDIT_F32, VDIT_BF16): LOOP(float, uint16_t, vdit_bf16_of(x))
-    case PAIR(VDIT_F16, VDIT_F32): LOOP(uint16_t, float, f16_to_f32(x))
+    case PAIR(VDIT_F16, VDIT_F32): LOOP(uint16_t, float, vdit_f32_of_f16(x))
     case PAIR(VDIT_F32, VDIT_F16): LOOP(float, uint16_t, f32_to_f16(x))
-    case PAIR(VDIT_F16, VDIT_BF16): LOOP(uint16_t, uint16_t, vdit_bf16_of(f16_to_f32(x)))
+    case PAIR(VDIT_F16, VDIT_BF16): LOOP(uint16_t, uint16_t, vdit_bf16_of(vdit_f32_of_f16(x)))
     case PAIR(VDIT_BF16, VDIT_F16): LOOP(uint16_t, uint16_t, f32_to_f16(vdit_f32_of_bf16(x)))
     case PAIR(VDIT_F64, VDIT_F32): LOOP(double, float, x)
     case PAIR(VDIT_F32, VDIT_F64): LOOP(float, double, x)
     case PAIR(VDIT_BF16, VDIT_F64): LOOP(uint16_t, double, vdit_f32_of_bf16(x))
-    case PAIR(VDIT_F16, VDIT_F64): LOOP(uint16_t, double, f16_to_f32(x))
+    case PAIR(VDIT_F16, VDIT_F64): LOOP(uint16_t, double, vdit_f32_of_f16(x))
     // By way of fp32: double rounding can move the last bit, as it does in PyTorch.
     case PAIR(VDIT_F64, VDIT_BF16): LOOP(double, uint16_t, vdit_bf16_of((float)x))
     case PAIR(VDIT_F64, VDIT_F16): LOOP(double, uint16_t, f32_to_f16((float)x))

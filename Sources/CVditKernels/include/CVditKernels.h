@@ -2,6 +2,7 @@
 #define CVDIT_KERNELS_H
 
 #include "vdit_attention.h"
+#include "vdit_blocks.h"
 #include "vdit_commit.h"
 #include "vdit_cpu.h"
 #include "vdit_int8.h"

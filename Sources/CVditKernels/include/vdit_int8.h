@@ -37,7 +37,11 @@ int32_t vdit_int8_products_all(const vdit_int8_products *all[VDIT_INT8_KERNELS])
 /// Bytes of a packed matrix [outputs][inputs], the same for every instruction set.
 int64_t vdit_int8_packed_bytes(int64_t outputs, int64_t inputs);
 
-/// Packs a matrix [outputs][inputs] whose row r stands for its values times scales[r]; 64-byte aligned.
-void vdit_int8_pack(const int8_t *matrix, const float *scales, int64_t outputs, int64_t inputs, void *packed);
+/// Packs rows first ..< first + count of a matrix [outputs][inputs], each standing for its values times its scale.
+/// `rows` and `scales` begin with the first of them; `packed` was 0 before any, 64-byte aligned. Other rows are neither
+/// read nor written.
+void vdit_int8_pack(
+    const int8_t *rows, const float *scales, int64_t first, int64_t count, int64_t outputs, int64_t inputs,
+    void *packed);
 
 #endif

@@ -44,8 +44,9 @@ typedef struct {
     const char *name;
     /// Bytes of a packed matrix [columns][depth].
     int64_t (*packed_bytes)(int64_t columns, int64_t depth);
-    /// Packs a matrix [columns][depth] bf16, with zeros beyond its edges, into whole tiles.
-    void (*pack)(const void *matrix, int64_t columns, int64_t depth, void *packed);
+    /// Packs columns first ..< first + count of a matrix [columns][depth] bf16 into whole tiles. `matrix` begins with the
+    /// first of them; `packed` was 0 before any, and remains so beyond the matrix.
+    void (*pack)(const void *matrix, int64_t first, int64_t count, int64_t depth, void *packed);
     void (*multiply)(const vdit_tile_product *product);
     int64_t (*scratch_bytes)(int64_t rows, int64_t inputs);
     void (*linear)(const vdit_linear_call *call);  // x is bf16

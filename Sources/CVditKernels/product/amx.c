@@ -6,6 +6,7 @@
 #include "../attention/exp2.h"
 #include "../isa.h"
 #include "../kernels.h"
+#include "../tile_pack.h"
 
 VDIT_ISA_BEGIN(VDIT_TARGET_AMX)
 

@@ -1,28 +1,13 @@
 // Products by 16 × 16 tiles. Included inside an ISA region after the tile instructions (tiles_*.h) and fetch.h.
 //
-// A matrix is packed as [pair of column tiles][step][2] tiles of 1 KiB: 16 pairs of the depth × 16 columns.
+// A matrix is packed in tiles (tile_pack.h): 16 pairs of the depth × 16 columns.
 
-enum {
-    TILE_BYTES = 1024,
-    STEP_BYTES = 2 * TILE_BYTES,  // of a pair of column tiles
-    GROUP_PAIRS = 16,             // of column tiles, whose sums a linear layer has under way
-};
+enum { GROUP_PAIRS = 16 };  // of column tiles, whose sums a linear layer has under way
 
-VDIT_INLINE int64_t tiles_of(int64_t extent, int64_t tile) { return (extent + tile - 1) / tile; }
+static int64_t packed_bytes(int64_t columns, int64_t depth) { return tile_bytes(columns, 2 * depth); }
 
-static int64_t packed_bytes(int64_t columns, int64_t depth) {
-    return tiles_of(columns, 32) * tiles_of(depth, 32) * STEP_BYTES;
-}
-
-static void pack(const void *matrix, int64_t columns, int64_t depth, void *packed) {
-    int64_t steps = tiles_of(depth, 32);
-    memset(packed, 0, (size_t)packed_bytes(columns, depth));
-    for (int64_t column = 0; column < columns; column++) {
-        const uint16_t *from = (const uint16_t *)matrix + column * depth;
-        uint16_t *to = (uint16_t *)((char *)packed + column / 32 * steps * STEP_BYTES + column % 32 / 16 * TILE_BYTES)
-            + column % 16 * 2;
-        for (int64_t d = 0; d < depth; d++) to[d / 32 * (STEP_BYTES / 2) + d % 32 / 2 * 32 + d % 2] = from[d];
-    }
+static void pack(const void *matrix, int64_t first, int64_t count, int64_t depth, void *packed) {
+    pack_columns(matrix, first, count, 2 * depth, packed);
 }
 
 #define BLOCK_DOT TILE_DOT
@@ -80,8 +65,8 @@ VDIT_INLINE void write_outputs(const vdit_linear_call *call, const vdit_tile_pro
 
 /// Rows as whole tiles, then the sums of a group, then the steps.
 static int64_t scratch_bytes(int64_t rows, int64_t inputs) {
-    int64_t tiles = tiles_of(rows, 16), steps = tiles_of(inputs, 32);
-    return tiles * (steps + GROUP_PAIRS * 2) * TILE_BYTES + tiles_of(steps * 4, 64) * 64;
+    int64_t tiles = parts_of(rows, 16), steps = parts_of(inputs, 32);
+    return tiles * (steps + GROUP_PAIRS * 2) * TILE_BYTES + parts_of(steps * 4, 64) * 64;
 }
 
 /// [row tile][step] tiles of x, zeros beyond its edges.
@@ -99,8 +84,8 @@ static void pack_rows(const vdit_linear_call *call, int64_t tiles, int64_t steps
 }
 
 static void linear(const vdit_linear_call *call) {
-    const int64_t tiles_down = tiles_of(call->rows, 16), steps = tiles_of(call->inputs, 32);
-    const int64_t pairs = tiles_of(call->outputs, 32);
+    const int64_t tiles_down = parts_of(call->rows, 16), steps = parts_of(call->inputs, 32);
+    const int64_t pairs = parts_of(call->outputs, 32);
     char *rows = call->scratch;
     float *sums = (float *)(rows + tiles_down * steps * TILE_BYTES);
     int32_t *offsets = (int32_t *)(sums + tiles_down * GROUP_PAIRS * 2 * (TILE_BYTES / 4));

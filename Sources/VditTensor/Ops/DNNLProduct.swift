@@ -14,8 +14,11 @@ final class DNNLProduct: PackedProduct {
         self.shape = shape
         self.bias = bias
         let first = try Self.primitive(rows: Self.packingRows, shape, like: nil)
-        packed = Tensor(.u8, [first.packedBytes])
-        try first.pack(weights.joined(shape, as: shape.operand), into: packed)
+        let packed = Tensor(.u8, [first.packedBytes])
+        try weights.forEachPart(shape, as: shape.operand, step: first.packingStep) {
+            (start, rows, _) throws(TensorError) in try first.pack(rows, at: start, into: packed)
+        }
+        self.packed = packed
         primitives = Mutex([Self.packingRows: first])
     }
 

@@ -26,28 +26,38 @@ struct Int8Kernel: @unchecked Sendable, CustomStringConvertible {
     /// Every row as whole numbers and a scale.
     ///
     /// - Parameter matrix: `[rows, columns]` f32.
-    /// - Returns: `[rows, columns]` i8, and `[rows]` f32: NaN for a row that is not finite.
-    func quantised(_ matrix: Tensor) -> (values: Tensor, scales: Tensor) {
+    /// - Returns: `[rows, columns]` i8, and `[rows]` f32: NaN for a row that is not finite. Both are scratch.
+    func quantised(_ matrix: Tensor, _ scratch: Scratch) -> (values: Tensor, scales: Tensor) {
         precondition(matrix.dtype == .f32 && matrix.rank == 2)
-        let (values, scales) = (Tensor(.i8, matrix.shape), Tensor(.f32, [matrix.shape[0]]))
+        let (values, scales) = (scratch.tensor(.i8, matrix.shape), scratch.tensor(.f32, [matrix.shape[0]]))
         table.pointee.quantise(
             matrix.pointer(as: Float.self), Int64(matrix.shape[0]), Int64(matrix.shape[1]),
             values.pointer(as: Int8.self), scales.pointer(as: Float.self))
         return (values, scales)
     }
 
-    /// A matrix as the products read it, the same for all of them.
+    private static func packedBytes(_ outputs: Int, _ inputs: Int) -> Int {
+        Int(vdit_int8_packed_bytes(Int64(outputs), Int64(inputs)))
+    }
+
+    /// Room for a matrix `[outputs, inputs]` as the products read it, the same for all of them.
+    static func unpacked(outputs: Int, inputs: Int) -> Tensor {
+        Tensor(.u8, [packedBytes(outputs, inputs)])
+    }
+
+    /// Puts rows from `first` on there.
     ///
     /// - Parameters:
-    ///   - values: `[outputs, inputs]` i8.
-    ///   - scales: `[outputs]` f32.
-    static func packed(_ values: Tensor, scales: Tensor) -> Tensor {
+    ///   - values: `[rows, inputs]` i8.
+    ///   - scales: `[rows]` f32.
+    ///   - outputs: of the whole matrix.
+    static func pack(_ values: Tensor, scales: Tensor, at first: Int, of outputs: Int, into packed: Tensor) {
         precondition(values.dtype == .i8 && values.rank == 2 && scales.count == values.shape[0])
-        let (outputs, inputs) = (Int64(values.shape[0]), Int64(values.shape[1]))
-        let packed = Tensor(.u8, [Int(vdit_int8_packed_bytes(outputs, inputs))])
+        let (count, inputs) = (values.shape[0], values.shape[1])
+        precondition(first + count <= outputs && packed.byteCount >= packedBytes(outputs, inputs))
         vdit_int8_pack(
-            values.pointer(as: Int8.self), scales.pointer(as: Float.self), outputs, inputs, packed.rawPointer)
-        return packed
+            values.pointer(as: Int8.self), scales.pointer(as: Float.self), Int64(first), Int64(count), Int64(outputs),
+            Int64(inputs), packed.rawPointer)
     }
 
     func linear(_ call: inout vdit_linear_call, _ scratch: Scratch) {
@@ -66,16 +76,22 @@ final class Int8Product: PackedProduct {
     private let matrix: Tensor
     private let bias: Tensor?
 
-    convenience init(
+    init(
         _ shape: ProductShape, _ weights: StackedWeights, _ bias: Tensor?, _ kernel: Int8Kernel
     ) throws(TensorError) {
-        let (values, scales) = kernel.quantised(try weights.joined(shape, as: .f32))
-        self.init(shape, values, scales: scales, bias, kernel)
+        (self.shape, self.kernel, self.bias) = (shape, kernel, bias)
+        let matrix = Int8Kernel.unpacked(outputs: shape.outputs, inputs: shape.inputs)
+        try weights.forEachPart(shape, as: .f32) { first, rows, scratch in
+            let (values, scales) = kernel.quantised(rows, scratch)
+            Int8Kernel.pack(values, scales: scales, at: first, of: shape.outputs, into: matrix)
+        }
+        self.matrix = matrix
     }
 
     init(_ shape: ProductShape, _ values: Tensor, scales: Tensor, _ bias: Tensor?, _ kernel: Int8Kernel) {
         (self.shape, self.kernel, self.bias) = (shape, kernel, bias)
-        matrix = Int8Kernel.packed(values, scales: scales)
+        matrix = Int8Kernel.unpacked(outputs: shape.outputs, inputs: shape.inputs)
+        Int8Kernel.pack(values, scales: scales, at: 0, of: shape.outputs, into: matrix)
     }
 
     /// The activations and sizes the kernels have.

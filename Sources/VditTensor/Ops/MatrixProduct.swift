@@ -7,7 +7,10 @@ final class MatrixProduct: @unchecked Sendable {
     private let handle: OpaquePointer
     private let operand: DType
     private let result: DType
+    private let inputs: Int
     let packedBytes: Int
+    /// Rows of a matrix that are packed apart from others begin at its multiples.
+    let packingStep: Int
     let scratchBytes: Int
 
     /// - Parameter like: a product of other rows that reads the same packed matrices.
@@ -25,17 +28,24 @@ final class MatrixProduct: @unchecked Sendable {
         handle = made
         self.operand = operand
         self.result = result
+        self.inputs = inputs
         packedBytes = Int(vdit_dnnl_matmul_weight_bytes(made))
+        packingStep = Int(vdit_dnnl_matmul_packing_step(made))
         scratchBytes = max(1, Int(vdit_dnnl_matmul_scratch_bytes(made)))
     }
 
     deinit { vdit_dnnl_matmul_destroy(handle) }
 
-    /// - Parameter matrix: `[outputs, inputs]` of the operand type.
-    func pack(_ matrix: Tensor, into packed: Tensor) throws(TensorError) {
-        precondition(matrix.dtype == operand && packed.byteCount >= packedBytes)
+    /// - Parameters:
+    ///   - rows: of the matrix `[outputs, inputs]`, of the operand type: all, or some and in steps.
+    ///   - first: which of them the first is.
+    ///   - packed: `packedBytes` bytes, of the whole matrix.
+    func pack(_ rows: Tensor, at first: Int = 0, into packed: Tensor) throws(TensorError) {
+        precondition(rows.dtype == operand && packed.byteCount >= packedBytes)
         try check(
-            vdit_dnnl_matmul_pack(handle, matrix.rawPointer, operand.dnnlType, packed.rawPointer), "matmul pack")
+            vdit_dnnl_matmul_pack_rows(
+                handle, rows.rawPointer, operand.dnnlType, Int64(first), Int64(rows.count / inputs), packed.rawPointer),
+            "matmul pack")
     }
 
     /// - Parameters:

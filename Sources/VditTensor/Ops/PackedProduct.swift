@@ -31,28 +31,44 @@ struct StackedWeights {
     let parts: [StoredWeight]
     /// Values are rounded to this before they are kept, once.
     let rounding: Precision
-    /// Values that are decoded at a time, to stay in a core's own cache.
-    private static let decodedAtOnce = 1 << 16
+    /// Values that are handed out at a time, to stay in a core's own cache.
+    private static let valuesAtOnce = 1 << 16
 
-    /// All of them as `[outputs, inputs]` of a floating-point type that holds the rounded values.
+    /// Hands out all rows in their order, some at a time: nothing is made of all of them but what they are packed into,
+    /// since the system clears new memory at the speed that packing has.
     ///
+    /// - Parameters:
+    ///   - dtype: one that holds the rounded values.
+    ///   - step: parts begin at its multiples.
+    ///   - body: gets the first row's number, `[rows, inputs]` and room for what it makes of them, valid until it returns.
     /// - Throws: `FileError.malformed` for values that are not finite where their file must not have them.
-    func joined(_ shape: ProductShape, as dtype: DType) throws(TensorError) -> Tensor {
-        let (plain, scratch) = (Tensor(dtype, [shape.outputs, shape.inputs]), Scratch())
-        let step = max(1, Self.decodedAtOnce / shape.inputs)
+    func forEachPart(
+        _ shape: ProductShape, as dtype: DType, step: Int = 32,
+        _ body: (_ first: Int, _ rows: Tensor, Scratch) throws(TensorError) -> Void
+    ) throws(TensorError) {
+        precondition(parts.allSatisfy { $0.count == $0.shape[0] * shape.inputs })
+        let (scratch, count) = (Scratch(), max(1, Self.valuesAtOnce / shape.inputs / step) * step)
+        for first in stride(from: 0, to: shape.outputs, by: count) {
+            let rows = first..<min(shape.outputs, first + count)
+            scratch.reset()
+            let values = scratch.tensor(dtype, [rows.count, shape.inputs])
+            try read(rows, into: values, scratch)
+            try body(first, values, scratch)
+        }
+    }
+
+    /// - Parameter out: `[rows.count, inputs]` of a floating-point type.
+    private func read(_ rows: Range<Int>, into out: Tensor, _ scratch: Scratch) throws(TensorError) {
         var first = 0
         for weight in parts {
-            let outputs = weight.shape[0]
-            precondition(weight.count == outputs * shape.inputs)
-            for start in stride(from: 0, to: outputs, by: step) {
-                let rows = start..<min(outputs, start + step)
-                let values = try weight.slice(rows, scratch)
-                let rounded = rounding == .bf16 && dtype == .f32 ? values.converted(to: .bf16) : values
-                plain.slice(first + rows.lowerBound..<first + rows.upperBound).convert(from: rounded)
-            }
-            first += outputs
+            let own = rows.clamped(to: first..<first + weight.shape[0])
+            defer { first += weight.shape[0] }
+            if own.isEmpty { continue }
+            let target = out.slice(own.lowerBound - rows.lowerBound..<own.upperBound - rows.lowerBound)
+            let rounded = rounding == .bf16 && out.dtype == .f32 ? scratch.tensor(.bf16, target.shape) : target
+            try weight.read(own.lowerBound - first..<own.upperBound - first, into: rounded, scratch)
+            if rounded.dtype != target.dtype { target.convert(from: rounded) }
         }
-        return plain
     }
 }
 

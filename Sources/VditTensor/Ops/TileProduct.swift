@@ -17,12 +17,23 @@ struct TileKernel: @unchecked Sendable {
     /// With its tile instructions emulated, for tests; nil without AVX-512 BF16.
     static var emulated: TileKernel? { TileKernel(vdit_products_emulated()) }
 
+    /// Room for a matrix `[columns, depth]` as the products read it.
+    func unpacked(columns: Int, depth: Int) -> Tensor {
+        Tensor(.u8, [Int(table.pointee.packed_bytes(Int64(columns), Int64(depth)))])
+    }
+
+    /// Puts columns from `first` on there, `[columns, depth]` bf16.
+    func pack(_ columns: Tensor, at first: Int, into packed: Tensor) {
+        precondition(columns.dtype == .bf16 && columns.rank == 2)
+        let (count, depth) = (Int64(columns.shape[0]), Int64(columns.shape[1]))
+        precondition(packed.byteCount >= Int(table.pointee.packed_bytes(Int64(first) + count, depth)))
+        table.pointee.pack(columns.rawPointer, Int64(first), count, depth, packed.rawPointer)
+    }
+
     /// A bf16 matrix `[columns, depth]` as the products read it.
     func packed(_ matrix: Tensor) -> Tensor {
-        precondition(matrix.dtype == .bf16 && matrix.rank == 2)
-        let (columns, depth) = (Int64(matrix.shape[0]), Int64(matrix.shape[1]))
-        let packed = Tensor(.u8, [Int(table.pointee.packed_bytes(columns, depth))])
-        table.pointee.pack(matrix.rawPointer, columns, depth, packed.rawPointer)
+        let packed = unpacked(columns: matrix.shape[0], depth: matrix.shape[1])
+        pack(matrix, at: 0, into: packed)
         return packed
     }
 
@@ -46,7 +57,9 @@ final class TileProduct: PackedProduct {
         self.shape = shape
         self.bias = bias
         self.kernel = kernel
-        matrix = kernel.packed(try weights.joined(shape, as: .bf16))
+        let matrix = kernel.unpacked(columns: shape.outputs, depth: shape.inputs)
+        try weights.forEachPart(shape, as: .bf16) { first, rows, _ in kernel.pack(rows, at: first, into: matrix) }
+        self.matrix = matrix
     }
 
     /// The activations the kernel has.

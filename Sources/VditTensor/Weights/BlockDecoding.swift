@@ -5,7 +5,6 @@ extension BlockFormat {
 
     var blockDecoder: (Bytes, Values) -> Void {
         switch self {
-        case .q8_0: Self.decodeQ8
         case .q4_0: { Self.nibbles($0 + 2, Self.scale($0), 8, $1) }
         case .q4_1: Self.decodeQ4WithLeast
         case .q5_0: Self.decodeQ5
@@ -17,17 +16,12 @@ extension BlockFormat {
         case .q5K: { Self.decodeQ4K($0, high: $0 + 16, $0 + 48, $1) }
         case .q6K: Self.decodeQ6K
         case .iq4XS: Self.decodeIQ4XS
-        case .f8E4M3, .f8E5M2, .i8: { _, _ in preconditionFailure("no blocks") }
+        case .q8_0, .f8E4M3, .f8E5M2, .i8: { _, _ in preconditionFailure("decoded all at once") }
         }
     }
 
     /// An fp16 at a place of a block.
     private static func scale(_ bytes: Bytes) -> Float { half(UInt16(bytes[0]) | UInt16(bytes[1]) << 8) }
-
-    private static func decodeQ8(_ block: Bytes, _ values: Values) {
-        let d = scale(block)
-        for index in 0..<32 { values[index] = d * Float(Int8(bitPattern: block[2 + index])) }
-    }
 
     /// `d·(q − zero)`: element i < 16 is the low nibble of byte i, the others the high nibbles.
     private static func nibbles(_ bytes: Bytes, _ d: Float, _ zero: Int32, _ values: Values) {

@@ -1,3 +1,5 @@
+import CVditKernels
+
 /// How weights of less than 16 bits lie in a file: blocks of a few elements that share scales.
 ///
 /// All arithmetic is fp32, in the order that the format's own reader has it, so that values are equal bit for bit.
@@ -68,6 +70,7 @@ public enum BlockFormat: String, Sendable, CaseIterable {
     ///   - values: gets `count` values.
     func decode(_ blocks: UnsafeRawPointer, count: Int, into values: UnsafeMutablePointer<Float>) {
         switch self {
+        case .q8_0: _ = Self.decodeQ8(blocks, count: count, into: values, as: .f32)
         case .f8E4M3: Self.look(up: blocks, count, Self.e4m3, values)
         case .f8E5M2: Self.look(up: blocks, count, Self.e5m2, values)
         case .i8:
@@ -80,6 +83,24 @@ public enum BlockFormat: String, Sendable, CaseIterable {
                     blocks.assumingMemoryBound(to: UInt8.self) + block * byteCount, values + block * elementCount)
             }
         }
+    }
+
+    /// Every instruction set gives the same values: the one the process runs with, or the plainest.
+    private static let set = (try? InstructionSet.chosen()) ?? .scalar
+
+    /// Values of Q8_0 blocks, whose scale is finite where they are.
+    ///
+    /// - Parameters:
+    ///   - values: gets `count` values.
+    ///   - dtype: theirs, f32 or bf16.
+    /// - Returns: the first value that is not finite.
+    static func decodeQ8(
+        _ blocks: UnsafeRawPointer, count: Int, into values: UnsafeMutableRawPointer, as dtype: DType,
+        on set: InstructionSet = set
+    ) -> Int? {
+        let type = dtype == .bf16 ? VDIT_BF16 : VDIT_F32
+        let wrong = Int(vdit_q8_0_decode_for(set.isa)(blocks, Int64(count / 32), values, type))
+        return wrong < count / 32 ? 32 * wrong : nil
     }
 
     private static func look(

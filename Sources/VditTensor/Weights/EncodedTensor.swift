@@ -16,15 +16,33 @@ public struct EncodedTensor: Sendable {
     fileprivate var rowCount: Int { shape.dropLast().reduce(1, *) }
     fileprivate var columns: Int { shape.last ?? 1 }
 
-    /// Values of some rows.
+    /// Values of some rows, rounded to nearest even where `out` is no f32.
     ///
+    /// - Parameter out: `[rows.count, columns]` of a floating-point type.
+    /// - Throws: `FileError.malformed` for values that are not finite.
+    func read(_ rows: Range<Int>, into out: Tensor, _ scratch: Scratch) throws(TensorError) {
+        precondition(out.count == rows.count * columns)
+        let first = rows.lowerBound * columns
+        if format == .q8_0, scales == nil, [.f32, .bf16].contains(out.dtype) {
+            // Whether values are finite their scales say: they are not looked at again.
+            let wrong = BlockFormat.decodeQ8(bytes(of: rows), count: out.count, into: out.rawPointer, as: out.dtype)
+            if let wrong { throw Tensor.notFinite(name, of: path, first + wrong) }
+            return
+        }
+        let values = out.dtype == .f32 ? out : scratch.tensor(.f32, [rows.count, columns])
+        decode(rows, into: values)
+        try values.checkFinite(name, of: path, from: first)
+        if out.dtype != .f32 { out.convert(from: values) }
+    }
+
+    private func bytes(of rows: Range<Int>) -> UnsafeRawPointer {
+        UnsafeRawPointer(bytes.rawPointer + rows.lowerBound * format.byteCount(ofRow: columns))
+    }
+
     /// - Parameter out: `[rows.count, columns]` f32.
-    func decode(rows: Range<Int>, into out: Tensor) {
-        let (columns, rowBytes) = (columns, format.byteCount(ofRow: columns))
-        precondition(out.dtype == .f32 && out.count == rows.count * columns)
-        let source = bytes.rawPointer + rows.lowerBound * rowBytes
-        let values = out.pointer(as: Float.self)
-        format.decode(source, count: rows.count * columns, into: values)
+    private func decode(_ rows: Range<Int>, into out: Tensor) {
+        let (columns, values) = (columns, out.pointer(as: Float.self))
+        format.decode(bytes(of: rows), count: rows.count * columns, into: values)
         guard let scales else { return }
         let rowsOfScale = scales.count == 1 ? Int.max : rowCount / scales.count
         for (index, row) in rows.enumerated() {
@@ -35,10 +53,10 @@ public struct EncodedTensor: Sendable {
         }
     }
 
-    /// All of it as f32.
+    /// All of it as f32, finite or not.
     public func decoded() -> Tensor {
         let result = Tensor(.f32, shape)
-        decode(rows: 0..<rowCount, into: result)
+        decode(0..<rowCount, into: result)
         return result
     }
 
@@ -89,20 +107,16 @@ public enum StoredWeight: Sendable {
         }
     }
 
-    /// Some of `shape[0]`'s rows, of a floating-point type, valid until `scratch` is used for something else.
+    /// Some of `shape[0]`'s rows, rounded to nearest even where `out` cannot hold them.
     ///
+    /// - Parameter out: as many values of a floating-point type.
     /// - Throws: as `tensor` does.
-    func slice(_ rows: Range<Int>, _ scratch: Scratch) throws(TensorError) -> Tensor {
+    func read(_ rows: Range<Int>, into out: Tensor, _ scratch: Scratch) throws(TensorError) {
         switch self {
-        case .values(let tensor): return tensor.slice(rows)
+        case .values(let tensor): out.convert(from: tensor.slice(rows))
         case .blocks(let encoded):
-            let (columns, each) = (encoded.columns, encoded.rowCount / encoded.shape[0])
-            let all = rows.lowerBound * each..<rows.upperBound * each
-            scratch.reset()
-            let values = scratch.tensor(.f32, [rows.count, each * columns])
-            encoded.decode(rows: all, into: values)
-            try values.checkFinite(encoded.name, of: encoded.path, from: all.lowerBound * columns)
-            return values
+            let each = encoded.rowCount / encoded.shape[0]
+            try encoded.read(rows.lowerBound * each..<rows.upperBound * each, into: out, scratch)
         }
     }
 }

@@ -18,10 +18,14 @@ extension Tensor {
     ///   - first: its element that the first of them is.
     /// - Throws: `FileError.malformed` naming it for a NaN or an infinity.
     func checkFinite(_ name: String, of path: String, from first: Int = 0) throws(TensorError) {
-        guard let position = firstNonFinite else { return }
-        throw .file(
+        if let position = firstNonFinite { throw Self.notFinite(name, of: path, first + position) }
+    }
+
+    /// What is said of a NaN or an infinity.
+    static func notFinite(_ name: String, of path: String, _ element: Int) -> TensorError {
+        .file(
             .malformed(
-                path: path, field: "tensor \(name.shortened)", found: "NaN or infinity, element \(first + position)",
+                path: path, field: "tensor \(name.shortened)", found: "NaN or infinity, element \(element)",
                 expected: "finite numbers"))
     }
 

@@ -174,7 +174,8 @@ public final class WeightStore: Sendable {
     public func read(rows indices: [Int32], of name: String, into out: Tensor) throws(TensorError) {
         let (weight, scratch) = (try unread(name), Scratch())
         for (row, index) in indices.enumerated() {
-            out[row].convert(from: try weight.slice(Int(index)..<Int(index) + 1, scratch))
+            scratch.reset()
+            try weight.read(Int(index)..<Int(index) + 1, into: out[row], scratch)
         }
     }
 
