@@ -37,15 +37,25 @@ package final class FileMap: @unchecked Sendable {
     /// Gives the memory of bytes `range` back. Later reads fetch them from the file again.
     package func release(_ range: Range<Int>) { advise(range, MADV_DONTNEED) }
 
-    /// Has the system begin to read bytes `range`, which are wanted soon.
-    package func prefetch(_ range: Range<Int>) { advise(range, MADV_WILLNEED) }
+    /// Reads bytes `range`, which are wanted soon, into the system's memory; waits until they are there, or where the
+    /// system only begins.
+    ///
+    /// As faults of large pages, where the system and the file system have them: what is read on demand otherwise is
+    /// laid down in small ones, which take a third of the time of a load to find and to map.
+    package func prefetch(_ range: Range<Int>) {
+        advise(range, MADV_HUGEPAGE)
+        if advise(range, Self.populateForReading) { release(range) } else { advise(range, MADV_WILLNEED) }
+    }
 
-    private func advise(_ range: Range<Int>, _ advice: Int32) {
+    /// `MADV_POPULATE_READ`, of Linux 5.14, whatever the headers are of.
+    private static let populateForReading: Int32 = 22
+
+    @discardableResult private func advise(_ range: Range<Int>, _ advice: Int32) -> Bool {
         let page = Int(sysconf(Int32(_SC_PAGESIZE)))
         let range = range.clamped(to: 0..<byteCount)
-        guard let base, !range.isEmpty else { return }
+        guard let base, !range.isEmpty else { return true }
         let start = range.lowerBound / page * page
-        madvise(base + start, range.upperBound - start, advice)
+        return madvise(base + start, range.upperBound - start, advice) == 0
     }
 
     /// - Throws: `FileError.inaccessible` when the file was replaced, rewritten or cut short since it was

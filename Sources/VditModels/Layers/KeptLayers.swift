@@ -10,8 +10,6 @@ final class KeptLayers<Layer: Sendable>: Sendable {
     let packed: [Layer]
     /// The next one, on its way.
     private let next = Mutex<(index: Int, layer: Ahead<Layer>)?>(nil)
-    /// Layers that are packed at a time, however many threads there are: each takes its memory twice while it is.
-    private static var packedAtOnce: Int { 8 }
 
     init(
         _ weights: any WeightSource, _ compute: ComputeContext, count: Int,
@@ -23,10 +21,9 @@ final class KeptLayers<Layer: Sendable>: Sendable {
         self.source = source
         let packed = ResultSlots<Layer>(count: count)
         if compute.keeping == .packed {
-            try compute.pool.run(min(count, Self.packedAtOnce)) { (first, _) throws(TensorError) in
-                for index in stride(from: first, to: count, by: Self.packedAtOnce) {
-                    packed[index] = try make(source.ofBlock(index, of: count), index)
-                }
+            // Begun in their order, which is mostly that of the file.
+            try compute.pool.run(count) { (index, _) throws(TensorError) in
+                packed[index] = try make(source.ofBlock(index, of: count), index)
             }
         }
         self.packed = packed.all

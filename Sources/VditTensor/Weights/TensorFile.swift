@@ -30,6 +30,7 @@ public struct TensorFileContent: Sendable {
     private let index: [String: Int]
     fileprivate let storage: Storage
     fileprivate let map: FileMap?
+    fileprivate let ahead: ReadAhead?
     fileprivate let headerRange: Range<Int>
     /// Whether numbers are looked at when they are read: no tool that wrote such a file has.
     fileprivate let checksNumbers: Bool
@@ -42,6 +43,7 @@ public struct TensorFileContent: Sendable {
     ) throws(FileError) {
         (self.path, self.metadata, self.tensors) = (path, metadata, tensors)
         (headerRange, self.storage, self.map, self.checksNumbers) = (header, storage, map, checksNumbers)
+        ahead = map.map(ReadAhead.init)
         var index: [String: Int] = [:]
         index.reserveCapacity(tensors.count)
         for (position, tensor) in tensors.enumerated() {
@@ -114,12 +116,12 @@ extension TensorFile {
 
     /// Gives a tensor's memory back, once its values have been packed elsewhere. Its views stay valid.
     public func release(_ name: String) {
-        if let info = info(name) { content.map?.release(info.byteRange) }
+        if let info = info(name) { content.ahead?.release(info.byteRange) }
     }
 
-    /// Has the system begin to read a tensor that is wanted soon.
+    /// Has the system begin to read a tensor that is wanted soon, and what follows it.
     public func prefetch(_ name: String) {
-        if let info = info(name) { content.map?.prefetch(info.byteRange) }
+        if let info = info(name) { content.ahead?.want(info.byteRange) }
     }
 
     /// - Throws: `FileError.inaccessible` when the file changed since it was opened.
