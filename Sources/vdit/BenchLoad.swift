@@ -6,11 +6,14 @@ struct BenchLoad: ParsableCommand {
         commandName: "load", abstract: "Load a transformer from one file, against reading that file once.")
 
     @Argument(help: ArgumentHelp("Of weights, in any format that is read.", valueName: "file")) var file: String
+    @Option(parsing: .unconditional, help: "How its blocks are kept; what is not packed is not read yet. Default: packed.")
+    var weights = LayerKeeping.packed
     @OptionGroup var options: BenchOptions
 
     func run() throws {
         if file.isEmpty { throw FileError.emptyPath("file") }
-        let compute = try options.compute()
+        var compute = try options.compute()
+        compute.keeping = weights
         let result = try LoadBenchmark(file).run(repeats: options.repeats, compute)
         let ratios = zip(result.loading.seconds, result.reading.seconds).map { $0 / $1 }
         try options.report(

@@ -191,4 +191,5 @@ extension ByteCount: ExpressibleByArgument {
 
 extension Precision: ExpressibleByArgument {}
 extension AttentionPrecision: ExpressibleByArgument {}
+extension LayerKeeping: ExpressibleByArgument {}
 extension AttentionContext.Fallback: ExpressibleByArgument {}
