@@ -41,7 +41,8 @@ import Testing
                 encoded.bytes.rawPointer, count: found.count, into: found.rawPointer, as: dtype, on: set)
             let rounded = expected.converted(to: dtype)
             #expect(wrong == nil)
-            #expect(found.withBytes(Array.init) == rounded.withBytes(Array.init), "\(dtype), seed \(random.seed)")
+            let isSame = found.withBytes(Array.init) == rounded.withBytes(Array.init)
+            #expect(isSame, "\(dtype), seed \(random.seed)")
         }
     }
 
@@ -107,7 +108,8 @@ import Testing
             for first in stride(from: 0, to: size.outputs, by: step).reversed() {
                 try product.pack(matrix.slice(first..<min(first + step, size.outputs)), at: first, into: parts)
             }
-            #expect(parts.withBytes(Array.init) == whole.withBytes(Array.init), "seed \(random.seed)")
+            let isSame = parts.withBytes(Array.init) == whole.withBytes(Array.init)
+            #expect(isSame, "seed \(random.seed)")
         }
     }
 
@@ -122,7 +124,8 @@ import Testing
             for first in stride(from: 0, to: outputs, by: step) {
                 kernel.pack(halves.slice(first..<min(first + step, outputs)), at: first, into: parts)
             }
-            #expect(parts.withBytes(Array.init) == whole.withBytes(Array.init), "\(kernel), seed \(random.seed)")
+            let isSame = parts.withBytes(Array.init) == whole.withBytes(Array.init)
+            #expect(isSame, "\(kernel), seed \(random.seed)")
             // Tile (pair, step, side), then pairs of the depth, columns, and the two of a pair.
             let (steps, words) = ((inputs + 31) / 32, whole.storage.base.assumingMemoryBound(to: UInt16.self))
             let misplaced = (0..<outputs * inputs).first { index in
@@ -142,6 +145,7 @@ import Testing
             let rows = first..<min(first + step, outputs)
             Int8Kernel.pack(values.slice(rows), scales: scales.slice(rows), at: first, of: outputs, into: parts)
         }
-        #expect(parts.withBytes(Array.init) == whole.withBytes(Array.init), "seed \(random.seed)")
+        let isSame = parts.withBytes(Array.init) == whole.withBytes(Array.init)
+        #expect(isSame, "seed \(random.seed)")
     }
 }
