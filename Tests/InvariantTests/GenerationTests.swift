@@ -88,6 +88,28 @@ struct GenerationTests {
         #expect(toLoad == [0, nil, nil, 1, nil, nil, nil] && shelf.made == 2)
     }
 
+    @Test func aTransformerThatCannotBeLoadedLeavesWhatWasComputed() throws {
+        struct Missing: Error {}
+        func second() throws -> any VideoModel { throw Missing() }
+        let layout = TokenLayout(frames: 2, height: 3, width: 5)
+        let attention = try AttentionContext(MethodChoice.dense.configured(), layout: layout)
+        let guidance = try Guidance(scale: 1)
+        var random = TorchRandom(seed: 5)
+        var generation = try Generation(
+            experts: [
+                Expert(model: PseudoModel(), guidance: guidance, steps: 0..<3, attention: attention),
+                Expert(model: try second(), guidance: guidance, steps: 3..<7, attention: attention),
+            ],
+            scheduler: SchedulerConfiguration(.unipc, flowShift: 3).scheduler(steps: 7),
+            noise: random.normal([4, 2, 3, 5]), conditional: Conditioning(prompt: Tensor([0.5], shape: [1, 1])),
+            unconditional: Conditioning(prompt: Tensor([0], shape: [1, 1])))
+        for _ in 0..<3 { _ = try generation.advance() }
+        let latents = generation.latents.floats()
+        #expect(throws: Missing.self) { try generation.load() }
+        #expect(throws: Missing.self) { _ = try generation.advance() }
+        #expect(generation.completed == 3 && generation.latents.floats() == latents && generation.partToLoad == 1)
+    }
+
     @Test func guidanceOfOneNeverRunsTheSecondPass() throws {
         let model = PseudoModel()
         var generation = try model.generation(.unipc, guidance: Guidance(scale: 1))
