@@ -288,6 +288,17 @@ ROWS = {
 }
 
 
+def measured(command):
+    """What a process printed, its seconds, and the most memory it held."""
+    start = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.PIPE)
+    output = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        sys.exit(f"{' '.join(command[:3])} failed")
+    return output, time.perf_counter() - start, usage.ru_maxrss * 1024
+
+
 def run_vdit(vdit, arguments, threads, repeats):
     command = [vdit] + arguments + ["--threads", str(threads), "--repeats", str(repeats), "--json"]
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
@@ -310,70 +321,140 @@ def compare(name, vdit, threads, rounds, repeats, warm_up):
     return {"row": name, "vdit_seconds": ours, "peer_seconds": theirs, "ratio": b / a, "vdit": last}
 
 
-def diffusers_render(arguments):
-    """The sample's render by diffusers, in a process of its own so that its memory can be told."""
-    started = time.perf_counter()
-    import numpy
+class SampleRender:
+    """The sample's clip, written as a video by both."""
+
+    def __init__(self, arguments, folder):
+        self.steps, self.frames = arguments.steps, arguments.num_frames
+
+    def vdit(self):
+        return ["--model", SAMPLE, "--prompt-embedding", os.path.join(PROMPTS, "01-red-ball-right.safetensors"),
+                "--negative-prompt-embedding", os.path.join(PROMPTS, "empty.safetensors"), "--seed", "7",
+                "--steps", str(self.steps), "--num-frames", str(self.frames), "--guidance-scale", "4"]
+
+    def load(self):
+        """diffusers' pipeline, and what calls it and writes the video."""
+        import numpy
+        import torch
+        from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanPipeline, WanTransformer3DModel
+        from safetensors.torch import load_file
+
+        transformer = WanTransformer3DModel.from_pretrained(SAMPLE, subfolder="transformer", torch_dtype=torch.bfloat16)
+        vae = AutoencoderKLWan.from_pretrained(SAMPLE, subfolder="vae", torch_dtype=torch.float32)
+        scheduler = UniPCMultistepScheduler.from_pretrained(SAMPLE, subfolder="scheduler")
+        pipe = WanPipeline(tokenizer=None, text_encoder=None, vae=vae, scheduler=scheduler, transformer=transformer)
+        pipe.set_progress_bar_config(disable=True)
+        prompt = load_file(os.path.join(PROMPTS, "01-red-ball-right.safetensors"))["prompt_embeds"]
+        negative = load_file(os.path.join(PROMPTS, "empty.safetensors"))["prompt_embeds"]
+
+        def render(output):
+            frames = pipe(prompt_embeds=prompt, negative_prompt_embeds=negative, height=192, width=320,
+                          num_frames=self.frames, num_inference_steps=self.steps, guidance_scale=4.0,
+                          generator=torch.Generator().manual_seed(7), output_type="np").frames[0]
+            raw = (frames * 255).round().astype(numpy.uint8).tobytes()
+            subprocess.run(["ffmpeg", "-y", "-loglevel", "error", "-f", "rawvideo", "-pix_fmt", "rgb24", "-s",
+                            "320x192", "-r", "16", "-i", "-", "-c:v", "libx264", "-crf", "18", "-preset", "medium",
+                            "-pix_fmt", "yuv420p", output], input=raw, check=True)
+
+        return render
+
+
+class LTXRender:
+    """LTX-Video 2B distilled, seven calls and the decode of 121×512×768, from zeros for weights and a random prompt.
+
+    The peer writes no video."""
+
+    steps, frames = 7, 121
+
+    def __init__(self, arguments, folder):
+        self.model = os.path.join(folder, "ltx")
+        self.prompt = os.path.join(folder, "prompt.safetensors")
+        if not os.path.exists(self.model):
+            import torch
+            from safetensors.torch import save_file
+
+            subprocess.run([arguments.vdit, "bench", "checkpoint", "--config", "ltx-video-2b-0.9.8", "--hollow",
+                            "-o", self.model], check=True)
+            save_file({"prompt_embeds": torch.randn(1, 128, 4096)}, self.prompt)
+
+    def vdit(self):
+        return ["--model", self.model, "--prompt-embedding", self.prompt, "--few-step", "ltx-0.9.8", "--seed", "7",
+                "--size", "768x512", "--num-frames", str(self.frames)]
+
+    def load(self):
+        import torch
+        from diffusers import AutoencoderKLLTXVideo, FlowMatchEulerDiscreteScheduler, LTXPipeline
+        from diffusers import LTXVideoTransformer3DModel
+        from safetensors.torch import load_file
+
+        options = {"torch_dtype": torch.bfloat16}
+        transformer = LTXVideoTransformer3DModel.from_pretrained(self.model, subfolder="transformer", **options)
+        vae = AutoencoderKLLTXVideo.from_pretrained(self.model, subfolder="vae", **options)
+        scheduler = FlowMatchEulerDiscreteScheduler.from_pretrained(self.model, subfolder="scheduler")
+        pipe = LTXPipeline(scheduler=scheduler, vae=vae, transformer=transformer, tokenizer=None, text_encoder=None)
+        pipe.set_progress_bar_config(disable=True)
+        prompt = load_file(self.prompt)["prompt_embeds"].bfloat16()
+        mask = torch.ones(1, prompt.shape[1], dtype=torch.bool)
+
+        def render(output):
+            pipe(prompt_embeds=prompt, prompt_attention_mask=mask, height=512, width=768, num_frames=self.frames,
+                 num_inference_steps=self.steps, guidance_scale=1.0, decode_timestep=0.05, decode_noise_scale=0.025,
+                 generator=torch.Generator().manual_seed(7), output_type="np")
+
+        return render
+
+
+RENDERS = {"render": SampleRender, "render-ltx": LTXRender}
+
+
+def diffusers_render(name, folder, arguments):
+    """A render by diffusers, in a process of its own so that its memory can be told."""
+    import diffusers  # noqa: F401
     import torch
-    from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanPipeline, WanTransformer3DModel
-    from safetensors.torch import load_file
 
     torch.set_num_threads(arguments.threads)
-    transformer = WanTransformer3DModel.from_pretrained(SAMPLE, subfolder="transformer", torch_dtype=torch.bfloat16)
-    vae = AutoencoderKLWan.from_pretrained(SAMPLE, subfolder="vae", torch_dtype=torch.float32)
-    scheduler = UniPCMultistepScheduler.from_pretrained(SAMPLE, subfolder="scheduler")
-    pipe = WanPipeline(tokenizer=None, text_encoder=None, vae=vae, scheduler=scheduler, transformer=transformer)
-    pipe.set_progress_bar_config(disable=True)
-    prompt = load_file(os.path.join(PROMPTS, "01-red-ball-right.safetensors"))["prompt_embeds"]
-    negative = load_file(os.path.join(PROMPTS, "empty.safetensors"))["prompt_embeds"]
+    imported = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    started = time.perf_counter()
+    render = RENDERS[name](arguments, folder).load()
     loaded = time.perf_counter()
-    frames = pipe(prompt_embeds=prompt, negative_prompt_embeds=negative, height=192, width=320,
-                  num_frames=arguments.num_frames, num_inference_steps=arguments.steps, guidance_scale=4.0,
-                  generator=torch.Generator().manual_seed(7), output_type="np").frames[0]
-    raw = (frames * 255).round().astype(numpy.uint8).tobytes()
-    subprocess.run(["ffmpeg", "-y", "-loglevel", "error", "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", "320x192",
-                    "-r", "16", "-i", "-", "-c:v", "libx264", "-crf", "18", "-preset", "medium", "-pix_fmt", "yuv420p",
-                    arguments.output], input=raw, check=True)
-    # Importing PyTorch is not the render's fault: it is left out, vdit's own start is not.
+    render(os.path.join(folder, "peer.mp4"))
+    # Importing PyTorch is not the render's fault: neither its seconds nor those of loading count; vdit's own start does.
     print(json.dumps({"seconds": time.perf_counter() - loaded, "start_seconds": loaded - started,
-                      "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}))
+                      "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+                      "imported_bytes": imported}))
 
 
-def compare_render(vdit, arguments):
-    ours, theirs, memory = [], [], ([], [])
+def compare_render(name, arguments):
+    ours, theirs, memory, imported = [], [], ([], []), 0
     with tempfile.TemporaryDirectory() as folder:
+        render = RENDERS[name](arguments, folder)
         for number in range(arguments.rounds):
-            start = time.perf_counter()
-            process = subprocess.Popen(
-                [vdit, "render", "--model", SAMPLE,
-                 "--prompt-embedding", os.path.join(PROMPTS, "01-red-ball-right.safetensors"),
-                 "--negative-prompt-embedding", os.path.join(PROMPTS, "empty.safetensors"), "--seed", "7",
-                 "--steps", str(arguments.steps), "--num-frames", str(arguments.num_frames), "--guidance-scale", "4",
-                 "--threads", str(arguments.threads), "--quiet", "-o", os.path.join(folder, f"{number}.mp4")])
-            _, status, usage = os.wait4(process.pid, 0)
-            if status:
-                sys.exit("vdit render failed")
-            ours.append(time.perf_counter() - start)
-            memory[0].append(usage.ru_maxrss * 1024)
+            _, seconds, peak = measured(
+                [arguments.vdit, "render"] + render.vdit()
+                + ["--threads", str(arguments.threads), "--quiet", "-o", os.path.join(folder, f"{number}.mp4")])
+            ours.append(seconds)
+            memory[0].append(peak)
             output = subprocess.run(
-                [sys.executable, os.path.abspath(__file__), "--diffusers-render", "--steps", str(arguments.steps),
-                 "--num-frames", str(arguments.num_frames), "--threads", str(arguments.threads),
-                 "--output", os.path.join(folder, "peer.mp4")], check=True, stdout=subprocess.PIPE).stdout
+                [sys.executable, os.path.abspath(__file__), name, "--diffusers-render", folder, "--steps",
+                 str(arguments.steps), "--num-frames", str(arguments.num_frames), "--threads", str(arguments.threads)],
+                check=True, stdout=subprocess.PIPE).stdout
             peer = json.loads(output.splitlines()[-1])
             theirs.append(peer["seconds"])
             memory[1].append(peer["peak_bytes"])
+            imported = peer["imported_bytes"]
     a, b = statistics.median(ours), statistics.median(theirs)
     x, y = statistics.median(memory[0]), statistics.median(memory[1])
-    print(f"{'render':30} vdit {a:9.2f} s  peer {b:9.2f} s  ratio {b / a:5.2f}  "
-          f"({arguments.steps} steps, {arguments.num_frames} frames)")
-    print(f"{'render, memory':30} vdit {x / 1e6:8.0f} MB peer {y / 1e6:8.0f} MB vdit takes {x / y:.2f} of it", flush=True)
-    return {"row": "render", "vdit_seconds": ours, "peer_seconds": theirs, "ratio": b / a,
-            "vdit_peak_bytes": memory[0], "peer_peak_bytes": memory[1]}
+    print(f"{name:30} vdit {a:9.2f} s  peer {b:9.2f} s  ratio {b / a:5.2f}  "
+          f"({render.steps} steps, {render.frames} frames)")
+    print(f"{name + ', memory':30} vdit {x / 1e6:8.0f} MB peer {y / 1e6:8.0f} MB vdit takes {x / y:.2f} of it "
+          f"({imported / 1e6:.0f} MB of the peer's are PyTorch's and diffusers' own)", flush=True)
+    return {"row": name, "vdit_seconds": ours, "peer_seconds": theirs, "ratio": b / a,
+            "vdit_peak_bytes": memory[0], "peer_peak_bytes": memory[1], "peer_imported_bytes": imported}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("rows", nargs="*", help=f"of: {', '.join(ROWS)}, render; all if none is named")
+    parser.add_argument("rows", nargs="*", help=f"of: {', '.join([*ROWS, *RENDERS])}; all if none is named")
     parser.add_argument("--vdit", default=os.path.join(ROOT, ".build", "release", "vdit"))
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--rounds", type=int, default=3)
@@ -382,21 +463,20 @@ def main():
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--num-frames", type=int, default=81)
     parser.add_argument("--results", metavar="FILE", help="write every measured second as JSON")
-    parser.add_argument("--diffusers-render", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--output", help=argparse.SUPPRESS)
+    parser.add_argument("--diffusers-render", metavar="FOLDER", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.diffusers_render:
-        return diffusers_render(arguments)
+        return diffusers_render(arguments.rows[0], arguments.diffusers_render, arguments)
     import torch
 
     torch.set_num_threads(arguments.threads)
-    unknown = set(arguments.rows) - set(ROWS) - {"render"}
+    unknown = set(arguments.rows) - set(ROWS) - set(RENDERS)
     if unknown:
         parser.error(f"no such row: {', '.join(sorted(unknown))}")
     results = []
-    for name in arguments.rows or list(ROWS) + ["render"]:
-        if name == "render":
-            results.append(compare_render(arguments.vdit, arguments))
+    for name in arguments.rows or list(ROWS) + list(RENDERS):
+        if name in RENDERS:
+            results.append(compare_render(name, arguments))
         else:
             results.append(compare(
                 name, arguments.vdit, arguments.threads, arguments.rounds, arguments.repeats, not arguments.cold_peer))

@@ -10,19 +10,14 @@ Needs nothing but Python and vdit. The runs of one size follow each other, so th
 import argparse
 import json
 import os
-import subprocess
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+from compare import ROOT, measured
 
 
 def bench(vdit, arguments):
     """What 'vdit bench layer' measured, and the most memory its process held."""
-    process = subprocess.Popen([vdit, "bench", "layer", "--json"] + arguments, stdout=subprocess.PIPE)
-    output = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise SystemExit("vdit bench layer failed")
-    return json.loads(output), usage.ru_maxrss * 1024
+    output, _, memory = measured([vdit, "bench", "layer", "--json"] + arguments)
+    return json.loads(output), memory
 
 
 def main():

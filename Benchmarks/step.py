@@ -2,7 +2,7 @@
 """Memory and seconds of one call of a transformer, vdit beside diffusers, each in a process of its own.
 
     vdit bench checkpoint --config cogvideox-2b -o random
-    /somewhere/venv/bin/python Benchmarks/step.py random --size 720x480 --num-frames 49 --precision bf16 int8
+    /somewhere/venv/bin/python Benchmarks/step.py random --size 720x480 --num-frames 49 --run bf16 int8 bf16:as-stored
 
 Most memory is the process's, from opening the file to the prediction; importing PyTorch is counted neither in diffusers'
 memory nor in its seconds.
@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+from compare import ROOT, measured
 
 # Of each class of diffusers: frames and pixels to a latent, and tokens of text.
 SHAPES = {
@@ -77,22 +77,13 @@ def predict(folder, path, threads):
     print(json.dumps({"seconds": time.perf_counter() - started, "bytes": (most - before) * 1024}))
 
 
-def measured(command):
-    """Seconds and most memory of a process."""
-    started = time.perf_counter()
-    process = subprocess.Popen(command)
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        sys.exit(f"{command[0]} failed")
-    return {"seconds": time.perf_counter() - started, "bytes": usage.ru_maxrss * 1024}
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", help="a folder with a transformer")
     parser.add_argument("--size", required=True, metavar="WxH")
     parser.add_argument("--num-frames", type=int, required=True)
-    parser.add_argument("--precision", nargs="+", default=["bf16"], help="of vdit; diffusers runs in bf16")
+    parser.add_argument("--run", nargs="+", default=["bf16"], metavar="PRECISION[:WEIGHTS]",
+                        help="vdit's --precision and --weights; diffusers runs in bf16")
     parser.add_argument("--vdit", default=os.path.join(ROOT, ".build", "release", "vdit"))
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--inputs", help=argparse.SUPPRESS)
@@ -108,10 +99,13 @@ def main():
         path = os.path.join(folder, "inputs.safetensors")
         save_file(inputs(config, width, height, arguments.num_frames), path)
         results = {}
-        for precision in arguments.precision:
-            results[f"vdit, {precision}"] = measured(
+        for run in arguments.run:
+            precision, _, weights = run.partition(":")
+            _, seconds, memory = measured(
                 [arguments.vdit, "predict", "--model", arguments.model, "--inputs", path, "--precision", precision,
-                 "--threads", str(arguments.threads), "--quiet", "-o", os.path.join(folder, f"{precision}.safetensors")])
+                 "--weights", weights or "packed", "--threads", str(arguments.threads), "--quiet",
+                 "-o", os.path.join(folder, f"{run}.safetensors")])
+            results[f"vdit, {run}"] = {"seconds": seconds, "bytes": memory}
         output = subprocess.run(
             [sys.executable, os.path.abspath(__file__), arguments.model, "--size", arguments.size, "--num-frames",
              str(arguments.num_frames), "--threads", str(arguments.threads), "--inputs", path],

@@ -37,8 +37,8 @@ public final class LoadedModel {
     }
 
     func transformer(_ index: Int) throws -> any VideoModel {
+        if !keepsAllTransformers { transformers = transformers.filter { $0.key == index } }
         if let loaded = transformers[index] { return loaded }
-        if !keepsAllTransformers { dropTransformers() }
         let weights = model.transformerWeights[index]
         let loaded = try model.specification.transformers[index].specification.load(
             model.adapters.weights(weights, ofTransformer: index, compute), compute)

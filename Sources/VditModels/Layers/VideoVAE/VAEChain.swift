@@ -64,7 +64,8 @@ struct VAEChain {
         let group = VAEGroup(
             frames: frames.map { frame in
                 VAEGroup.Frame(
-                    stream: wanted.stream.map { frame.converted(to: $0) }, operand: wanted.operand.map { frame.converted(to: $0) })
+                    stream: wanted.stream.map { frame.converted(to: $0) },
+                    operand: wanted.operand.map { frame.converted(to: $0) })
             }, isFirst: isFirst, isLast: isLast)
         try flow(group, 0, deliver)
     }

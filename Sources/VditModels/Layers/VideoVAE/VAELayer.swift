@@ -87,13 +87,14 @@ final class VAESession {
     /// The next standard normal numbers.
     func draw(_ shape: [Int]) -> Tensor { draws(shape) }
 
-    /// New tensors for one frame in the forms that are wanted. `reusing`: an f32 stream that may be overwritten.
+    /// New tensors for one frame in the forms that are wanted. `reusing`: a stream that may be overwritten where it is of
+    /// the wanted type.
     func target(
         _ height: Int, _ width: Int, _ channels: Int, for demand: VAEDemand, reusing: Tensor? = nil
     ) -> FrameTarget {
         let shape = [height, width, channels]
         return FrameTarget(
-            stream: demand.stream.map { $0 == .f32 ? reusing ?? tensors.tensor($0, shape) : tensors.tensor($0, shape) },
+            stream: demand.stream.flatMap { reusing?.dtype == $0 ? reusing : tensors.tensor($0, shape) },
             operand: demand.operand.map { tensors.tensor($0, shape) }, preparation: demand.preparation)
     }
 }
