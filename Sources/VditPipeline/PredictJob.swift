@@ -15,6 +15,8 @@ public struct PredictJob: Sendable {
     public var output: String
     public var existing = ExistingFile.refuse
     public var precision = Precision.bf16
+    /// How blocks are kept between calls, of which there is one: other than packed it needs less memory.
+    public var weights = LayerKeeping.packed
     public var threads = 1
 
     public init(model: String, inputs: String, output: String) {
@@ -49,7 +51,8 @@ public struct PredictJob: Sendable {
         let timesteps = try timesteps(file)
 
         let start = ContinuousClock.now
-        let compute = try ComputeContext(threads: threads, precision: precision)
+        var compute = try ComputeContext(threads: threads, precision: precision)
+        compute.keeping = self.weights
         let transformer = try specification.load(weights, compute)
         try weights.verifyUnchanged()
         let loaded = ContinuousClock.now

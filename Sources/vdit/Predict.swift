@@ -36,6 +36,11 @@ struct Predict: ParsableCommand {
     @Flag(name: .long, help: "Replace a file that exists.")
     var overwrite = false
 
+    @Option(
+        name: .long, parsing: .unconditional,
+        help: "How blocks are kept; unless packed, each is there only while it works. Default: packed.")
+    var weights = LayerKeeping.packed
+
     @OptionGroup(title: "Machine") var machine: MachineOptions
     @OptionGroup(title: "Messages") var report: ReportOptions
 
@@ -44,6 +49,7 @@ struct Predict: ParsableCommand {
         var job = PredictJob(model: model, inputs: inputs, output: output)
         job.existing = overwrite ? .replace : .refuse
         job.precision = precision
+        job.weights = weights
         job.threads = threads
         let result = try job.run()
         if report.quiet { return }

@@ -42,14 +42,18 @@ struct CLIToolsTests {
             inputs[String(tensor.dropFirst(6))] = try io.tensor(tensor)
         }
         try SafetensorsWriter.write(inputs, to: folder.path("in.safetensors"), existing: .refuse)
-        let result = try CommandRun.run([
-            "predict", "--model", model, "--inputs", folder.path("in.safetensors"), "--precision", "fp32", "-o",
-            folder.path("out.safetensors"),
-        ])
-        #expect(result.status == 0, "\(result.errors)")
-        let sample = try SafetensorsReader(folder.path("out.safetensors")).tensor("sample")
+        func predict(_ output: String, _ more: String...) throws -> Tensor {
+            let result = try CommandRun.run([
+                "predict", "--model", model, "--inputs", folder.path("in.safetensors"), "--precision", "fp32", "-o",
+                folder.path(output),
+            ] + more)
+            #expect(result.status == 0, "\(result.errors)")
+            return try SafetensorsReader(folder.path(output)).tensor("sample")
+        }
+        let sample = try predict("out.safetensors")
         let difference = Golden.difference(sample, try io.tensor("output.sample"))
         #expect(difference.relative < 2e-5, "\(difference)")
+        #expect(try predict("stored.safetensors", "--weights", "as-stored").floats() == sample.floats())
     }
 
     @Test func predictOfAPipelineFolderNamesTheInputThatIsWrong() throws {
