@@ -375,7 +375,7 @@ class LTXRender:
 
             subprocess.run([arguments.vdit, "bench", "checkpoint", "--config", "ltx-video-2b-0.9.8", "--hollow",
                             "-o", self.model], check=True)
-            save_file({"prompt_embeds": torch.randn(1, 128, 4096)}, self.prompt)
+            save_file({"prompt_embeds": torch.randn(1, 128, 4096), "prompt_attention_mask": torch.ones(1, 128)}, self.prompt)
 
     def vdit(self):
         return ["--model", self.model, "--prompt-embedding", self.prompt, "--few-step", "ltx-0.9.8", "--seed", "7",

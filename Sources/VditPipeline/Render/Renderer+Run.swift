@@ -223,6 +223,8 @@ private final class StateKeeper {
     private let onEvent: (RenderEvent) throws -> Void
     private var savedStep: Int
     private var lastSaved = ContinuousClock.now
+    /// What saving took the last time: some methods keep gigabytes.
+    private var lastCost = 0.0
 
     /// - Parameters:
     ///   - completed: steps whose state is on disk, or that took none.
@@ -237,18 +239,19 @@ private final class StateKeeper {
         self.onEvent = onEvent
     }
 
-    /// Whether it is time to save the state after `step`.
+    /// Whether it is time to save the state after `step`: unless a number of steps was asked for, so seldom that it takes
+    /// a twentieth of the time at most.
     func isDue(_ step: Int) -> Bool {
-        every.map { step - savedStep >= $0 }
-            ?? (lastSaved.secondsUntilNow >= checkpointSeconds)
+        every.map { step - savedStep >= $0 } ?? (lastSaved.secondsUntilNow >= max(checkpointSeconds, 19 * lastCost))
     }
 
     /// Saves a state unless it is on disk already.
     func save(_ state: Checkpoint) throws {
         guard let path, state.completed != savedStep else { return }
+        let start = ContinuousClock.now
         try state.write(to: path)
         savedStep = state.completed
-        lastSaved = .now
+        (lastSaved, lastCost) = (.now, start.secondsUntilNow)
         try onEvent(.checkpoint(path))
     }
 }
