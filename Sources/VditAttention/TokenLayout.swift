@@ -21,6 +21,8 @@ public struct TokenLayout: Sendable, Hashable, Codable {
         self.textAfter = textAfter
     }
 
+    /// Frames, rows and columns.
+    var extents: [Int] { [frames, height, width] }
     public var tokensPerFrame: Int { height * width }
     public var videoTokens: Int { frames * tokensPerFrame }
     public var textTokens: Int { textBefore + textAfter }

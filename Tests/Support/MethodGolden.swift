@@ -193,6 +193,9 @@ public struct MethodExample: Sendable, CustomTestStringConvertible {
         .init("vmoba", ["mass": "0.6", "query-block": "9", "box-frames": "1", "dense-layers": "1"]),
         .init("vmoba", ["query-block": "5", "rest": "rectified"], density: 0.8),
         .init("svg2", ["query-clusters": "7", "key-clusters": "13", "top-p": "0.5", "rest": "rectified"]),
+        .init("grat", ["group-frames": "2", "group-height": "3", "group-width": "4", "rest": "pooled"]),
+        .init("grat", ["keys": "box", "group-height": "2", "group-width": "3", "window-frames": "1"]),
+        .init("grat", ["keys": "box"], density: 0.6),
         .init("mass", ["rest": "rectified", "residual": "4", "refresh-every": "3"], density: 0.4),
     ]
 
@@ -227,6 +230,7 @@ public struct MethodExample: Sendable, CustomTestStringConvertible {
         .init("jenga", ["block": "16"], density: 1),
         .init("asa", ["mass": "1", "most": "1", "block": "16"]), .init("asa", ["block": "16"], density: 1),
         .init("gna", ["window-frames": "1", "window-height": "1", "window-width": "1"]), .init("gna", density: 1),
+        .init("grat", ["group-frames": "9"]), .init("grat", ["keys": "box"], density: 1), .init("grat", density: 1),
         .init("psa", ["exact": "1", "block": "16"]), .init("psa", ["block": "16", "key-block": "5"], density: 1),
         .init("svg1", ["kept": "1", "block": "16"]), .init("svg1", ["rest": "rectified"], density: 1),
         .init("vmoba", ["mass": "1"]), .init("vmoba", ["query-block": "5", "rest": "rectified"], density: 1),

@@ -17,6 +17,7 @@ public enum MethodCatalogue {
             MassAttention.description, XAttention.description, SpargeAttention.description, Jenga.description,
             AdaptiveBlockSparse.description, NeighborhoodAttention.description,
             PyramidAttention.description, SparseVideoGen.description, MixtureOfBlocks.description,
+            GroupedAttention.description,
         ])
 
     public static var methods: [MethodDescription] { all.entries }

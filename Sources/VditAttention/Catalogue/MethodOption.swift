@@ -110,6 +110,13 @@ public struct MethodOption<Value: Sendable>: AnyMethodOption {
     package func standing(at value: Value) -> MethodOption { MethodOption(name, kind, default: value, summary) }
 }
 
+extension [MethodOption<Int>] {
+    /// Values found for these options, by name.
+    func solved(_ values: [Int]) -> [String: Double] {
+        Dictionary(uniqueKeysWithValues: zip(self, values).map { ($0.name, Double($1)) })
+    }
+}
+
 /// An option whatever the type of its values: what a list shows, and what reads `name=value`.
 public protocol AnyMethodOption: Sendable {
     var name: String { get }

@@ -26,7 +26,7 @@ public struct MixtureOfBlocks: SparseMethod {
     public func planner(for layout: TokenLayout) throws(AttentionError) -> any AttentionPlanner {
         var parts: [VideoBlocks] = []
         for extents in cycle {
-            let bounds = zip(extents, [layout.frames, layout.height, layout.width])
+            let bounds = zip(extents, layout.extents)
                 .map { Cut.even.bounds($1, size: $0 ?? $1) }
             let (order, offsets) = layout.regions(frames: bounds[0], rows: bounds[1], columns: bounds[2])
             parts.append(

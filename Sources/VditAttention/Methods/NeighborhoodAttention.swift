@@ -22,7 +22,7 @@ public struct NeighborhoodAttention: SparseMethod {
     private let strides: [Int]
 
     public func planner(for layout: TokenLayout) throws(AttentionError) -> any AttentionPlanner {
-        let extents = [layout.frames, layout.height, layout.width]
+        let extents = layout.extents
         let windows =
             switch size {
             case .shares(let shares): zip(extents, shares).map { max(1, Int((Double($0) * $1).rounded())) }

@@ -68,8 +68,7 @@ struct BlockOrder: Sendable, Equatable {
         case .positions: return (layout.positionMajor(), offsets)
         case .gilbert: return (layout.gilbert(), offsets)
         case .tiles:
-            let extents = [layout.frames, layout.height, layout.width]
-            let bounds = zip(extents, tile).map { Cut.even.bounds($0, size: $1) }
+            let bounds = zip(layout.extents, tile).map { Cut.even.bounds($0, size: $1) }
             let (order, offsets) = layout.regions(frames: bounds[0], rows: bounds[1], columns: bounds[2])
             return (order, offsets)
         }

@@ -1,0 +1,82 @@
+import VditTensor
+
+/// The video cut into boxes of some frames, rows and columns, for methods whose mask is a rule on whole boxes.
+struct TileGrid: Sendable {
+    let axes: [Axis]
+    let blocks: VideoBlocks
+
+    /// - Parameter tile: frames, rows and columns of a box; those at the far edges are smaller.
+    /// - Throws: what `TokenBlocks` throws.
+    init(_ layout: TokenLayout, tile: [Int]) throws(AttentionError) {
+        axes = zip(layout.extents, tile).map(Axis.init)
+        let (order, offsets) = layout.regions(frames: axes[0].bounds, rows: axes[1].bounds, columns: axes[2].bounds)
+        blocks = try VideoBlocks(layout, order: order, offsets: offsets)
+    }
+
+    /// The plan in which a box keeps those that `kept` lists for its place on the three axes.
+    func plan(kept: ([Int]) -> [Int32]) -> AttentionPlan {
+        let counts = axes.map(\.count)
+        return AttentionPlan(
+            heads: [
+                blocks.head { row in
+                    kept([row / counts[2] / counts[1], row / counts[2] % counts[1], row % counts[2]])
+                }
+            ])
+    }
+
+    /// The plan in which a box keeps a window of boxes around it.
+    ///
+    /// - Parameter windows: boxes along frames, rows and columns, see `Axis.window`.
+    func plan(windows: [Int]) -> AttentionPlan {
+        plan { place in
+            BoxWindows.inside(
+                (0..<3).map { axis in
+                    let window = axes[axis].window(windows[axis], around: place[axis])
+                    return (0..<axes[axis].count).map(window.contains)
+                })
+        }
+    }
+
+    /// Windows that come near a density, see `BoxWindows.nearest`.
+    func windows(for density: Double) -> [Int] {
+        BoxWindows.nearest(
+            to: BoxWindows.share(density, of: blocks.layout),
+            among: axes.map { axis in
+                // An even window is as wide as the next.
+                stride(from: 1, through: axis.count + 1, by: 2).map { .init(size: $0, share: axis.share(window: $0)) }
+            })
+    }
+
+    /// One dimension of the grid.
+    struct Axis: Sendable {
+        /// Where it is cut, first 0, last the extent.
+        let bounds: [Int]
+
+        init(_ extent: Int, tile: Int) { bounds = Cut.ragged.bounds(extent, size: tile) }
+
+        var count: Int { bounds.count - 1 }
+        private var extent: Int { bounds[count] }
+
+        func size(_ tiles: ClosedRange<Int>) -> Int { bounds[tiles.upperBound + 1] - bounds[tiles.lowerBound] }
+
+        /// So many tiles to either side as half the window has, pushed inwards at the borders: an even window is one
+        /// tile wider than it says.
+        ///
+        /// - Source: Sliding Tile Attention, FastVideo's mask.
+        func window(_ size: Int, around tile: Int) -> ClosedRange<Int> {
+            let half = size / 2
+            let centre = min(max(tile, half), count - 1 - half)
+            return max(0, centre - half)...min(count - 1, centre + half)
+        }
+
+        /// Share of the pairs of places that see each other.
+        func share(window: Int) -> Double { share { self.window(window, around: $0) } }
+        /// Share of the pairs of places that lie in one tile.
+        var ownShare: Double { share { $0...$0 } }
+
+        private func share(_ seen: (Int) -> ClosedRange<Int>) -> Double {
+            let pairs = (0..<count).reduce(0) { $0 + size($1...$1) * size(seen($1)) }
+            return Double(pairs) / (Double(extent) * Double(extent))
+        }
+    }
+}
