@@ -26,6 +26,8 @@ public struct AttentionCall: Sendable {
     /// `[tokens, heads, headDim]` of the same type: what a trained sparse attention weighs its coarse part by. Nil
     /// where the model has none or nobody asked.
     public let gate: Tensor?
+    /// From a head's values to values, f32: what a trained sparse attention puts its linear part through; nil as above.
+    public let projection: Linear?
     /// Factor of the scores, `1 / sqrt(headDim)`.
     public let scale: Float
     public let layout: TokenLayout
@@ -38,16 +40,19 @@ public struct AttentionCall: Sendable {
     public let instructionSet: InstructionSet
 
     public init(
-        q: Tensor, k: Tensor, v: Tensor, gate: Tensor? = nil, scale: Float? = nil, layout: TokenLayout,
-        site: AttentionSite, step: Int, steps: Int, pool: WorkPool, instructionSet: InstructionSet
+        q: Tensor, k: Tensor, v: Tensor, gate: Tensor? = nil, projection: Linear? = nil, scale: Float? = nil,
+        layout: TokenLayout, site: AttentionSite, step: Int, steps: Int, pool: WorkPool,
+        instructionSet: InstructionSet
     ) {
         precondition(q.rank == 3 && q.shape == k.shape && k.shape == v.shape)
         precondition(q.shape[1] == layout.tokens)
         precondition(gate.map { $0.shape == [q.shape[1], q.shape[0], q.shape[2]] } ?? true)
+        precondition(projection.map { $0.inputs == q.shape[2] && $0.outputs == q.shape[2] } ?? true)
         self.q = q
         self.k = k
         self.v = v
         self.gate = gate
+        self.projection = projection
         self.scale = scale ?? 1 / Float(q.shape[2]).squareRoot()
         self.layout = layout
         self.site = site

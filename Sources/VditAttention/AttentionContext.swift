@@ -12,8 +12,8 @@ public final class AttentionContext {
     }
 
     public let configuration: ConfiguredMethod
-    /// Whether its calls should bring gates.
-    public var takesGates: Bool
+    /// What its calls should bring of the checkpoint.
+    public var trained: TrainedAttention?
     private let fallback: Fallback
     /// Of the scores; that of the operands if nil.
     private let precision: AttentionPrecision?
@@ -82,7 +82,7 @@ public final class AttentionContext {
         fallback: Fallback = .refuse, precision: AttentionPrecision? = nil
     ) throws(AttentionError) {
         self.configuration = configuration
-        takesGates = configuration.method.takesGates
+        trained = configuration.method.trained
         self.fallback = fallback
         self.precision = precision
         var services: [AttentionSite.Branch: Service] = [:]
@@ -197,7 +197,7 @@ public final class AttentionContext {
             var output = run(plan, planner.finishes ? .f32 : call.q.dtype, &cost)
             let finishing = ContinuousClock.now
             let nested = cost.attentionSeconds
-            try planner.finish(&output, of: call, &learned) { plan in run(plan, .f32, &cost) }
+            try planner.finish(&output, of: call, by: plan, &learned) { plan in run(plan, .f32, &cost) }
             if output.values.dtype != call.q.dtype {
                 output.values = output.values.converted(to: call.q.dtype)
             }

@@ -13,8 +13,11 @@ public protocol SparseMethod: Sendable {
     /// Bytes of state one site holds at most.
     func stateBytes(layout: TokenLayout, heads: Int, headDim: Int) -> Int
 
-    /// Whether its calls must bring gates, which some checkpoints were trained with.
-    var takesGates: Bool { get }
+    /// What its calls must bring of checkpoints that were trained with it; nil where any will do.
+    var trained: TrainedAttention? { get }
+
+    /// Memory that one call takes beside its operands and what is learned.
+    func workingBytes(layout: TokenLayout, headDim: Int) -> Int
 
     /// Builds what never changes during a run. A layout the method cannot serve fails here.
     func planner(for layout: TokenLayout) throws(AttentionError) -> any AttentionPlanner
@@ -23,8 +26,9 @@ public protocol SparseMethod: Sendable {
 extension SparseMethod {
     public var learns: [String] { [] }
     public var sharesBranches: Bool { false }
-    public var takesGates: Bool { false }
+    public var trained: TrainedAttention? { nil }
     public func stateBytes(layout: TokenLayout, heads: Int, headDim: Int) -> Int { 0 }
+    public func workingBytes(layout: TokenLayout, headDim: Int) -> Int { 0 }
 
     /// The branch whose state the calls of a branch go by and add to.
     public func learningBranch(of branch: AttentionSite.Branch) -> AttentionSite.Branch {
@@ -89,9 +93,9 @@ public protocol AttentionPlanner: Sendable {
     /// Plans one call. Called once per site and step, in step order.
     func plan(_ call: AttentionCall, _ state: inout MethodState) throws(AttentionError) -> AttentionPlan
 
-    /// Learns from the kernel's output, or corrects it. `attend` runs another plan.
+    /// Learns from the kernel's output by a plan, or corrects it. `attend` runs another plan.
     func finish(
-        _ output: inout AttentionOutput, of call: AttentionCall, _ state: inout MethodState,
+        _ output: inout AttentionOutput, of call: AttentionCall, by plan: AttentionPlan, _ state: inout MethodState,
         attend: (AttentionPlan) -> AttentionOutput) throws(AttentionError)
 }
 
@@ -108,7 +112,7 @@ extension AttentionPlanner {
         _ call: AttentionCall, _ output: AttentionOutput, _ state: inout MethodState
     ) throws(AttentionError) {}
     public func finish(
-        _ output: inout AttentionOutput, of call: AttentionCall, _ state: inout MethodState,
+        _ output: inout AttentionOutput, of call: AttentionCall, by plan: AttentionPlan, _ state: inout MethodState,
         attend: (AttentionPlan) -> AttentionOutput
     ) throws(AttentionError) {}
 }

@@ -42,13 +42,13 @@ public struct LayerBenchmark: Sendable {
 
     /// - Parameters:
     ///   - weights: of a checkpoint; random ones if nil.
-    ///   - takesGates: whether `attend` needs the model's gates.
+    ///   - trained: what `attend` needs of the model.
     ///   - attend: computes self-attention of one layer; dense if nil.
     public func run(
-        repeats: Int, _ compute: ComputeContext, from weights: (any WeightSource)? = nil, takesGates: Bool = false,
-        attend: Attend? = nil
+        repeats: Int, _ compute: ComputeContext, from weights: (any WeightSource)? = nil,
+        trained: TrainedAttention? = nil, attend: Attend? = nil
     ) throws -> Result {
-        let layer = try LoadedLayer(self, compute, from: weights, takesGates: takesGates, attend: attend)
+        let layer = try LoadedLayer(self, compute, from: weights, trained: trained, attend: attend)
         for _ in 0...max(1, repeats) { try layer.pass() }
         return layer.result
     }
@@ -57,7 +57,7 @@ public struct LayerBenchmark: Sendable {
     public final class LoadedLayer {
         private let benchmark: LayerBenchmark
         private let compute: ComputeContext
-        private let takesGates: Bool
+        private let trained: TrainedAttention?
         private let attend: Attend
         /// Layer i is timed from the start of its attention to the start of the next one's.
         private let timed: Int
@@ -71,9 +71,9 @@ public struct LayerBenchmark: Sendable {
         /// - Parameters: as of `LayerBenchmark.run`.
         public init(
             _ benchmark: LayerBenchmark, _ compute: ComputeContext, from weights: (any WeightSource)? = nil,
-            takesGates: Bool = false, attend: Attend? = nil
+            trained: TrainedAttention? = nil, attend: Attend? = nil
         ) throws {
-            (self.benchmark, self.compute, self.takesGates) = (benchmark, compute, takesGates)
+            (self.benchmark, self.compute, self.trained) = (benchmark, compute, trained)
             self.attend = attend ?? { blockSparseAttention($0, .dense(tokens: $0.tokens), values: $0.q.dtype) }
             let specification = benchmark.specification
             let few = specification.withLayers(LayerBenchmark.layers(compute.precision))
@@ -96,7 +96,7 @@ public struct LayerBenchmark: Sendable {
                 defer { attention.append(starts[starts.count - 1].secondsUntilNow) }
                 return try attend(call)
             }
-            run.takesGates = takesGates
+            run.trained = trained
             _ = try model.predict(noise, conditioning: prepared, run)
             passes.append((starts[timed].duration(to: starts[timed + 1]) / .seconds(1), attention[timed]))
         }
@@ -106,7 +106,7 @@ public struct LayerBenchmark: Sendable {
             let (text, measured) = (benchmark.textTokens, passes.dropFirst())
             let work = benchmark.specification.withLayers(1).work(layout, textTokens: text)
             let layer = Timing(seconds: measured.map(\.layer))
-            let flops = work.selfAttention + work.other + (takesGates ? work.gates : 0)
+            let flops = work.selfAttention + work.other + (trained == nil ? 0 : work.trained)
             return Result(
                 tokens: layout.tokens, threads: compute.pool.threads, layer: layer,
                 attention: Timing(seconds: measured.map(\.attention)), flops: flops, attentionFlops: work.selfAttention,

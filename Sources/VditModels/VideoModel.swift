@@ -49,8 +49,8 @@ public struct ForwardPass {
     public var steps: Int
     /// Computes one self-attention: a run's `AttentionContext`, or dense attention.
     public var attend: (AttentionCall) throws -> AttentionOutput
-    /// Whether calls bring `AttentionCall.gate`, where the model has gates.
-    public var takesGates = false
+    /// What calls bring for the sparse attention the model was trained with, where it has that.
+    public var trained: TrainedAttention?
     /// Called before every layer that runs with its index; throws to stop the pass.
     public var onLayer: ((Int) throws -> Void)?
     /// Checks every layer's output and throws `ModelError.nonFinite` naming the layer. For finding the

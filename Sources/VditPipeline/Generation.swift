@@ -180,7 +180,7 @@ public struct Generation: ~Copyable {
         var pass = ForwardPass(
             timesteps: picture?.timesteps(step) ?? [step.timestep], branch: branch, step: step.index, steps: step.count,
             attend: { try expert.attention.attend($0) })
-        pass.takesGates = expert.attention.takesGates
+        pass.trained = expert.attention.trained
         if let beforeLayer { pass.onLayer = { _ in try beforeLayer() } }
         let input = channels.map { shown.followed(by: $0) } ?? shown
         func run(_ prepare: (inout ForwardPass) -> Void) throws -> Tensor {

@@ -218,11 +218,12 @@ struct BenchLayer: ParsableCommand {
             let context = try AttentionContext(method, layout: layout, precision: scores)
             // Layers and steps past every warm-up, so that the method itself is timed.
             var step = 40
-            let layer = try LayerBenchmark.LoadedLayer(benchmark, compute, takesGates: context.takesGates) { call in
+            let layer = try LayerBenchmark.LoadedLayer(benchmark, compute, trained: context.trained) { call in
                 if call.site.layer == 0 { step += 1 }
                 return try context.attend(
                     AttentionCall(
-                        q: call.q, k: call.k, v: call.v, gate: call.gate, scale: call.scale, layout: call.layout,
+                        q: call.q, k: call.k, v: call.v, gate: call.gate, projection: call.projection,
+                        scale: call.scale, layout: call.layout,
                         site: AttentionSite(layer: 20 + call.site.layer, branch: call.site.branch), step: step,
                         steps: 50, pool: call.pool, instructionSet: call.instructionSet))
             }

@@ -45,7 +45,7 @@ struct BenchSparse: ParsableCommand {
     func run() throws {
         let names =
             methods?.split(separator: ",").map(String.init)
-            ?? MethodCatalogue.methods.filter { !$0.takesGates }.map(\.name).filter { $0 != Dense.name }
+            ?? MethodCatalogue.methods.filter { $0.trained == nil }.map(\.name).filter { $0 != Dense.name }
         let chosen = try names.map {
             try MethodChoice($0, density: density).withoutWarmUp()
                 .configured(forModel: MethodCatalogue.modelOfBareGrids)

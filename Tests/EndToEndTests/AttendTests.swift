@@ -40,7 +40,7 @@ import VDiT
     }
 
     /// What a method plans with multiplies bf16 where the CPU does, and f32 elsewhere.
-    @Test(arguments: MethodCatalogue.methods.filter { !$0.takesGates }.map(\.name), InstructionSet.supported)
+    @Test(arguments: MethodCatalogue.methods.filter { $0.trained == nil }.map(\.name), InstructionSet.supported)
     func everyMethodTakesBF16OnEveryInstructionSet(_ name: String, _ set: InstructionSet) throws {
         var random = SeededRandom(seed: 5)
         let qkv = operands(&random).map { $0.converted(to: .bf16) }

@@ -11,7 +11,7 @@ import VDiT
 struct KillTests {
     private static let count = ProcessInfo.processInfo.environment["VDIT_KILLS"].flatMap { Int($0) } ?? 6
 
-    private static let methods = MethodCatalogue.methods.filter { !$0.takesGates }.map(\.name)
+    private static let methods = MethodCatalogue.methods.filter { $0.trained == nil }.map(\.name)
 
     private func render(_ output: String, _ method: String) -> [String] {
         smallRender(output, steps: 6, "--seed", "5", "--sparse", method, "--checkpoint-every", "1", "-q")

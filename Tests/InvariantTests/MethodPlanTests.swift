@@ -28,7 +28,9 @@ import VDiT
                 var state = states[branch] ?? MethodState()
                 let plan = try planner.plan(call, &state)
                 var output = blockSparseAttention(call, plan, values: .f32)
-                try planner.finish(&output, of: call, &state) { blockSparseAttention(call, $0, values: .f32) }
+                try planner.finish(&output, of: call, by: plan, &state) {
+                    blockSparseAttention(call, $0, values: .f32)
+                }
                 states[branch] = state
                 plans[branch, default: []].append(plan)
             }
@@ -161,7 +163,9 @@ import VDiT
             var plan = try planner.layoutPlan ?? planner.plan(call, &state)
             if plan.measuresMass {
                 var output = blockSparseAttention(call, plan, values: .f32)
-                try planner.finish(&output, of: call, &state) { blockSparseAttention(call, $0, values: .f32) }
+                try planner.finish(&output, of: call, by: plan, &state) {
+                    blockSparseAttention(call, $0, values: .f32)
+                }
                 plan = try planner.plan(MethodCase.call(layout, headDim: 8, step: 1, &random), &state)
             }
             // Where every row keeps whole blocks of one size, it may miss by half of one.

@@ -73,6 +73,7 @@ struct PublishedModelTests {
             ]),
             "rettention": all([(small + large + experts, "wan"), (ltx, "ltx"), (cogVideoX, "cogvideox")]),
             "vsa": all([(small, "fastwan-1.3b"), (large + experts, "fastwan-14b")]),
+            "sla": all([(small + large + experts, "turbodiffusion")]),
             "jenga": all([(["hunyuan-video"], "hunyuan-video")]),
             "gna": all([(["hunyuan-video"], "hunyuan-video")]),
             "asa": all([(cogVideoX, "cogvideox")]),

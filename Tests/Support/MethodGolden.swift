@@ -55,12 +55,12 @@ public enum MethodCase {
     }
 
     public static func call(
-        q: Tensor, k: Tensor, v: Tensor, gate: Tensor? = nil, layout: TokenLayout, step: Int = 0, steps: Int = 50,
-        layer: Int = 0, branch: AttentionSite.Branch = .conditional, pool: WorkPool = WorkPool(threads: 2),
+        q: Tensor, k: Tensor, v: Tensor, gate: Tensor? = nil, projection: Linear? = nil, layout: TokenLayout,
+        step: Int = 0, steps: Int = 50, layer: Int = 0, branch: AttentionSite.Branch = .conditional, pool: WorkPool = WorkPool(threads: 2),
         instructionSet: InstructionSet? = nil
     ) -> AttentionCall {
         AttentionCall(
-            q: q, k: k, v: v, gate: gate, layout: layout, site: AttentionSite(layer: layer, branch: branch),
+            q: q, k: k, v: v, gate: gate, projection: projection, layout: layout, site: AttentionSite(layer: layer, branch: branch),
             step: step, steps: steps, pool: pool,
             instructionSet: instructionSet ?? InstructionSet.supported.max() ?? .scalar)
     }
@@ -75,10 +75,18 @@ public enum MethodCase {
         // From numbers of their own: most methods take none.
         var other = SeededRandom(seed: random.seed)
         let gate = AttentionCase.normal([layout.tokens, heads, headDim], dtype, &other)
+        let projection = try? Self.projection(AttentionCase.normal([headDim, headDim], .f32, &other))
         return call(
             q: AttentionCase.normal(shape, dtype, &random), k: AttentionCase.normal(shape, dtype, &random),
-            v: AttentionCase.normal(shape, dtype, &random), gate: gate, layout: layout, step: step, steps: steps,
-            layer: layer, branch: branch, pool: pool)
+            v: AttentionCase.normal(shape, dtype, &random), gate: gate, projection: projection, layout: layout,
+            step: step, steps: steps, layer: layer, branch: branch, pool: pool)
+    }
+
+    /// A layer from values of a head to values.
+    public static func projection(_ weights: Tensor, bias: [Float] = []) throws -> Linear {
+        try Linear(
+            weights: [weights], biases: bias.isEmpty ? [] : [Tensor(bias)], operand: .f32,
+            on: InstructionSet.supported.max() ?? .scalar)
     }
 
     /// `[query block][key block]`.
@@ -183,6 +191,8 @@ public struct MethodExample: Sendable, CustomTestStringConvertible {
         .init("sparge", ["order": "tiles", "key-block": "16", "rest": "pooled"], density: 0.6),
         .init("jenga", ["block": "16", "neighbours": "off", "sparsity": "0.9"]),
         .init("jenga", ["block": "12"], density: 0.95),
+        .init("sla", ["block": "16", "kept": "0.4", "features": "relu"]),
+        .init("sla", ["order": "tiles", "linear": "unkept", "key-block": "7", "features": "elu"], density: 0.8),
         .init("asa", ["block": "16", "run": "4", "own": "off"]),
         .init("asa", ["block": "20", "run": "6", "sample-every": "3"], density: 0.6),
         .init("gna", ["window-frames": "0.4", "stride-frames": "1", "stride-height": "3", "rest": "pooled"]),
@@ -228,6 +238,7 @@ public struct MethodExample: Sendable, CustomTestStringConvertible {
         .init("sparge", ["mass": "1", "block": "16"]), .init("sparge", ["block": "16", "key-block": "5"], density: 1),
         .init("jenga", ["sparsity": "0", "block": "16"]), .init("jenga", ["mass": "1", "block": "16"]),
         .init("jenga", ["block": "16"], density: 1),
+        .init("sla", ["linear": "unkept", "kept": "1", "block": "16"]), .init("sla", ["linear": "unkept"], density: 1),
         .init("asa", ["mass": "1", "most": "1", "block": "16"]), .init("asa", ["block": "16"], density: 1),
         .init("gna", ["window-frames": "1", "window-height": "1", "window-width": "1"]), .init("gna", density: 1),
         .init("grat", ["group-frames": "9"]), .init("grat", ["keys": "box"], density: 1), .init("grat", density: 1),

@@ -51,13 +51,17 @@ public enum SpecificationGolden {
     }
 
     /// A cosine over the grid and splitmix64's noise, heads of 16.
-    public static func call(_ grid: [Int], heads: Int = 2, step: Int = 0, layer: Int = 0) -> AttentionCall {
+    public static func call(
+        _ grid: [Int], heads: Int = 2, step: Int = 0, layer: Int = 0, projection: Linear? = nil
+    ) -> AttentionCall {
         let layout = TokenLayout(frames: grid[0], height: grid[1], width: grid[2])
         let operands = [(1, 2.0), (2, 1.5), (3, 1.0)].map { seed, gain in
             Tensor(
                 probe(seed: seed, gain: gain, grid, heads).map(Float.init), shape: [heads, layout.tokens, 16])
         }
-        return MethodCase.call(q: operands[0], k: operands[1], v: operands[2], layout: layout, step: step, layer: layer)
+        return MethodCase.call(
+            q: operands[0], k: operands[1], v: operands[2], projection: projection, layout: layout, step: step,
+            layer: layer)
     }
 
     private static func probe(seed: Int, gain: Double, _ grid: [Int], _ heads: Int) -> [Double] {

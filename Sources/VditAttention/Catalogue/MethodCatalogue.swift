@@ -15,7 +15,7 @@ public enum MethodCatalogue {
             Dense.description, Radial.description, SVG2.description, DraftAttention.description,
             Rettention.description, VideoSparseAttention.description, AdaSpa.description,
             MassAttention.description, XAttention.description, SpargeAttention.description, Jenga.description,
-            AdaptiveBlockSparse.description, NeighborhoodAttention.description,
+            SparseLinearAttention.description, AdaptiveBlockSparse.description, NeighborhoodAttention.description,
             PyramidAttention.description, SparseVideoGen.description, MixtureOfBlocks.description,
             GroupedAttention.description,
         ])
@@ -37,8 +37,8 @@ extension CatalogueEntry<any SparseMethod> {
     /// Options that the density decides; it cannot be given together with them.
     public var densityOptions: [any AnyMethodOption] { shareOptions }
 
-    /// Whether it runs only on checkpoints that were trained with it.
-    public var takesGates: Bool { make(OptionSettings(options.map(\.defaultSetting)), nil).takesGates }
+    /// What it needs of checkpoints that were trained with it; nil where it runs on any.
+    public var trained: TrainedAttention? { make(OptionSettings(options.map(\.defaultSetting)), nil).trained }
 }
 
 extension CatalogueChoice<any SparseMethod> {

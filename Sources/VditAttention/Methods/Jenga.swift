@@ -16,19 +16,7 @@ public struct Jenga: SparseMethod {
 
     public func planner(for layout: TokenLayout) throws(AttentionError) -> any AttentionPlanner {
         let blocks = try VideoBlocks(order, layout, method: Self.name)
-        return try SelectingPlanner(Scorer(blocks: blocks), blocks, budget, forcing, method: Self.name)
-    }
-
-    private struct Scorer: BlockScorer {
-        let blocks: VideoBlocks
-
-        func scores(
-            _ call: AttentionCall, head: Int, _ kernels: PlanningKernels, _ scratch: Scratch
-        ) throws(AttentionError) -> BlockScores {
-            let map = try blocks.meanScores(call, head: head, kernels, scratch)
-            kernels.softmax(map, scale: call.scale)
-            return BlockScores(masses: map.floats())
-        }
+        return try SelectingPlanner(MeanScorer(blocks: blocks), blocks, budget, forcing, method: Self.name)
     }
 
     private static let sparsity = MethodOption(

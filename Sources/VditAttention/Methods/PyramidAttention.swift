@@ -146,8 +146,6 @@ public struct PyramidAttention: SparseMethod {
         }
     }
 
-    private static let keyBlock = MethodOption(
-        "key-block", .integer(1...128), default: 64, "tokens of a block of keys: a part of a block of queries")
     private static let unit = MethodOption<Ends.Unit>(
         "ends-in", .choice, default: .blocks, "what the ends of levels are shares of: key blocks, or estimated mass")
     private static let endsOfLevels = [
@@ -158,7 +156,7 @@ public struct PyramidAttention: SparseMethod {
     ]
 
     private static func settings(_ unit: Ends.Unit, _ ends: [Double], keyBlock: Int) -> [OptionSetting] {
-        [Self.unit(unit), Self.keyBlock(keyBlock)] + zip(endsOfLevels, ends).map { $0($1) }
+        [Self.unit(unit), BlockOrder.keyBlock(keyBlock)] + zip(endsOfLevels, ends).map { $0($1) }
     }
 
     static let description = MethodDescription(
@@ -166,7 +164,7 @@ public struct PyramidAttention: SparseMethod {
         paper: .init(
             title: "PSA: Pyramid Sparse Attention for Efficient Video Understanding and Generation",
             arXiv: "2512.04025"),
-        options: endsOfLevels + [unit, SampledPeaks.every, keyBlock, ForcedBlocks.own]
+        options: endsOfLevels + [unit, SampledPeaks.every, BlockOrder.keyBlock, ForcedBlocks.own]
             + BlockOrder.options(.gilbert, block: 128) + DenseSchedule.options(steps: .fraction(0.25), layers: 0),
         presets: [
             .init(
@@ -192,7 +190,7 @@ public struct PyramidAttention: SparseMethod {
         shareOptions: endsOfLevels + [unit]
     ) { values, density in
         PyramidAttention(
-            order: BlockOrder(values), keySize: values[keyBlock], sampleEvery: values[SampledPeaks.every],
+            order: BlockOrder(values), keySize: values[BlockOrder.keyBlock], sampleEvery: values[SampledPeaks.every],
             ends: Ends(shares: endsOfLevels.map { values[$0] }, unit: values[unit]), density: density,
             forcing: ForcedBlocks(values))
     }

@@ -145,7 +145,7 @@ public struct Rettention: SparseMethod {
         }
 
         func finish(
-            _ output: inout AttentionOutput, of call: AttentionCall, _ state: inout MethodState,
+            _ output: inout AttentionOutput, of call: AttentionCall, by plan: AttentionPlan, _ state: inout MethodState,
             attend: (AttentionPlan) -> AttentionOutput
         ) {
             if method.isRefresh(call, state) {

@@ -85,21 +85,20 @@ public struct SpargeAttention: SparseMethod {
         "top", .number(0...1), default: 0, "share of the key blocks that a query block keeps at least")
     private static let similarityOption = MethodOption(
         "similarity", .number(-1...1), default: 0.6, "mean cosine above which a block is judged by its mean")
-    private static let keyBlock = MethodOption(
-        "key-block", .integer(1...128), default: 64, "tokens of a block of keys: a part of a block of queries")
 
     static let description = MethodDescription(
         name: name, summary: "keeps the blocks with the most mass by their means, and all that are of no one kind",
         paper: .init(
             title: "SpargeAttention: Accurate and Training-free Sparse Attention Accelerating Any Model Inference",
             arXiv: "2502.18137"),
-        options: [mass, top, similarityOption, keyBlock, ForcedBlocks.own, ForcedBlocks.firstBlock]
+        options: [mass, top, similarityOption, BlockOrder.keyBlock, ForcedBlocks.own, ForcedBlocks.firstBlock]
             + BlockOrder.options(.raster, block: 128)
             + DenseSchedule.options(steps: .fraction(0.25), layers: 0) + [RestChoice.option],
         shareOptions: [mass, top]
     ) { values, density in
         SpargeAttention(
-            order: BlockOrder(values), keySize: values[keyBlock], similarity: Float(values[similarityOption]),
+            order: BlockOrder(values), keySize: values[BlockOrder.keyBlock],
+            similarity: Float(values[similarityOption]),
             budget: density.map { .density($0) } ?? .rules([.upTo(values[mass]), .top(values[top])]),
             forcing: ForcedBlocks(values))
     }

@@ -33,7 +33,7 @@ public struct VideoSparseAttention: SparseMethod {
 
     let budget: Budget
 
-    public var takesGates: Bool { true }
+    public var trained: TrainedAttention? { .gates }
 
     public func planner(for layout: TokenLayout) throws(AttentionError) -> any AttentionPlanner {
         let (order, offsets) = layout.regions(
@@ -104,15 +104,7 @@ public struct VideoSparseAttention: SparseMethod {
         ) throws(AttentionError) -> (scores: Tensor, values: Tensor) {
             let rows = all.means(of: call.v[head], blocks, kernels, scratch)
             let values = scratch.tensor(.f32, [call.headDim, blocks.video.count])
-            rows.withFloats { rows in
-                values.withMutableFloats { values in
-                    for tile in 0..<blocks.video.count {
-                        for column in 0..<call.headDim {
-                            values[column * blocks.video.count + tile] = rows[tile * call.headDim + column]
-                        }
-                    }
-                }
-            }
+            values.assign(transposing: rows)
             return (try all.meanScores(call, head: head, kernels, scratch), values)
         }
 
@@ -136,7 +128,7 @@ public struct VideoSparseAttention: SparseMethod {
         }
 
         func finish(
-            _ output: inout AttentionOutput, of call: AttentionCall, _ state: inout MethodState,
+            _ output: inout AttentionOutput, of call: AttentionCall, by plan: AttentionPlan, _ state: inout MethodState,
             attend: (AttentionPlan) -> AttentionOutput
         ) {
             guard let coarse = state[VideoSparseAttention.coarse], let gate = call.gate else { return }
@@ -146,15 +138,10 @@ public struct VideoSparseAttention: SparseMethod {
             let (values, gates) = (output.values.reshaped([call.tokens, width]), gate.reshaped([call.tokens, width]))
             call.pool.run(blocks.video.count) { tile, scratch in
                 let block = blocks.video.lowerBound + tile
-                var tokens = all.tokens(blocks.offsets[block]..<blocks.offsets[block + 1])[...]
-                while let first = tokens.first {
-                    // Tokens of a row of the tile lie side by side.
-                    let count = zip(tokens, first...).prefix { $0 == $1 }.count
-                    let run = Int(first)..<Int(first) + count
-                    let part = scratch.tensor(.f32, [count, width])
+                for run in all.runs(blocks.offsets[block]..<blocks.offsets[block + 1]) {
+                    let part = scratch.tensor(.f32, [run.count, width])
                     part.convert(from: gates.slice(run))
                     rows.gatedAdd(values.slice(run), part, gate: coarse[tile])
-                    tokens = tokens.dropFirst(count)
                 }
             }
         }

@@ -18,6 +18,8 @@ struct BlockOrder: Sendable, Equatable {
         "blocks of the sequence, of positions through all frames, boxes, or parts of a curve")
     static let block = MethodOption(
         "block", .integer(1...AttentionKernel.rows), default: 64, "tokens of a block, where they are no boxes")
+    static let keyBlock = MethodOption(
+        "key-block", .integer(1...128), default: 64, "tokens of a block of keys: a part of a block of queries")
     private static let tile = [
         MethodOption("tile-frames", .integer(1...32), default: 2, "frames of a tile"),
         MethodOption("tile-height", .integer(1...32), default: 4, "token rows of a tile"),

@@ -10,11 +10,50 @@ extension VideoBlocks {
             on: call.instructionSet, scratch)
     }
 
+    /// `[positions, columns]` f32: the rows of tokens at some positions, in scratch memory.
+    func rows(of x: Tensor, _ positions: Range<Int32>, _ scratch: Scratch) -> Tensor {
+        let rows = scratch.tensor(.f32, [positions.count, x.columns])
+        var first = 0
+        for run in runs(positions) {
+            rows.slice(first..<first + run.count).convert(from: x.slice(run))
+            first += run.count
+        }
+        return rows
+    }
+
     /// `[blocks, columns]` f32: means of the rows of each video block, in scratch memory.
     func means(of x: Tensor, _ blocks: TokenBlocks, _ kernels: PlanningKernels, _ scratch: Scratch) -> Tensor {
         let means = scratch.tensor(.f32, [blocks.video.count, x.columns])
         kernels.blockMeans(x, order: order, offsets: blocks.videoOffsets, into: means)
         return means
+    }
+}
+
+/// Judges by attention between the means of blocks.
+struct MeanScorer: BlockScorer {
+    let blocks: VideoBlocks
+
+    func scores(
+        _ call: AttentionCall, head: Int, _ kernels: PlanningKernels, _ scratch: Scratch
+    ) throws(AttentionError) -> BlockScores {
+        let map = try blocks.meanScores(call, head: head, kernels, scratch)
+        kernels.softmax(map, scale: call.scale)
+        return BlockScores(masses: map.floats())
+    }
+}
+
+extension Tensor {
+    /// Copies the columns of another, of two axes, as rows; both f32.
+    func assign(transposing other: Tensor) {
+        let (rows, columns) = (other.shape[0], other.columns)
+        precondition(shape == [columns, rows])
+        other.withFloats { other in
+            withMutableFloats { own in
+                for column in 0..<columns {
+                    for row in 0..<rows { own[column * rows + row] = other[row * columns + column] }
+                }
+            }
+        }
     }
 }
 

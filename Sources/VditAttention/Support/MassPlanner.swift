@@ -115,7 +115,7 @@ struct MassPlanner<Selector: MassSelector>: AttentionPlanner {
     }
 
     func finish(
-        _ output: inout AttentionOutput, of call: AttentionCall, _ state: inout MethodState,
+        _ output: inout AttentionOutput, of call: AttentionCall, by plan: AttentionPlan, _ state: inout MethodState,
         attend: (AttentionPlan) -> AttentionOutput
     ) throws(AttentionError) {
         guard !output.masses.isEmpty else {

@@ -54,9 +54,9 @@ struct PooledRest: AttentionPlanner {
     }
 
     func finish(
-        _ output: inout AttentionOutput, of call: AttentionCall, _ state: inout MethodState,
+        _ output: inout AttentionOutput, of call: AttentionCall, by plan: AttentionPlan, _ state: inout MethodState,
         attend: (AttentionPlan) -> AttentionOutput
     ) throws(AttentionError) {
-        try base.finish(&output, of: call, &state) { attend(pooled($0)) }
+        try base.finish(&output, of: call, by: plan, &state) { attend(pooled($0)) }
     }
 }

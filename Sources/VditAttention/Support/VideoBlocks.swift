@@ -42,6 +42,19 @@ struct VideoBlocks: Sendable {
     /// Tokens of a block, as positions give them.
     func tokens(_ positions: Range<Int32>) -> [Int32] { positions.map { order?[Int($0)] ?? $0 } }
 
+    /// The same as runs of tokens that lie side by side in the sequence.
+    func runs(_ positions: Range<Int32>) -> [Range<Int>] {
+        guard order != nil else { return [Int(positions.lowerBound)..<Int(positions.upperBound)] }
+        var tokens = tokens(positions)[...]
+        var runs: [Range<Int>] = []
+        while let first = tokens.first {
+            let count = zip(tokens, first...).prefix { $0 == $1 }.count
+            runs.append(Int(first)..<Int(first) + count)
+            tokens = tokens.dropFirst(count)
+        }
+        return runs
+    }
+
     /// Of every token, the block it lies in, counted from the first video block; −1 for text.
     func blockOfTokens(_ blocks: TokenBlocks) -> [Int] {
         var found = [Int](repeating: -1, count: layout.tokens)
@@ -110,6 +123,8 @@ struct ForcedBlocks: Sendable, Equatable {
     private let keepsSink: Bool
     private let keepsFirstFrame: Bool
     private let keepsFirstBlock: Bool
+
+    static let none = ForcedBlocks(OptionSettings([own(false)]))
 
     /// As the options say; what a method does not offer is at its default.
     init(_ values: OptionSettings) {

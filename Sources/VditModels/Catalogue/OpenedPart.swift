@@ -101,7 +101,7 @@ extension ModelCatalogue {
         ("face_adapter.", "a Wan Animate model"), ("casual_audio_encoder.", "a Wan S2V model"),
         ("audio_proj.", "a Wan S2V model"), ("control_adapter.", "a Wan Fun control model"),
         ("ref_conv.", "a Wan Fun control model"), (".sla.", "a Wan model with SLA attention"),
-        (".proj_l", "a Wan model with SLA attention"), ("audio_", "an LTX-2 model"),
+        ("audio_", "an LTX-2 model"),
         ("individual_token_refiner", "a HunyuanVideo model in its authors' names"),
         ("double_blocks.0.img_attn", "a FLUX model"), ("blocks.0.attn.qkv_x", "a Mochi model in its authors' names"),
         ("joint_blocks.", "a Stable Diffusion 3 model"), ("input_blocks.", "a Stable Diffusion model"),

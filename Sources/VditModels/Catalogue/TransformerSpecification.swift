@@ -74,17 +74,17 @@ public struct TransformerWork: Sendable, Equatable {
     public var prompt: Double
     /// Of `other`: cross-attention with its projections of the video's rows, where blocks have it.
     public var crossAttention: Double
-    /// Of one call: the gates of a trained sparse attention, where that runs.
-    public var gates: Double
+    /// Of one call: what a sparse attention the model was trained with adds, where that runs.
+    public var trained: Double
 
     public init(
-        selfAttention: Double, other: Double, prompt: Double, crossAttention: Double = 0, gates: Double = 0
+        selfAttention: Double, other: Double, prompt: Double, crossAttention: Double = 0, trained: Double = 0
     ) {
         self.selfAttention = selfAttention
         self.other = other
         self.prompt = prompt
         self.crossAttention = crossAttention
-        self.gates = gates
+        self.trained = trained
     }
 }
 
@@ -101,8 +101,8 @@ public protocol TransformerSpecification: Sendable {
     var conditioning: ConditioningNeeds { get }
     /// Every tensor of the checkpoint and its shape.
     var tensors: [(name: String, shape: [Int])] { get }
-    /// Whether its self-attention has gates that a sparse attention was trained with.
-    var hasGates: Bool { get }
+    /// What its self-attention has for the sparse attention it was trained with.
+    var trained: TrainedAttention? { get }
     /// Parameters that precision int8 keeps as whole numbers.
     var int8ParameterCount: Int { get }
     /// Parameters that only prompts need, which are not kept.
@@ -158,7 +158,7 @@ extension TransformerSpecification {
     /// Channels of every call beside the latents: those of its pictures.
     public var conditionChannels: Int { inputChannels - outputChannels }
 
-    public var hasGates: Bool { false }
+    public var trained: TrainedAttention? { nil }
     public var int8ParameterCount: Int { 0 }
     public var promptParameterCount: Int { 0 }
     public func matching(_ weights: any WeightSource) -> Self { self }

@@ -18,7 +18,7 @@ public struct BlockLoop: Sendable {
     ///   a process attends with is that function's business.
     /// - Throws: what the stack and `pass` throw, and `ModelError.nonFinite` where `pass` asks for it.
     public func run(_ stack: some BlockStack, _ pass: ForwardPass, rows: [Range<Int>]? = nil) throws {
-        let run = BlockRun(stack, compute, rows: rows, takesGates: pass.takesGates)
+        let run = BlockRun(stack, compute, rows: rows, trained: pass.trained)
         var opening = Opening.embed
         var next = 0
         while next < stack.blockCount {
@@ -41,7 +41,7 @@ public struct BlockLoop: Sendable {
                     try pass.onLayer?(index)
                     let block = try stack.block(index)
                     try run.rows(opening, .before(block, index), pass, last: index - 1)
-                    opening = .after(block, index, attended: try run.attend(index, pass))
+                    opening = .after(block, index, attended: try run.attend(block, index, pass))
                 }
                 if let residual {
                     try run.rows(opening, .nothing, pass, last: end - 1)
@@ -78,7 +78,7 @@ private struct BlockRun<Stack: BlockStack> {
     private let operands: AttentionOperands
     private let chunks: [(stream: Int, rows: Range<Int>)]
 
-    init(_ stack: Stack, _ compute: ComputeContext, rows: [Range<Int>]?, takesGates: Bool) {
+    init(_ stack: Stack, _ compute: ComputeContext, rows: [Range<Int>]?, trained: TrainedAttention?) {
         precondition(stack.streams.reduce(0) { $0 + $1.tokens.count } == stack.layout.tokens)
         self.stack = stack
         self.compute = compute
@@ -86,7 +86,7 @@ private struct BlockRun<Stack: BlockStack> {
         let (type, shape) = (compute.operandType, [stack.heads, stack.layout.tokens, stack.headDim])
         operands = AttentionOperands(
             q: Tensor(type, shape), k: Tensor(type, shape), v: Tensor(type, shape),
-            gate: takesGates && stack.hasGates
+            gate: trained == .gates && stack.trained == trained
                 ? Tensor(type, [stack.layout.tokens, stack.heads * stack.headDim]) : nil)
         chunks = stack.streams.enumerated().flatMap { index, stream in
             let part = rows?[index] ?? 0..<stream.tokens.count
@@ -129,7 +129,7 @@ private struct BlockRun<Stack: BlockStack> {
     }
 
     /// - Returns: `[tokens, heads, headDim]`.
-    func attend(_ index: Int, _ pass: ForwardPass) throws -> Tensor {
+    func attend(_ block: any TransformerBlock, _ index: Int, _ pass: ForwardPass) throws -> Tensor {
         if let trace = pass.trace {
             trace.record("block\(index).attn1.q_after_norm_rope", operands.q)
             trace.record("block\(index).attn1.k_after_norm_rope", operands.k)
@@ -138,7 +138,8 @@ private struct BlockRun<Stack: BlockStack> {
         return try pass.attend(
             AttentionCall(
                 q: operands.q, k: operands.k, v: operands.v,
-                gate: operands.gate?.reshaped([stack.layout.tokens, stack.heads, stack.headDim]), layout: stack.layout,
+                gate: operands.gate?.reshaped([stack.layout.tokens, stack.heads, stack.headDim]),
+                projection: pass.trained == .projections ? block.projection : nil, layout: stack.layout,
                 site: AttentionSite(layer: index, branch: pass.branch), step: pass.step, steps: pass.steps,
                 pool: compute.pool, instructionSet: compute.instructionSet)
         ).values

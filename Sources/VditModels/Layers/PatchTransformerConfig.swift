@@ -9,7 +9,7 @@ public protocol PatchTransformerConfig: TransformerSpecification {
     var patch: [Int] { get }
     /// What precedes the names of each block's tensors, in the order the blocks run.
     var blockNames: [String] { get }
-    /// Whether a block keeps a matrix, or needs it for prompts alone.
+    /// Whether a block keeps a matrix in the run's precision: not one that prompts alone need, nor one of fp32.
     func isKeptMatrix(_ name: String) -> Bool
 }
 

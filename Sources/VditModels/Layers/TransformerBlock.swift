@@ -68,6 +68,9 @@ public struct AttentionOperands: Sendable {
 /// many threads at once, inside items of `WorkPool`, each chunk exactly once. A block with one set of weights per
 /// stream picks by `chunk.stream`.
 public protocol TransformerBlock: Sendable {
+    /// What a trained sparse attention puts its linear part through, where the block has it.
+    var projection: Linear? { get }
+
     /// From the residual stream to q, k and v: writes all heads of `chunk.tokens`.
     func beforeAttention(_ chunk: RowChunk, into operands: AttentionOperands) throws(TensorError)
 
@@ -75,6 +78,10 @@ public protocol TransformerBlock: Sendable {
     ///
     /// - Parameter attended: `[rows, heads, headDim]` of the operand type or f32.
     func afterAttention(_ chunk: RowChunk, attended: Tensor) throws(TensorError)
+}
+
+extension TransformerBlock {
+    public var projection: Linear? { nil }
 }
 
 /// One forward pass of a transformer, as `BlockLoop` runs it: what a family is made of.
@@ -87,8 +94,8 @@ public protocol BlockStack: Sendable {
     var layout: TokenLayout { get }
     var heads: Int { get }
     var headDim: Int { get }
-    /// Whether its blocks write `AttentionOperands.gate`.
-    var hasGates: Bool { get }
+    /// What its blocks have for a sparse attention: `AttentionOperands.gate` or `TransformerBlock.projection`.
+    var trained: TrainedAttention? { get }
     /// The video first.
     var streams: [TokenStream] { get }
     var blockCount: Int { get }
@@ -111,5 +118,5 @@ extension BlockStack {
 }
 
 extension BlockStack {
-    public var hasGates: Bool { false }
+    public var trained: TrainedAttention? { nil }
 }

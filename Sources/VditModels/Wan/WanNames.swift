@@ -20,6 +20,7 @@ enum WanNames {
             ("blocks.*.self_attn.v", "blocks.*.attn1.to_v"), ("blocks.*.self_attn.o", "blocks.*.attn1.to_out.0"),
             ("blocks.*.self_attn.norm_q", "blocks.*.attn1.norm_q"),
             ("blocks.*.self_attn.norm_k", "blocks.*.attn1.norm_k"),
+            ("blocks.*.self_attn.attn_op.local_attn.proj_l", "blocks.*.attn1.attn_impl.proj_l"),
             ("blocks.*.cross_attn.q", "blocks.*.attn2.to_q"), ("blocks.*.cross_attn.k", "blocks.*.attn2.to_k"),
             ("blocks.*.cross_attn.v", "blocks.*.attn2.to_v"), ("blocks.*.cross_attn.o", "blocks.*.attn2.to_out.0"),
             ("blocks.*.cross_attn.norm_q", "blocks.*.attn2.norm_q"),

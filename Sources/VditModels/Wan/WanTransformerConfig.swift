@@ -22,8 +22,8 @@ public struct WanTransformerConfig: Sendable, Equatable {
     public var addedKVProjDim: Int?
     /// Positions of the learned embedding of image tokens, in first-last-frame models.
     public var posEmbedSeqLen: Int?
-    /// Whether every block has a gate of video sparse attention. No configuration says so: the weights do.
-    public var hasGates = false
+    /// What every block has for a sparse attention it was trained with. No configuration says so: the weights do.
+    public var trained: TrainedAttention?
 
     public init(
         layers: Int, heads: Int, headDim: Int, inChannels: Int = 16, outChannels: Int = 16,
@@ -53,7 +53,7 @@ public struct WanTransformerConfig: Sendable, Equatable {
     /// FastWan2.1 text-to-video, 1.3B parameters: the same, distilled with video sparse attention.
     public static let fastWan21T2V1_3B = {
         var config = wan21T2V1_3B
-        config.hasGates = true
+        config.trained = .gates
         return config
     }()
     /// Wan2.1 text-to-video, 14B parameters.
@@ -116,10 +116,12 @@ public struct WanTransformerConfig: Sendable, Equatable {
         }
     }
 
-    /// The gates of video sparse attention are beside the other tensors in checkpoints that were trained with it.
+    /// The layers of a sparse attention are beside the other tensors in checkpoints that were trained with it.
     public func matching(_ weights: any WeightSource) -> WanTransformerConfig {
         var config = self
-        config.hasGates = weights.contains("blocks.0.to_gate_compress.weight")
+        config.trained = TrainedAttention.allCases.first { kind in
+            (0..<layers).contains { weights.contains("blocks.\($0).\(kind.layer).weight") }
+        }
         return config
     }
 
@@ -149,7 +151,10 @@ public struct WanTransformerConfig: Sendable, Equatable {
                 list.linear("blocks.\(i).attn2.add_v_proj", addedKVProjDim, d)
                 list.add("blocks.\(i).attn2.norm_added_k.weight", [d])
             }
-            if hasGates { list.linear("blocks.\(i).to_gate_compress", d, d) }
+            if let trained {
+                let width = trained == .gates ? d : headDim
+                list.linear("blocks.\(i).\(trained.layer)", width, width)
+            }
             if crossAttentionNorm { list.affine("blocks.\(i).norm2", d) }
             list.linear("blocks.\(i).ffn.net.0.proj", d, ffnDim)
             list.linear("blocks.\(i).ffn.net.2", ffnDim, d)

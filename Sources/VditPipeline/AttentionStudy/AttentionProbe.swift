@@ -103,15 +103,15 @@ public struct AttentionProbe: Sendable {
             guard call.site == site, call.step == step else { return }
             seen.observation = AttentionContext.Observation(
                 call: AttentionCall(
-                    q: call.q.copy(), k: call.k.copy(), v: call.v.copy(), gate: call.gate?.copy(), scale: call.scale,
-                    layout: call.layout, site: call.site, step: call.step, steps: call.steps, pool: call.pool,
-                    instructionSet: call.instructionSet),
+                    q: call.q.copy(), k: call.k.copy(), v: call.v.copy(), gate: call.gate?.copy(),
+                    projection: call.projection, scale: call.scale, layout: call.layout, site: call.site,
+                    step: call.step, steps: call.steps, pool: call.pool, instructionSet: call.instructionSet),
                 plans: observation.plans, output: observation.output)
             enough.requestStop()
         }
         if trajectory == .sparse { return method }
         let dense = try AttentionContext(MethodChoice.dense.configured(), layouts: layouts, precision: precision)
-        dense.takesGates = configured.method.takesGates
+        dense.trained = configured.method.trained
         dense.observer = { (observation) throws(AttentionError) in
             if observation.call.site == site { _ = try method.attend(observation.call) }
         }

@@ -140,13 +140,15 @@ public struct ModelDirectory: Sendable {
     /// What a person should know of the checkpoint, and of the sampler with it.
     func notices(_ plan: RenderPlan) -> [String] {
         var notices = [assumption].compactMap { $0 } + adapters.notices(plan)
-        let hasGates = specification.transformer.hasGates
-        if hasGates, !plan.method.method.takesGates {
+        let trained = specification.transformer.trained
+        if let trained, plan.method.method.trained != trained,
+            let method = MethodCatalogue.methods.first(where: { $0.trained == trained })
+        {
             notices.append(
-                "\(path): the gates of its trained sparse attention are left out; the model runs without it, and "
-                    + "'sparse \(VideoSparseAttention.name)' runs it")
+                "\(path): the \(trained.rawValue) of its trained sparse attention are left out; the model runs without "
+                    + "it, and 'sparse \(method.name)' runs it")
         }
-        let isDistilled = specification.defaults.fewStep != nil || hasGates
+        let isDistilled = specification.defaults.fewStep != nil || trained == .gates
             || Distillation.isNamed(in: FilePath.name(of: path))
         if isDistilled, let sampling = Distillation.unfit(plan) {
             notices.append("\(path): a distilled model, made for few steps without guidance, runs \(sampling)")

@@ -44,7 +44,7 @@ public struct Estimate: Sendable, Equatable {
     public let parameters: Int
     /// Weights of each transformer as they are kept. One is in memory at a time.
     public let weightBytes: [Int]
-    /// Residual stream, queries, keys, values and what the layers keep of the prompts.
+    /// Residual stream, queries, keys, values, what attention takes, and what the layers keep of the prompts.
     public let activationBytes: Int
     /// Weights and frames of the decoder, which runs after the transformers are gone.
     public let decoderBytes: Int
@@ -107,6 +107,7 @@ public struct Estimate: Sendable, Equatable {
         activationBytes =
             transformer.activationBytes(layout, operand: precision.dtype)
             + branches * transformer.promptBytes(textTokens: textTokens, operand: precision.dtype)
+            + (parts.map(\.workingBytes).max() ?? 0)
         decoderBytes = weights.decoderParameters * 4 + decoderActivationBytes
         samplerBytes = latents.count * 4 * 10
     }

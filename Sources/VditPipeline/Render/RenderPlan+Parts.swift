@@ -10,7 +10,7 @@ extension RenderPlan {
         let latents: LatentShape
         let layouts: [AttentionSite.Branch: TokenLayout]
         let calls: TransformerCalls
-        /// Of a call, with the method's gates.
+        /// Of a call, with what the method adds that the model was trained with.
         let work: TransformerWork
     }
 
@@ -76,10 +76,10 @@ extension RenderPlan {
         return scheduler
     }
 
-    /// - Parameter takesGates: whether the method needs the model's gates.
+    /// - Parameter isTrained: whether the model was trained with the method.
     static func parts(
         _ settings: RenderSettings, _ model: ModelSpecification, _ sizes: [Size], _ steps: [Step], _ text: TextTokens,
-        takesGates: Bool
+        isTrained: Bool
     ) -> [Part] {
         let last = model.transformers.count - 1
         let times = settings.scheduler.trainTimesteps
@@ -95,7 +95,7 @@ extension RenderPlan {
         return sizes.flatMap { size in
             let layout = size.layouts[.conditional]!
             var work = model.transformer.work(layout, textTokens: text.conditional)
-            if takesGates { work.other += work.gates }
+            if isTrained { work.other += work.trained }
             return model.transformers.indices.map { index in
                 func isIn(_ step: Int) -> Bool {
                     serving[step] == index && (sizes.count == 1 || size.steps.contains(step))

@@ -85,7 +85,7 @@ public struct RenderPlan: Sendable {
         self.method = method
         if fallback == .refuse { try method.checkServes(model) }
         let parts = Self.parts(
-            settings, model, sizes, scheduler.steps, text, takesGates: method.method.takesGates)
+            settings, model, sizes, scheduler.steps, text, isTrained: method.method.trained != nil)
         self.parts = parts
         let cache = settings.cache?.configured(forModel: model.defaults.name, tables: cacheTables)
         self.cache = cache
@@ -228,9 +228,11 @@ extension ConfiguredMethod {
     ///
     /// - Throws: `AttentionError.unsupported` (69).
     func checkServes(_ model: ModelSpecification) throws(AttentionError) {
-        guard method.takesGates, !model.transformers.allSatisfy(\.specification.hasGates) else { return }
+        guard let trained = method.trained,
+            !model.transformers.allSatisfy({ $0.specification.trained == trained })
+        else { return }
         throw .unsupported(
-            method: name, found: "a checkpoint without its gates",
-            expected: "one that was trained with it, as FastWan 1.3B and 14B: blocks.N.to_gate_compress")
+            method: name, found: "a checkpoint without its \(trained.rawValue)",
+            expected: "one that was trained with it, as \(trained.examples): blocks.N.\(trained.layer)")
     }
 }

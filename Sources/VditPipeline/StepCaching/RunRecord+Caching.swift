@@ -78,8 +78,9 @@ struct PredictedPart {
     /// What the sparse method leaves of the self-attention of the calls that are computed, and all of it of all calls.
     let computedAttention: PredictedWork
     let attention: PredictedWork
-    /// What the sparse method learns.
+    /// What the sparse method learns, and what a call of it takes.
     let methodBytes: Int
+    let workingBytes: Int
 
     /// - Throws: what method and cache throw for a model or a layout they cannot serve, `PredictedCalls`' errors.
     init(
@@ -94,6 +95,8 @@ struct PredictedPart {
         methodBytes = method.predictedStateBytes(
             layout: context.layout(of: .conditional), heads: transformer.heads, headDim: transformer.headDim,
             layers: transformer.layers, branches: part.calls.isGuided ? 2 : 1)
+        workingBytes = method.method.workingBytes(
+            layout: context.layout(of: .conditional), headDim: transformer.headDim)
     }
 }
 

@@ -14,7 +14,7 @@ import VDiT
         let full = try planner.plan(call, &state)
         #expect(full.density(tokens: call.tokens) == 1)
         var output = blockSparseAttention(call, full, values: .f32)
-        try planner.finish(&output, of: call, &state) { blockSparseAttention(call, $0, values: .f32) }
+        try planner.finish(&output, of: call, by: full, &state) { blockSparseAttention(call, $0, values: .f32) }
         let next = SpecificationGolden.call(grid, heads: heads, step: 1)
         return (try planner.plan(next, &state), output.masses)
     }

@@ -13,8 +13,9 @@ import VDiT
         let call = MethodCase.call(layout, &random)
         let planner = try MethodExample("mass", options, density: density).configured().planner(for: layout)
         var state = MethodState()
-        var output = blockSparseAttention(call, try planner.plan(call, &state), values: .f32)
-        try planner.finish(&output, of: call, &state) { blockSparseAttention(call, $0, values: .f32) }
+        let full = try planner.plan(call, &state)
+        var output = blockSparseAttention(call, full, values: .f32)
+        try planner.finish(&output, of: call, by: full, &state) { blockSparseAttention(call, $0, values: .f32) }
         random = SeededRandom(seed: seed)
         let next = MethodCase.call(layout, step: 1, &random)
         return (try planner.plan(next, &state), next)

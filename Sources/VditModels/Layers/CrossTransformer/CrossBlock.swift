@@ -16,6 +16,8 @@ struct CrossBlock: Sendable {
     let attentionOut: Linear
     /// Of video sparse attention, in checkpoints that were trained with it; the result is of the operand type.
     let gate: Linear?
+    /// Of sparse-linear attention, likewise; it stays fp32.
+    let projection: Linear?
 
     let norm2: (scale: Tensor, shift: Tensor)?
     let crossQ: Linear
@@ -39,7 +41,10 @@ struct CrossBlock: Sendable {
         normQ = try loader.vector("\(a1).norm_q.weight")
         normK = try loader.vector("\(a1).norm_k.weight")
         attentionOut = try loader.linear("\(a1).to_out.0", result: .f32)
-        gate = config.hasGates ? try loader.linear("\(block).to_gate_compress", result: operand) : nil
+        let trained = config.trained
+        gate = trained == .gates ? try loader.linear("\(block).\(TrainedAttention.gates.layer)", result: operand) : nil
+        projection = trained == .projections
+            ? try loader.linear("\(block).\(TrainedAttention.projections.layer)", result: .f32, isFP32: true) : nil
 
         norm2 = config.crossAttentionNorm
             ? (try loader.vector("\(block).norm2.weight"), try loader.vector("\(block).norm2.bias")) : nil
@@ -53,7 +58,9 @@ struct CrossBlock: Sendable {
 
     /// Bytes of packed weights.
     var byteCount: Int {
-        [qkv, attentionOut, gate, crossQ, crossOut].reduce(feedForward.byteCount) { $0 + ($1?.byteCount ?? 0) }
+        [qkv, attentionOut, gate, projection, crossQ, crossOut].reduce(feedForward.byteCount) {
+            $0 + ($1?.byteCount ?? 0)
+        }
     }
 
     /// What a chunk's cross-attention reads: packed for the kernel, made once per video.

@@ -14,6 +14,8 @@ extension CrossBlock {
         /// What cross-attention adds, where it is not computed, and where to keep what it adds: `[tokens, inner]`.
         let givenCross: Tensor?
         let keptCross: Tensor?
+
+        var projection: Linear? { block.projection }
     }
 }
 

@@ -56,7 +56,7 @@ struct CrossPass: BlockStack {
     var heads: Int { model.config.heads }
     var headDim: Int { model.config.headDim }
     var blockCount: Int { model.blocks.count }
-    var hasGates: Bool { model.config.hasGates }
+    var trained: TrainedAttention? { model.config.trained }
 
     private func grid(channels: Int) -> PatchGrid {
         let patch = model.config.patch

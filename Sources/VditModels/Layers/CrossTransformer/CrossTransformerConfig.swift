@@ -57,7 +57,7 @@ extension CrossTransformerConfig {
             selfAttention: layers * 4 * s * s * d,
             other: layers * (s * 12 * d * d + 4 * s * t * d + s * 4 * d * Double(ffnDim)),
             prompt: layers * 4 * d * d * t, crossAttention: layers * (s * 4 * d * d + 4 * s * t * d),
-            gates: hasGates ? layers * 2 * s * d * d : 0)
+            trained: layers * s * d * (trained.map { Double($0.operations(width: inner, headDim: headDim)) } ?? 0))
     }
 
     public func promptBytes(textTokens: Int, operand: DType) -> Int {
@@ -68,7 +68,9 @@ extension CrossTransformerConfig {
         tensors.reduce(0) { $0 + (CrossKeys.isPart($1.name) ? $1.shape.reduce(1, *) : 0) }
     }
 
-    public func isKeptMatrix(_ name: String) -> Bool { !CrossKeys.isPart(name) }
+    public func isKeptMatrix(_ name: String) -> Bool {
+        !CrossKeys.isPart(name) && !name.hasSuffix(".\(TrainedAttention.projections.layer).weight")
+    }
 
     public func withLayers(_ count: Int) -> Self {
         var other = self
