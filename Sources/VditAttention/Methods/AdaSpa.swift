@@ -47,10 +47,10 @@ public struct AdaSpa: SparseMethod {
         /// Mass that heads must keep to give some of it up; nil treats all heads alike.
         let bar: Double?
 
-        func learn(_ masses: [[Float]], _ blocks: VideoBlocks) -> Tensor {
+        func learn(_ masses: [[Float]], _ blocks: VideoBlocks, _ pool: WorkPool) -> Tensor {
             let count = blocks.count
-            let ranks = masses.map { masses in
-                (0..<count).map { row in ranked(masses[row * count..<(row + 1) * count]) }
+            let ranks = pool.map(masses.count) { head, _ in
+                (0..<count).map { row in ranked(masses[head][row * count..<(row + 1) * count]) }
             }
             let mask = Tensor(.u8, [masses.count, count, count])
             mask.fill(byte: 0)

@@ -72,13 +72,12 @@ public struct DraftAttention: SparseMethod {
 
         func plan(_ call: AttentionCall, _ state: inout MethodState) throws(AttentionError) -> AttentionPlan {
             let kernels = PlanningKernels(call.instructionSet)
-            return blocks.plan(
-                heads: try call.pool.map(call.heads) { (head, scratch) throws(AttentionError) in
-                    // Attention between the means of the regions.
-                    let map = try blocks.meanScores(call, head: head, kernels, scratch)
-                    kernels.softmax(map, scale: call.scale)
-                    return selected(map.floats(), blocks, budget)
-                })
+            return try blocks.plan(call) { (head, scratch) throws(AttentionError) in
+                // Attention between the means of the regions.
+                let map = try blocks.meanScores(call, head: head, kernels, scratch)
+                kernels.softmax(map, scale: call.scale)
+                return selected(map.floats(), blocks, budget)
+            }
         }
     }
 

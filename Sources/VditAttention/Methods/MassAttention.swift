@@ -71,14 +71,14 @@ public struct MassAttention: SparseMethod {
         }
 
         /// Mass per key as 8.5 levels to the octave: as fine as half a tenth, in a byte.
-        func learn(_ masses: [[Float]], _ blocks: VideoBlocks) -> Tensor {
+        func learn(_ masses: [[Float]], _ blocks: VideoBlocks, _ pool: WorkPool) -> Tensor {
             let (count, sizes) = (blocks.count, blocks.queries.videoSizes)
             let levels = Tensor(.u8, [masses.count, count, count])
-            let bytes = levels.pointer(as: UInt8.self)
-            for (head, masses) in masses.enumerated() {
-                for (pair, mass) in masses.enumerated() {
+            pool.run(masses.count) { head, _ in
+                let bytes = levels[head].pointer(as: UInt8.self)
+                for (pair, mass) in masses[head].enumerated() {
                     let level = 255 + 8.5 * log2f(max(mass, 1e-30) / Float(sizes[pair % count]))
-                    bytes[head * masses.count + pair] = UInt8(min(255, max(0, level.rounded())))
+                    bytes[pair] = UInt8(min(255, max(0, level.rounded())))
                 }
             }
             return levels

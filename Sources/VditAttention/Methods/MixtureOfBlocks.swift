@@ -60,16 +60,15 @@ public struct MixtureOfBlocks: SparseMethod {
         func plan(_ call: AttentionCall, _ state: inout MethodState) throws(AttentionError) -> AttentionPlan {
             let part = parts[max(0, call.site.layer - denseLayers) % parts.count]
             let kernels = PlanningKernels(call.instructionSet)
-            return part.blocks.plan(
-                heads: try call.pool.map(call.heads) { (head, scratch) throws(AttentionError) in
-                    let keys = part.blocks.means(of: call.k[head], part.blocks.keys, kernels, scratch)
-                    let gates = Gates(
-                        try pairwiseScores(call.q[head].converted(to: .f32), keys, on: call.instructionSet, scratch),
-                        part.blocks, part.own)
-                    guard let density else { return gates.reaching(mass) }
-                    let pairs = call.layout.videoPairs(density: density)
-                    return part.blocks.adding(ranked(gates.best()).lazy.map { Int($0) }, upTo: pairs, to: part.own)
-                })
+            return try part.blocks.plan(call) { (head, scratch) throws(AttentionError) in
+                let keys = part.blocks.means(of: call.k[head], part.blocks.keys, kernels, scratch)
+                let gates = Gates(
+                    try pairwiseScores(call.q[head].converted(to: .f32), keys, on: call.instructionSet, scratch),
+                    part.blocks, part.own)
+                guard let density else { return gates.reaching(mass) }
+                let pairs = call.layout.videoPairs(density: density)
+                return part.blocks.adding(ranked(gates.best()).lazy.map { Int($0) }, upTo: pairs, to: part.own)
+            }
         }
     }
 

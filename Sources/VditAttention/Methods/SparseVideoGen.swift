@@ -25,7 +25,7 @@ public struct SparseVideoGen: SparseMethod {
             let count = blocks.queries.video.count
             let selection = try BlockSelection(blocks, budget, forcing, method: Self.name)
             let band = (0..<count * count).map { 1 / Float(1 + abs($0 / count - $0 % count)) }
-            return blocks.plan(heads: [selection.kept(BlockScores(masses: band))]).heads[0]
+            return blocks.head(keeping: selection.kept(BlockScores(masses: band)))
         }
         return Planner(
             heads: [try head(nil, sink: sink), try head(layout.positionMajor(), sink: false)],

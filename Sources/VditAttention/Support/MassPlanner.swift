@@ -7,7 +7,7 @@ protocol MassSelector: Sendable {
 
     /// - Parameter masses: of each head, `[video blocks · video blocks]`: mean mass of a block's queries on a block.
     /// - Returns: `[heads, video blocks, video blocks]` u8.
-    func learn(_ masses: [[Float]], _ blocks: VideoBlocks) -> Tensor
+    func learn(_ masses: [[Float]], _ blocks: VideoBlocks, _ pool: WorkPool) -> Tensor
 
     /// Of each head, which pairs of video blocks are kept.
     ///
@@ -31,9 +31,9 @@ extension VideoBlocks {
     }
 
     /// Masses of video queries on video keys, of a full call.
-    func masses(_ output: AttentionOutput) -> [[Float]] {
-        output.masses.map { masses in
-            masses.withFloats { masses in
+    func masses(_ output: AttentionOutput, _ pool: WorkPool) -> [[Float]] {
+        pool.map(output.masses.count) { head, _ in
+            output.masses[head].withFloats { masses in
                 queries.video.flatMap { row in
                     masses[row * keys.count + keys.video.lowerBound..<row * keys.count + keys.video.upperBound]
                 }
@@ -111,7 +111,8 @@ struct MassPlanner<Selector: MassSelector>: AttentionPlanner {
         _ learned: Tensor, _ call: AttentionCall, first: Float
     ) throws(AttentionError) -> AttentionPlan {
         let (age, all) = (Double(call.step) - Double(first), Double(call.steps - 1) - Double(first))
-        return blocks.plan(heads: try selector.kept(learned, at: min(1, max(0, age / max(1, all))), call, blocks))
+        let kept = try selector.kept(learned, at: min(1, max(0, age / max(1, all))), call, blocks)
+        return try blocks.plan(call) { head, _ in kept[head] }
     }
 
     func finish(
@@ -124,7 +125,7 @@ struct MassPlanner<Selector: MassSelector>: AttentionPlanner {
             }
             return
         }
-        let learned = selector.learn(blocks.masses(output), blocks)
+        let learned = selector.learn(blocks.masses(output, call.pool), blocks, call.pool)
         state[Selector.learned] = learned
         let step = Float(call.step)
         let first = state[Self.steps]?.floats().first ?? step

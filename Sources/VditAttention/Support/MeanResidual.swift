@@ -11,8 +11,8 @@ struct MeanResidual: Sendable {
     /// The part of it that is lost with every step: what is true of one step is less so of the next.
     let fade: Float
 
-    /// Runs that a thread adds at a time.
-    private static var addedAtOnce: Int { 64 }
+    /// Runs that a thread takes at a time.
+    private static var atOnce: Int { 64 }
 
     /// Boundaries of the runs, in positions.
     private func offsets(_ blocks: VideoBlocks) -> [Int32] {
@@ -25,25 +25,32 @@ struct MeanResidual: Sendable {
     func measured(full: Tensor, sparse: Tensor, _ blocks: VideoBlocks, _ call: AttentionCall) -> Tensor {
         let (offsets, width) = (offsets(blocks), call.heads * call.headDim)
         let kernels = PlanningKernels(call.instructionSet)
-        func means(_ values: Tensor) -> Tensor {
-            let means = Tensor(.f32, [offsets.count - 1, width])
-            kernels.blockMeans(
-                values.reshaped([call.tokens, width]), order: blocks.order, offsets: offsets, into: means)
-            return means
-        }
-        let (residual, less) = (means(full), means(sparse))
-        residual.withMutableFloats { residual in
-            less.withFloats { less in
-                for index in residual.indices { residual[index] -= less[index] }
+        let residual = Tensor(.bf16, [offsets.count - 1, width])
+        let parts = (0..<residual.shape[0]).parts(atMost: Self.atOnce)
+        call.pool.run(parts.count) { item, scratch in
+            let some = parts[item]
+            let bounds = Array(offsets[some.lowerBound...some.upperBound])
+            func means(_ values: Tensor) -> Tensor {
+                let means = scratch.tensor(.f32, [some.count, width])
+                kernels.blockMeans(
+                    values.reshaped([call.tokens, width]), order: blocks.order, offsets: bounds, into: means)
+                return means
             }
+            let (lacking, less) = (means(full), means(sparse))
+            lacking.withMutableFloats { lacking in
+                less.withFloats { less in
+                    for index in lacking.indices { lacking[index] -= less[index] }
+                }
+            }
+            residual.slice(some).convert(from: lacking)
         }
-        return residual.converted(to: .bf16)
+        return residual
     }
 
     /// Adds what was measured `age` steps ago to the values of the video's tokens, shaped as above.
     func add(_ residual: Tensor, age: Float, to values: Tensor, _ blocks: VideoBlocks, _ call: AttentionCall) {
         let (offsets, part, width) = (offsets(blocks), powf(1 - fade, age), residual.columns)
-        let parts = (0..<residual.shape[0]).parts(atMost: Self.addedAtOnce)
+        let parts = (0..<residual.shape[0]).parts(atMost: Self.atOnce)
         call.pool.run(parts.count) { item, scratch in
             let some = parts[item]
             let means = scratch.tensor(.f32, [some.count, width])

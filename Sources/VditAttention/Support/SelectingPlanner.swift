@@ -40,10 +40,9 @@ struct SelectingPlanner<Scorer: BlockScorer>: AttentionPlanner {
 
     func plan(_ call: AttentionCall, _ state: inout MethodState) throws(AttentionError) -> AttentionPlan {
         let kernels = PlanningKernels(call.instructionSet)
-        let heads = try call.pool.map(call.heads) { (head, scratch) throws(AttentionError) in
+        return try selection.blocks.plan(call) { (head, scratch) throws(AttentionError) in
             selection.kept(try scorer.scores(call, head: head, kernels, scratch))
-        }
-        return selection.blocks.plan(heads: heads).with(rest: selection.rest)
+        }.with(rest: selection.rest)
     }
 }
 

@@ -82,13 +82,20 @@ struct VideoBlocks: Sendable {
         return keeps
     }
 
-    /// The plan that keeps some pairs of each head; `[heads][pairCount]`.
-    func plan(heads: [[Bool]]) -> AttentionPlan {
-        let count = keys.video.count
-        return AttentionPlan(
-            heads: heads.map { keeps in
-                head { row in (0..<count).filter { keeps[row * count + $0] }.map(Int32.init) }
+    /// The plan that keeps of each head the pairs of video blocks that `kept` finds, row by row.
+    func plan(
+        _ call: AttentionCall, kept: @Sendable (Int, Scratch) throws(AttentionError) -> [Bool]
+    ) throws(AttentionError) -> AttentionPlan {
+        AttentionPlan(
+            heads: try call.pool.map(call.heads) { (head, scratch) throws(AttentionError) in
+                self.head(keeping: try kept(head, scratch))
             })
+    }
+
+    /// The same of one head.
+    func head(keeping pairs: [Bool]) -> AttentionPlan.Head {
+        let count = keys.video.count
+        return head { row in (0..<Int32(count)).filter { pairs[row * count + Int($0)] } }
     }
 
     /// One head's plan: video queries keep the video key blocks that `kept` lists.
