@@ -170,15 +170,12 @@ private struct Pattern {
         let reach = max(
             key.upperBound - 1 - query.lowerBound, query.upperBound - 1 - key.lowerBound)
         if reach <= width { return 3 * query.count > height }
-        var touched = 0
-        var filled = 0
-        for column in key {
-            let count =
-                min(query.upperBound - 1, column + width) - max(query.lowerBound, column - width) + 1
-            if count > 0 { touched += 1 }
-            if 3 * count > height { filled += 1 }
+        /// Columns that the band fills over more than so many rows.
+        func columns(over rows: Int) -> Int {
+            guard query.count > rows, 2 * width >= rows else { return 0 }
+            return key.clamped(to: query.lowerBound - width + rows..<query.upperBound + width - rows).count
         }
-        return 5 * filled > 3 * touched
+        return 5 * columns(over: height / 3) > 3 * columns(over: 0)
     }
 }
 
