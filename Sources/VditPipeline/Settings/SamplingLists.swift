@@ -124,6 +124,35 @@ extension Rule<NumberList?> {
     }
 }
 
+/// The explicit loop, in the ways it is given.
+extension Setting<NumberList?> {
+    // Not of the latents by itself: the levels it gives are.
+    static let stepList = Setting(
+        "step_list", .sampling, "training steps of euler or renoise, falling from 1000, moved by flow_shift",
+        flag: SettingFlag("1000,750,…", "Training steps of euler or renoise, falling, moved by the flow shift."),
+        effect: .none, isRecorded: false, rule: Rule<NumberList?>.builtIn(nil).shown { $0 != nil })
+    static let sigmas = Setting(
+        "sigmas", .sampling, "noise levels of euler or renoise as they are, falling from 1",
+        flag: SettingFlag("1,0.75,…", "Noise levels of euler or renoise as they are, falling, without the 0 at the end."),
+        belongsTo: "few_step", rule: .column { $0.sigmas })
+    static let timesteps = Setting(
+        "timesteps", .sampling, "what the model is told at the levels; 1000 times these when not given",
+        flag: SettingFlag("1000,750,…", "What the model is told at the levels of --sigmas. Default: 1000 times these."),
+        belongsTo: "sigmas", rule: .column { $0.timesteps.map { Double("\($0)") ?? Double($0) } })
+}
+
+extension Setting<UniPCMultistep.Spacing> {
+    static let sigmaSpacing = Setting(
+        "sigma_spacing", .sampling, "noise levels of unipc",
+        flag: SettingFlag(
+            "current|original",
+            "Noise levels of unipc: as diffusers has them since 2026, or as the original Wan sampler."),
+        belongsTo: "scheduler",
+        rule: Rule<UniPCMultistep.Spacing>(
+            standard: { ($0.sampler.switched(to: $0.values.scheduler).spacing, .builtIn, nil) }
+        ).refused { $0.values.scheduler == .unipc ? nil : "none: only unipc has a choice" })
+}
+
 extension Setting<AdapterList?> {
     /// The files of one target.
     static func adapters(_ name: String, _ target: AdapterChoice.Target, _ summary: String, _ help: String) -> Setting {

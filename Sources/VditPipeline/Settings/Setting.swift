@@ -124,7 +124,7 @@ public enum SettingContent: Sendable, Equatable {
 /// A setting, and the key its value is read by: `request.steps`, `settings.steps`.
 ///
 /// An optional `Value` may stay without one in a run.
-public struct Setting<Value: WrittenValue>: SettingRow {
+public final class Setting<Value: WrittenValue>: SettingRow {
     public let name: String
     public let group: SettingGroup
     public let kind: SettingKind

@@ -7,8 +7,9 @@ import VditTensor
 ///
 /// From a row follow the command's flag and its help, the `VDIT_` variable, the key of pipeline files and its type
 /// check, `pipelines/schema.json`, the dry run's table, the identity of checkpoints, the record and how it is read
-/// back; the property is the key by which code reads the value.
-public struct SettingTable: Sendable {
+/// back; the property is the key by which code reads the value. Table and rows are classes: a key path reaches a name
+/// without a copy of what lies on the way, which a batch does a million times.
+public final class SettingTable: Sendable {
     public static let rows = SettingTable()
     public static let all: [any SettingRow] =
         Mirror(reflecting: rows).children.compactMap { $0.value as? any SettingRow }
@@ -44,32 +45,23 @@ public struct SettingTable: Sendable {
     let transformer2 = Setting<String?>.part("transformer_2", "a second one, for low noise", \.model.secondTransformer)
     let decoder = Setting<String?>.part("vae", "a VAE in place of the model's", \.model.decoder)
     let sampler = Setting<String?>.part("scheduler_config", "a scheduler in place of the model's", \.model.scheduler)
-    let prompt = Setting<String?>(
-        "prompt", .inputs, "what to show, in words", flag: SettingFlag("text", "What to show, in words."),
-        isVariable: false, effect: .latents, subject: promptSubject,
-        at: .job(get: { $0.prompt.text }, set: { text, job in text.map { job.prompt = .text($0) } }))
-    let promptFile = Setting<String?>(
-        "prompt_file", .inputs, "a UTF-8 file with the words", kind: .input,
-        flag: SettingFlag("file", "A UTF-8 file with the prompt."), isVariable: false, effect: .latents,
-        subject: promptSubject,
-        at: .job(get: { $0.prompt.textFile }, set: { path, job in path.map { job.prompt = .textFile($0) } }))
-    let promptEmbedding = Setting<String?>(
-        "prompt_embedding", .inputs, "what the text encoder made of the prompt", kind: .input,
-        flag: SettingFlag("file", "What to show, as a text encoder put it: .safetensors or .npy."),
-        isVariable: false, effect: .latents, subject: promptSubject,
-        at: .job(get: { $0.prompt.embedding }, set: { path, job in path.map { job.prompt = .embedding($0) } }))
-    let negativePrompt = Setting<String?>(
-        "negative_prompt", .inputs, "what not to show, in words",
-        flag: SettingFlag("text", "What not to show, in words. Default: the empty text beside a prompt in words."),
-        isVariable: false, effect: .latents, subject: "negative prompt",
-        at: .job(get: { $0.negativePrompt?.text }, set: { text, job in job.negativePrompt = text.map { .text($0) } }))
-    let negativePromptEmbedding = Setting<String?>(
-        "negative_prompt_embedding", .inputs, "the same as the text encoder put it", kind: .input,
-        flag: SettingFlag("file", "What not to show. Default: the one in the prompt's file, else zeros."),
-        isVariable: false, effect: .latents, subject: "negative prompt",
-        at: .job(
-            get: { $0.negativePrompt?.embedding },
-            set: { path, job in job.negativePrompt = path.map { .embedding($0) } }))
+    let prompt = Setting<String?>.prompt(
+        "prompt", "what to show, in words", SettingFlag("text", "What to show, in words."), \.text) { .text($0) }
+    let promptFile = Setting<String?>.prompt(
+        "prompt_file", "a UTF-8 file with the words", kind: .input,
+        SettingFlag("file", "A UTF-8 file with the prompt."), \.textFile) { .textFile($0) }
+    let promptEmbedding = Setting<String?>.prompt(
+        "prompt_embedding", "what the text encoder made of the prompt", kind: .input,
+        SettingFlag("file", "What to show, as a text encoder put it: .safetensors or .npy."), \.embedding
+    ) { .embedding($0) }
+    let negativePrompt = Setting<String?>.negativePrompt(
+        "negative_prompt", "what not to show, in words",
+        SettingFlag("text", "What not to show, in words. Default: the empty text beside a prompt in words."), \.text
+    ) { .text($0) }
+    let negativePromptEmbedding = Setting<String?>.negativePrompt(
+        "negative_prompt_embedding", "the same as the text encoder put it", kind: .input,
+        SettingFlag("file", "What not to show. Default: the one in the prompt's file, else zeros."), \.embedding
+    ) { .embedding($0) }
     let textEncoder = Setting<String?>(
         "text_encoder", .inputs, "what encodes prompts in words; the model's own when not given", kind: .input,
         flag: SettingFlag(
@@ -174,28 +166,10 @@ public struct SettingTable: Sendable {
         flag: SettingFlag(
             "x", "More noise longer when above 1. Default: the model's scheduler.", names: ["flow-shift", "shift"]),
         rule: .model { $0.values.fewStep?.flowShift ?? $0.sampler.flowShift })
-    // Not of the latents by itself: the levels it gives are.
-    public let stepList: Setting<NumberList?> = Setting(
-        "step_list", .sampling, "training steps of euler or renoise, falling from 1000, moved by flow_shift",
-        flag: SettingFlag("1000,750,…", "Training steps of euler or renoise, falling, moved by the flow shift."),
-        effect: .none, isRecorded: false, rule: Rule<NumberList?>.builtIn(nil).shown { $0 != nil })
-    public let sigmas: Setting<NumberList?> = Setting(
-        "sigmas", .sampling, "noise levels of euler or renoise as they are, falling from 1",
-        flag: SettingFlag("1,0.75,…", "Noise levels of euler or renoise as they are, falling, without the 0 at the end."),
-        belongsTo: "few_step", rule: .column { $0.sigmas })
-    public let timesteps: Setting<NumberList?> = Setting(
-        "timesteps", .sampling, "what the model is told at the levels; 1000 times these when not given",
-        flag: SettingFlag("1000,750,…", "What the model is told at the levels of --sigmas. Default: 1000 times these."),
-        belongsTo: "sigmas", rule: .column { $0.timesteps.map { Double("\($0)") ?? Double($0) } })
-    public let sigmaSpacing = Setting<UniPCMultistep.Spacing>(
-        "sigma_spacing", .sampling, "noise levels of unipc",
-        flag: SettingFlag(
-            "current|original",
-            "Noise levels of unipc: as diffusers has them since 2026, or as the original Wan sampler."),
-        belongsTo: "scheduler",
-        rule: Rule<UniPCMultistep.Spacing>(
-            standard: { ($0.sampler.switched(to: $0.values.scheduler).spacing, .builtIn, nil) }
-        ).refused { $0.values.scheduler == .unipc ? nil : "none: only unipc has a choice" })
+    public let stepList = Setting<NumberList?>.stepList
+    public let sigmas = Setting<NumberList?>.sigmas
+    public let timesteps = Setting<NumberList?>.timesteps
+    public let sigmaSpacing = Setting<UniPCMultistep.Spacing>.sigmaSpacing
 
     public let sizes = Setting<SizeSchedule?>.sizes
     public let sizeShifts = Setting<NumberList?>.sizeShifts
