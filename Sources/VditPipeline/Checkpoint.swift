@@ -53,7 +53,7 @@ public struct Checkpoint: Sendable {
 
     /// Writes the file, which appears complete or not at all and replaces an earlier one.
     ///
-    /// - Throws: `TensorError.file` when it cannot be written.
+    /// - Throws: `FileError` when it cannot be written.
     public func write(to path: String) throws {
         var tensors = ["latents": latents]
         for (name, tensor) in history.tensors { tensors["scheduler.\(name)"] = tensor }

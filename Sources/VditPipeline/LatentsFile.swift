@@ -7,10 +7,10 @@ import VditTensor
 /// Tensor `latents` f32 `[1, channels, frames, height, width]`, normalised as the sampler has them; metadata
 /// tells where they came from.
 public enum LatentsFile {
-    /// - Throws: `TensorError.file` when it cannot be written.
+    /// - Throws: `FileError` when it cannot be written.
     public static func write(
         _ latents: Tensor, metadata: [String: String], to path: String, existing: ExistingFile
-    ) throws(TensorError) {
+    ) throws {
         var metadata = metadata
         metadata["format"] = "vdit-latents-1"
         metadata["normalized"] = "true"

@@ -43,14 +43,14 @@ public struct TrajectoryWriter: Sendable {
         (0..<steps).allSatisfy { FilePath.exists(FilePath.joined(directory, name(ofStep: $0))) }
     }
 
-    public func write(noise: Tensor) throws(TensorError) {
+    public func write(noise: Tensor) throws {
         guard content == .everything else { return }
         try SafetensorsWriter.write(
             ["latents": batched(noise)], to: "\(directory)/initial_noise.safetensors",
             existing: existing)
     }
 
-    public func write(_ result: StepResult) throws(TensorError) {
+    public func write(_ result: StepResult) throws {
         var tensors = ["latents": batched(result.latents)]
         if content == .everything {
             tensors["noise_pred_cond"] = batched(result.conditional)

@@ -94,7 +94,7 @@ public struct AttentionMap: Sendable {
     }
 
     /// Writes the operands as `AttendJob` reads them: `q`, `k`, `v` `[heads, tokens, headDim]`.
-    public func writeOperands(to path: String, existing: ExistingFile) throws(TensorError) {
+    public func writeOperands(to path: String, existing: ExistingFile) throws {
         let layout = call.layout
         try SafetensorsWriter.write(
             ["q": call.q, "k": call.k, "v": call.v],

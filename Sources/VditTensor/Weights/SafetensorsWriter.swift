@@ -19,33 +19,26 @@ public enum SafetensorsWriter {
 
     /// Writes a file that appears complete or not at all.
     ///
-    /// - Throws: `TensorError.file` when it cannot be created or written, `.mismatch` for a name the format
+    /// - Throws: `FileError` when it cannot be created or written, `TensorError.mismatch` for a name the format
     ///   cannot hold.
     public static func write(
         _ tensors: [String: Tensor], metadata: [String: String] = [:], to path: String,
         existing: ExistingFile
-    ) throws(TensorError) {
-        let entries = inOrder(entries(of: tensors))
-        let header = try header(entries, metadata)
-        try fileWork { () throws(FileError) in
-            let file = try AtomicFile(path, existing: existing)
-            try file.write(header)
-            for entry in entries {
-                try tensors[entry.name]?.withBytes { (bytes) throws(FileError) in try file.write(bytes) }
-            }
-            try file.commit()
-        }
+    ) throws {
+        // The names are those of the tensors.
+        try write(entries(of: tensors), metadata: metadata, to: path, existing: existing) { tensors[$0.name]! }
     }
 
     /// The same of tensors that are asked for one at a time.
     ///
     /// - Parameter tensor: of an entry's type and shape.
-    /// - Throws: what `tensor` throws, `FileError` when it cannot be written; `TensorError.mismatch` as above.
+    /// - Throws: what `tensor` throws, and as above.
     public static func write(
-        _ entries: [Entry], to path: String, existing: ExistingFile, tensor: (Entry) throws -> Tensor
+        _ entries: [Entry], metadata: [String: String] = [:], to path: String, existing: ExistingFile,
+        tensor: (Entry) throws -> Tensor
     ) throws {
         let entries = inOrder(entries)
-        let header = try header(entries, [:])
+        let header = try header(entries, metadata)
         let file = try AtomicFile(path, existing: existing)
         try file.write(header)
         for entry in entries {
