@@ -95,7 +95,7 @@ public struct RenderPlan: Sendable {
         estimate = Estimate(
             model: model, latents: latents, layout: full.layouts[.conditional]!, textTokens: text.conditional,
             calls: scheduler.steps.indices.map { step in parts.reduce(0) { $0 + $1.calls.branches(of: step).count } },
-            precision: settings.precision, keeping: settings.weights ?? .packed,
+            precision: settings.precision, keeping: settings.weights ?? .packed, threads: settings.threads,
             decoderActivationBytes: model.decoder.decodeBytes(
                 height: settings.height, width: settings.width,
                 operandBytes: settings.precision.dtype.byteCount),
