@@ -1,3 +1,4 @@
+import VditAttention
 import VditFiles
 import VditMedia
 
@@ -7,33 +8,47 @@ import VditMedia
 public final class KnownFiles {
     let encoders = KnownEncoders()
     private var inputs: [String: FileRoles] = [:]
-    private var contents: [ContentKey: RenderInputs.Planned] = [:]
+    private var contents: [Key: RenderInputs.Planned] = [:]
+    private var estimates: [Key: Estimate] = [:]
     private var measurements: [String: Measurements] = [:]
 
     public init() {}
 
-    /// Everything that `RenderInputs` looks at.
-    private struct ContentKey: Hashable {
+    /// Everything of a job but its seed that `RenderInputs` and `Estimate` look at.
+    private struct Key: Hashable {
         let model: ModelReference
         let adapters: [AdapterChoice]
         let prompts: [PromptSource?]
         let paths: [String?]
         let settings: [String: String]
+        let fallback: AttentionContext.Fallback
+
+        init(_ job: RenderJob, _ settings: RenderSettings) {
+            (model, adapters, fallback) = (job.model, job.adapters, job.fallback)
+            prompts = [job.prompt, job.negativePrompt]
+            paths = [job.textEncoder, job.image, job.lastImage, settings.video, job.latents, job.cacheCalibration]
+            var identity = settings.identity
+            identity[SettingTable.rows.seed.name] = nil
+            identity[SettingTable.rows.threads.name] = settings.threads.written
+            self.settings = identity
+        }
     }
 
-    func planned(
-        _ job: RenderJob, _ settings: RenderSettings, _ read: () throws -> RenderInputs.Planned
-    ) rethrows -> RenderInputs.Planned {
-        var identity = settings.identity
-        identity[SettingTable.rows.seed.name] = nil
-        let key = ContentKey(
-            model: job.model, adapters: job.adapters, prompts: [job.prompt, job.negativePrompt],
-            paths: [job.textEncoder, job.image, job.lastImage, settings.video, job.latents, job.cacheCalibration],
-            settings: identity)
-        if let known = contents[key] { return known }
-        let found = try read()
-        contents[key] = found
-        return found
+    /// The plan of a job, of which the seed decides nothing that takes time.
+    ///
+    /// - Parameters:
+    ///   - read: reads the job's inputs.
+    ///   - make: plans a job of such inputs whose cost is, or is not, known.
+    func plan(
+        _ job: RenderJob, _ settings: RenderSettings, reading read: () throws -> RenderInputs.Planned,
+        _ make: (RenderInputs.Planned, Estimate?) throws -> RenderPlan
+    ) throws -> (plan: RenderPlan, inputs: RenderInputs.Planned) {
+        let key = Key(job, settings)
+        let inputs = try contents[key] ?? read()
+        contents[key] = inputs
+        let plan = try make(inputs, estimates[key])
+        estimates[key] = plan.estimate
+        return (plan, inputs)
     }
 
     func measurements(_ path: String) throws -> Measurements {

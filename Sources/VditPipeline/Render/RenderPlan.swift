@@ -61,11 +61,13 @@ public struct RenderPlan: Sendable {
 
     /// The same of settings that are decided.
     ///
-    /// - Parameter cacheTables: what step caches know of models.
+    /// - Parameters:
+    ///   - cacheTables: what step caches know of models.
+    ///   - known: what a run costs that differs from this one in its seed alone.
     public init(
         _ settings: RenderSettings, model: ModelSpecification, text: TextTokens? = nil,
         pictures: GivenPictures = GivenPictures(), fallback: AttentionContext.Fallback = .refuse,
-        cacheTables: CacheTables = .published
+        cacheTables: CacheTables = .published, estimate known: Estimate? = nil
     ) throws {
         self.model = model
         self.settings = settings
@@ -89,17 +91,16 @@ public struct RenderPlan: Sendable {
         self.parts = parts
         let cache = settings.cache?.configured(forModel: model.defaults.name, tables: cacheTables)
         self.cache = cache
-        let predicted = try parts.map { part in
-            try PredictedPart(part, method, cache, of: transformer, settings.precision, fallback)
-        }
-        estimate = Estimate(
+        estimate = try known ?? Estimate(
             model: model, latents: latents, layout: full.layouts[.conditional]!, textTokens: text.conditional,
             calls: scheduler.steps.indices.map { step in parts.reduce(0) { $0 + $1.calls.branches(of: step).count } },
             precision: settings.precision, keeping: settings.weights ?? .packed, threads: settings.threads,
             decoderActivationBytes: model.decoder.decodeBytes(
                 height: settings.height, width: settings.width,
                 operandBytes: settings.precision.dtype.byteCount),
-            parts: predicted)
+            parts: parts.map { part in
+                try PredictedPart(part, method, cache, of: transformer, settings.precision, fallback)
+            })
         notices = Self.notices(
             settings, method, estimate.computedAttention, steps: scheduler.steps.count, layers: transformer.layers)
     }

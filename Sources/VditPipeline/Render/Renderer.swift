@@ -107,12 +107,13 @@ public struct Renderer {
     public static func check(
         _ job: RenderJob, _ settings: RenderSettings, model: ModelDirectory, _ book: PromptBook, known: KnownFiles
     ) throws -> (plan: RenderPlan, textDigests: [(name: String, digest: String)]) {
-        let inputs = try known.planned(job, settings) {
+        let (plan, inputs) = try known.plan(job, settings) {
             try RenderInputs(job, settings: settings, model, book, encodes: false).planned
+        } _: { inputs, estimate in
+            try RenderPlan(
+                settings, model: model.specification, text: inputs.textTokens, fallback: job.fallback,
+                cacheTables: inputs.cacheTables, estimate: estimate)
         }
-        let plan = try RenderPlan(
-            settings, model: model.specification, text: inputs.textTokens, fallback: job.fallback,
-            cacheTables: inputs.cacheTables)
         _ = try RenderOutputs(job, plan, folders: .willBeMade, known: known)
         return (plan, inputs.textDigests)
     }
