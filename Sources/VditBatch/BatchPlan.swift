@@ -257,9 +257,11 @@ final class Planner {
                 }
             }
         }
+        let inputs = Set(jobs.flatMap(\.inputs) + [file.path]).filter { !$0.isEmpty }
+        let places = Dictionary(uniqueKeysWithValues: inputs.map { ($0, FilePath.real($0)) })
         for job in jobs {
-            for input in job.inputs + [file.path] where !input.isEmpty {
-                if let writer = writers[FilePath.real(input)], !job.needs.contains(writer) {
+            for input in job.inputs + [file.path] {
+                if let writer = places[input].flatMap({ writers[$0] }), !job.needs.contains(writer) {
                     report(place(writer), "output: \(writer) would overwrite the input \(input)")
                 }
             }
@@ -278,12 +280,15 @@ final class Planner {
                 }
             }
         }
-        do throws(FileError) {
-            try FileRoles(
-                reads: ["pipeline file": file.path], makes: ["database": file.database, "table": file.table?.path]
-            ).check()
-        } catch {
-            report(file.databaseMark, "\(error)")
+        // Both may lie in the folder of a model.
+        var read = FileRoles(reads: ["pipeline file": file.path])
+        for path in inputs.sorted() where path != file.path && !FilePath.isFolder(path) { read.read(path, as: "input") }
+        for (name, own) in [("table", file.table), ("database", database)] {
+            guard let own else { continue }
+            var files = read
+            files.make(own.path, as: name)
+            do throws(FileError) { try files.check() } catch { report(own.mark, "\(error)") }
+            read.read(own.path, as: name)
         }
     }
 

@@ -54,12 +54,10 @@ public struct PlannedJob: Sendable {
         }
     }
 
-    /// Files it reads beside the model. A render's noise is not among them.
+    /// Files it reads. A render's noise is not among them.
     var inputs: [String] {
         switch work {
-        case .render(let job, _):
-            [job.prompt.path, job.negativePrompt?.path].compactMap { $0 } + job.pictureFiles.map(\.path)
-                + job.adapters.map(\.path)
+        case .render(let job, _): job.inputs.filter { $0.role != "latents" }.map(\.path)
         case .comparison(let comparison): comparison.clips.map(\.path)
         }
     }

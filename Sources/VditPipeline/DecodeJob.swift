@@ -27,10 +27,9 @@ public struct DecodeJob: Sendable {
     public func run(
         stop: StopFlag = StopFlag(), onEvent: (RenderEvent) throws -> Void = { _ in }
     ) throws -> RunRecord {
-        var files = FileRoles(reads: ["model": model, "latents": latents])
+        var files = FileRoles()
         destination.add(to: &files)
-        try files.check()
-        let (directory, values, metadata) = try open()
+        let (directory, values, metadata) = try open(files)
         let conditions = try DecodeConditions(metadata: metadata, path: latents)
         let size = directory.specification.videoSize(of: LatentShape(values.shape))
         let rate =
@@ -74,9 +73,8 @@ public struct DecodeJob: Sendable {
     public func writeFrames(
         stop: StopFlag = StopFlag(), onEvent: (RenderEvent) throws -> Void = { _ in }
     ) throws {
-        try FileRoles(reads: ["model": model, "latents": latents], makes: ["frames": destination.path]).check()
+        let (directory, values, metadata) = try open(FileRoles(makes: ["frames": destination.path]))
         try AtomicFile.checkStream(destination.path, existing: destination.existing)
-        let (directory, values, metadata) = try open()
         let conditions = try DecodeConditions(metadata: metadata, path: latents)
         let count = directory.specification.videoSize(of: LatentShape(values.shape)).numFrames
         let compute = try ComputeContext(threads: threads, precision: precision)
@@ -91,11 +89,19 @@ public struct DecodeJob: Sendable {
             ["frames": video], to: destination.path, existing: destination.existing)
     }
 
-    private func open() throws -> (DecoderDirectory, latents: Tensor, metadata: [String: String]) {
+    /// - Parameter made: files of the command; none may be one that is read, the model that the latents name among them.
+    private func open(
+        _ made: FileRoles
+    ) throws -> (DecoderDirectory, latents: Tensor, metadata: [String: String]) {
+        var files = made
+        files.read(latents, as: "latents")
+        try files.check()
         guard let model = try model ?? LatentsFile.metadata(latents)["model"] else {
             throw PipelineError.invalid(
                 "\(latents): metadata", found: "no model's name", expected: "a model to decode with", kind: .usage)
         }
+        files.read(model, as: "model")
+        try files.check()
         let directory = try DecoderDirectory(path: model)
         let (values, metadata) = try LatentsFile.read(latents, channels: directory.specification.latentChannels)
         return (directory, values, metadata)

@@ -45,8 +45,8 @@ struct Calibrate: ParsableCommand {
         var job = RenderJob(model: "", prompt: .text(""), destination: VideoDestination(path: ""))
         try given.apply(
             InputSection.rows + SamplingSection.rows + SeedSection.rows + MachineSection.rows, to: &job)
-        var files = FileRoles(reads: ["prompt embedding": job.prompt.path], makes: ["calibration": output])
-        files.read(job.model)
+        var files = job.reads()
+        files.make(output, as: "calibration")
         try files.check()
         let existing = overwrite ? ExistingFile.replace : .refuse
         try AtomicFile.check(output, existing: existing)

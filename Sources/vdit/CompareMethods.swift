@@ -85,11 +85,8 @@ struct CompareMethods: ParsableArguments {
     func files() throws -> FileRoles {
         var inputs = try inputs()
         inputs.model.path = model ?? ""
-        var files = FileRoles(
-            reads: [
-                "negative prompt embedding": inputs.negativePrompt?.path, "text encoder": inputs.textEncoder,
-            ], makes: ["report": output])
-        if model != nil { files.read(inputs.model) }
+        var files = inputs.reads()
+        files.make(output, as: "report")
         for path in promptFile { files.read(path, as: "prompt file") }
         for path in promptEmbedding { files.read(path, as: "prompt embedding") }
         return files
@@ -99,7 +96,7 @@ struct CompareMethods: ParsableArguments {
     private func inputs() throws -> RenderJob {
         var settings = Settings()
         settings.add(shared)
-        var job = RenderJob(model: "", promptEmbedding: "", destination: VideoDestination(path: ""))
+        var job = RenderJob(model: "", prompt: .text(""), destination: VideoDestination(path: ""))
         try settings.apply(SharedInputSection.rows, to: &job)
         return job
     }

@@ -75,6 +75,9 @@ struct Embed: ParsableCommand {
         (job.choice.tokenizer, job.choice.family) = (tokenizer, family)
         (job.precision, job.threads) = (precision, threads)
         guard !tokens, let output else { return try printTokens(job) }
+        var files = inputs.reads()
+        files.make(output, as: "embedding")
+        try files.check()
         let start = ContinuousClock.now
         let result = try job.run(to: output, existing: overwrite ? .replace : .refuse) { done, layers in
             if Console.isTerminal, !report.quiet { Console.redraw("encoding: layer \(done) of \(layers)") }

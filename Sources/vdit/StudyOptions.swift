@@ -35,13 +35,8 @@ struct ProbeOptions: ParsableArguments {
 
     /// What a command that looks into a run reads, and what it makes.
     func files(_ model: String?, makes: KeyValuePairs<String, String?>) throws -> FileRoles {
-        let job = try job(model ?? "", nil)
-        var files = FileRoles(
-            reads: [
-                "prompt": inputs.says("prompt") ? job.prompt.path : nil, "negative prompt": job.negativePrompt?.path,
-                "text encoder": job.textEncoder, "initial noise": job.latents,
-            ], makes: makes)
-        if model != nil { files.read(job.model) }
+        var files = FileRoles(makes: makes)
+        files.read(try job(model ?? "", nil).reads())
         return files
     }
 
@@ -56,7 +51,7 @@ struct ProbeOptions: ParsableArguments {
         var settings = Settings()
         settings.add(inputs)
         if let machine { settings.add(machine) }
-        var job = RenderJob(model: model, promptEmbedding: "", destination: VideoDestination(path: ""))
+        var job = RenderJob(model: model, prompt: .text(""), destination: VideoDestination(path: ""))
         try settings.apply(ProbeSection.rows + (machine == nil ? [] : MachineSection.rows), to: &job)
         return job
     }

@@ -66,6 +66,37 @@ struct OutputPathTests {
         #expect(try Digest.sha256(file: adapter) == digest)
     }
 
+    private static let study = ["--model", "model", "--prompt-embedding", "a.safetensors", "--frames", "5"]
+
+    /// Whatever names a file to read, in every command that takes it.
+    @Test(arguments: [
+        ["mask", "--sparse", "draft", "--lora", "./kept"] + study + ["-o", "kept.safetensors"],
+        ["attention-map", "--sparse", "draft", "--image", "kept"] + study + ["-o", "m.png", "--save-qkv", "./kept"],
+        ["calibrate", "--model", "model", "--prompt-embedding", "a.safetensors", "--lora", "kept", "-o", "./kept"],
+        ["calibrate", "--model", "model", "--prompt-embedding", "a.safetensors", "--negative-prompt-embedding", "kept",
+            "-o", "./kept"],
+        ["compare", "--model", "model", "--prompt-embedding", "a.safetensors", "--methods", "draft", "--lora", "kept",
+            "-o", "report", "--csv", "./kept"],
+        ["compare", "--model", "model", "--prompt-embedding", "a.safetensors", "--methods", "draft", "--video", "kept",
+            "-o", "report", "--markdown", "./kept"],
+        ["convert", "model", "--lora", "kept.safetensors", "-o", "./kept.safetensors"],
+        ["embed", "--prompt-file", "kept", "--model", "model", "-o", "./kept"],
+        ["decode", "--latents", "named.safetensors", "-o", weights],
+    ])
+    func whateverIsReadIsNoOutput(_ arguments: [String]) throws {
+        try folder.write("kept", "kept")
+        try FileManager.default.linkItem(atPath: folder.path("kept"), toPath: folder.path("kept.safetensors"))
+        let stored = try SafetensorsReader(folder.path("a.safetensors"))
+        try SafetensorsWriter.write(
+            ["latents": stored.tensor("prompt_embeds")], metadata: ["model": folder.path("model")],
+            to: folder.path("named.safetensors"), existing: .refuse)
+        let (names, weights) = (folder.contents, try Digest.sha256(file: folder.path(Self.weights)))
+        let ended = try vdit(arguments + ["--overwrite"])
+        #expect(ended.status == 64 && ended.errors.contains("would replace the "), "\(ended.errors)")
+        #expect(try String(contentsOfFile: folder.path("kept"), encoding: .utf8) == "kept")
+        #expect(try folder.contents == names && Digest.sha256(file: folder.path(Self.weights)) == weights)
+    }
+
     /// They would be read as others.
     @Test func namesThatAreNoTextAreRefused() throws {
         func refused(_ script: String) throws -> CommandRun.Result {
@@ -172,6 +203,16 @@ struct OutputPathTests {
         let ended = try fixture.vdit(["batch", "batch.yaml"], environment: ["NOTHING": ""])
         #expect(ended.status == 78 && ended.errors.contains(says), "\(ended.errors)")
         #expect(try String(contentsOfFile: fixture.folder.path("README.md"), encoding: .utf8) == "mine")
+    }
+
+    @Test func aTableIsNotMadeOverWhatAJobReads() throws {
+        let fixture = try BatchFixture("jobs: [{name: a, seed: 1}]")
+        #expect(try fixture.vdit(["batch", "batch.yaml", "-q"]).status == 0)
+        let notes = fixture.folder.path("notes.md")
+        try FileManager.default.copyItem(atPath: fixture.folder.path("out/a-1.mkv"), toPath: notes)
+        let given = ["table=./notes.md", "defaults.overwrite=true", "defaults.video=notes.md"].flatMap { ["--set", $0] }
+        let ended = try fixture.vdit(["batch", "batch.yaml", "--dry-run"] + given)
+        #expect(ended.status == 78 && ended.errors.contains("the table would replace the input"), "\(ended.errors)")
     }
 
     @Test func aTableIsMadeAnewByTheNextRun() throws {

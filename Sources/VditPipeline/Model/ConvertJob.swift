@@ -36,6 +36,7 @@ public struct ConvertJob: Sendable {
     ) throws -> Result {
         var files = FileRoles(makes: ["converted model": output])
         files.read(model)
+        for adapter in adapters { files.read(adapter.path, as: "adapter") }
         try files.check()
         let compute = try ComputeContext(threads: threads, precision: .fp32)
         let isGGUF = output.lowercased().hasSuffix(".gguf")

@@ -10,12 +10,19 @@ extension RenderJob {
                 "trajectory": saveTrajectory,
             ])
         destination.add(to: &files)
+        files.read(reads(known: known))
+        return files
+    }
+
+    /// What it reads. Other commands that are told of a run by settings read the same.
+    package func reads(known: KnownFiles? = nil) -> FileRoles {
+        var files = FileRoles()
         for (role, path) in inputs { files.read(known?.input(path, as: role) ?? FileRoles(reads: [role: path])) }
         return files
     }
 
     /// Files and folders that are read, as settings name them.
-    private var inputs: [(role: String, path: String)] {
+    package var inputs: [(role: String, path: String)] {
         SettingTable.inputFiles.compactMap { role, row in row.given(in: self).map { (role, $0) } }
             + adapters.map { ("adapter", $0.path) }
     }
