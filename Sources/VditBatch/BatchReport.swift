@@ -1,4 +1,5 @@
 import Foundation
+import VditFiles
 import VditPipeline
 import VditTensor
 
@@ -152,6 +153,8 @@ public enum BatchReport {
 
     /// Columns as wide as their widest cell, the last as it is.
     static func table(_ rows: [[String]]) -> String {
+        // Names of jobs come from files.
+        let rows = rows.map { $0.map(\.onOneLine) }
         let columns = rows.map(\.count).max() ?? 0
         let widths = (0..<columns).map { column in rows.map { $0.count > column ? $0[column].count : 0 }.max() ?? 0 }
         return rows.map { row in

@@ -14,7 +14,7 @@ func decodeJSON<Value: Decodable>(
         return try decoder.decode(type, from: data)
     } catch let error as DecodingError {
         func field(_ path: [any CodingKey]) -> String {
-            path.map(\.stringValue).joined(separator: ".")
+            path.isEmpty ? "content" : path.map(\.stringValue).joined(separator: ".")
         }
         switch error {
         case .typeMismatch(let type, let context), .valueNotFound(let type, let context):

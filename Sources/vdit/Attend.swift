@@ -13,13 +13,14 @@ struct Attend: ParsableCommand {
             Input: 'q', 'k', 'v' [heads, tokens, head_dim], after normalisation and rotary
             embedding, video tokens frame by frame and row by row. Or a sequence of steps,
             'q.0', 'k.0', 'v.0', 'q.1', …: what the method learns is carried along. What it
-            learned before them is taken from tensors 'learned.<name>', where there are any.
+            learned before them is taken from tensors 'learned.<name>', where there are
+            any.
 
-            Output, with '.<step>' appended where the input had it: 'values' [heads, tokens,
-            head_dim], 'log_sum_exp' [heads, tokens], 'density' [heads], and for every head
-            'query_order', 'key_order', 'query_offsets', 'key_offsets', 'row_start',
-            'key_blocks', such as 'key_blocks.<step>.<head>', and what the method knows after
-            the step as 'learned.<name>'. docs/methods.md explains them.
+            Output, with '.<step>' appended where the input had it: 'values' [heads,
+            tokens, head_dim], 'log_sum_exp' [heads, tokens], 'density' [heads], and for
+            every head 'query_order', 'key_order', 'query_offsets', 'key_offsets',
+            'row_start', 'key_blocks', such as 'key_blocks.<step>.<head>', and what the
+            method knows after the step as 'learned.<name>'. docs/methods.md explains them.
 
             The method runs from the first step on, without the dense ones of a render,
             unless --dense-steps or --dense-layers ask for them.

@@ -9,17 +9,20 @@ struct BatchCommand: ParsableCommand {
         commandName: "batch",
         abstract: "Make and compare many videos from a pipeline file.",
         discussion: """
-            Runs every job of the file that is not done yet, one after the other, the model loaded once:
+            Runs every job of the file that is not done yet, one after the other, the model
+            loaded once:
 
               vdit batch pipelines/quickstart.yaml --dry-run
               vdit batch pipelines/quickstart.yaml
               vdit batch status pipelines/quickstart.yaml
 
-            What was done is kept in a database beside the outputs. After Ctrl-C, a crash or a power cut the same
-            command goes on where it stopped. Several processes may work on one file at the same time.
+            What was done is kept in a database beside the outputs. After Ctrl-C, a crash
+            or a power cut the same command goes on where it stopped. Several processes may
+            work on one file at the same time.
 
-            Exit codes: 0 all done, 1 some failed, 65 not YAML, 78 a pipeline with mistakes (all are listed),
-            75 stopped by SIGUSR1 or by Slurm with everything saved, 130 and 143 stopped by Ctrl-C or SIGTERM.
+            Exit codes: 0 all done, 1 some failed, 65 not YAML, 78 a pipeline with mistakes
+            (all are listed), 75 stopped by SIGUSR1 or by Slurm with everything saved, 130
+            and 143 stopped by Ctrl-C or SIGTERM.
             """,
         subcommands: [
             BatchRun.self, BatchStatus.self, BatchLogs.self, BatchRetry.self, BatchCancel.self,
@@ -80,8 +83,9 @@ struct BatchRun: ParsableCommand {
         } catch let error as BatchError {
             // One line each.
             guard case .pipeline(_, let problems, let kind) = error else { throw error }
-            Console.message("\(error)")
-            Console.message("vdit: \(file): \(problems.count == 1 ? "1 mistake" : "\(problems.count) mistakes"), nothing was run")
+            for line in "\(error)".split(separator: "\n") { Console.failure(String(line), at: "") }
+            let mistakes = problems.count == 1 ? "1 mistake" : "\(problems.count) mistakes"
+            Console.failure("\(file): \(mistakes), nothing was run", status: kind.rawValue)
             throw ExitCode(kind.rawValue)
         }
         let share = try shard.map { try Shard($0) } ?? (slurm ? nil : try Shard.ofArrayTask())
@@ -173,9 +177,7 @@ private final class BatchProgress {
 
     private func say(_ text: String) {
         if report.quiet { return }
-        guard report.logFormat == .json else { return Console.message(text.onOneLine) }
-        let encoded = (try? JSONEncoder().encode(["event": "batch", "text": text])) ?? Data()
-        Console.message(String(decoding: encoded, as: UTF8.self))
+        if Console.isJSON { Console.event("batch", ["text": text]) } else { Console.message(text) }
     }
 
     func handle(_ event: BatchEvent) {
@@ -209,14 +211,14 @@ private final class BatchProgress {
         ].filter { $0.0 > 0 }.map { "\($0.0) \($0.1)" }
         say(parts.joined(separator: ", "))
         if summary.altered > 0 {
-            Console.message(
-                "vdit: outputs of jobs that are done were altered or are gone; "
+            Console.failure(
+                "outputs of jobs that are done were altered or are gone; "
                     + "'vdit batch retry \(file) --missing' makes them again")
         }
         if summary.wasStopped {
-            Console.message("vdit: stopped, everything is saved; run the same command again to go on")
+            Console.failure("stopped, everything is saved; run the same command again to go on")
         } else if summary.failed > 0 {
-            Console.message("vdit: see 'vdit batch status \(file)', try again with 'vdit batch retry \(file)'")
+            Console.failure("see 'vdit batch status \(file)', try again with 'vdit batch retry \(file)'")
         }
     }
 }

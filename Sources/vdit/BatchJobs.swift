@@ -64,7 +64,7 @@ struct BatchLogs: ParsableCommand {
         if json { return try Console.data(BatchReport.json(events)) }
         for event in events {
             let attempt = event.attempt > 0 ? " #\(event.attempt)" : ""
-            try Console.data("\(event.at)  \(event.job)\(attempt)  \(event.kind): \(event.text)")
+            try Console.data("\(event.at)  \(event.job)\(attempt)  \(event.kind): \(event.text)".onOneLine)
         }
     }
 }

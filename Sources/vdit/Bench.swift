@@ -5,11 +5,13 @@ struct Bench: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Measure speed: attention, linear layers, a layer, loading, caches, the decoder, this machine's peak.",
         discussion: """
-            Random weights and inputs, in the sizes given. Each prints the median of its repeats, the work done,
-            and the fraction of the peak this machine reaches, measured in the same run:
+            Random weights and inputs, in the sizes given. Each prints the median of its
+            repeats, the work done, and the fraction of the peak this machine reaches,
+            measured in the same run:
 
               vdit bench attention --heads 4 --tokens 5040 --head-dim 128
-              vdit bench layer --config wan2.1-t2v-1.3b --size 832x480 --num-frames 33 --sparse radial
+              vdit bench layer --config wan2.1-t2v-1.3b --size 832x480 --num-frames 33 \\
+                  --sparse radial
             """,
         subcommands: [
             BenchAttention.self, BenchSparse.self, BenchLinear.self, BenchLayer.self, BenchDecode.self,
@@ -307,8 +309,9 @@ struct BenchCheckpoint: ParsableCommand {
         abstract: "Write a checkpoint of random weights in a published size, to measure memory and time with.",
         discussion: """
               vdit bench checkpoint --config wan2.1-t2v-1.3b -o random-1.3b
-              /usr/bin/time -v vdit render --model random-1.3b --prompt-embedding random-1.3b/prompt.safetensors \\
-                  --size 832x480 --num-frames 17 --steps 1 --guidance-scale 1 --seed 0 -o noise.mp4
+              /usr/bin/time -v vdit render --model random-1.3b \\
+                  --prompt-embedding random-1.3b/prompt.safetensors --size 832x480 \\
+                  --num-frames 17 --steps 1 --guidance-scale 1 --seed 0 -o noise.mp4
             """)
 
     @OptionGroup var model: BenchModel

@@ -5,8 +5,9 @@ struct BenchCache: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "cache", abstract: "What a transformer call costs that a step cache leaves out.",
         discussion: """
-            With random weights: the time of such a call, its part of a computed one's, the memory
-            of what stands in for it, and how many residual streams that is for every branch:
+            With random weights: the time of such a call, its part of a computed one's, the
+            memory of what stands in for it, and how many residual streams that is for
+            every branch:
 
               vdit bench cache --config wan2.1-t2v-1.3b --size 832x480 --num-frames 33
             """)

@@ -7,11 +7,12 @@ struct Calibrate: ParsableCommand {
         discussion: """
             Example:
 
-              vdit calibrate --model MODEL --prompt-embedding prompt.safetensors -o model.json
+              vdit calibrate --model MODEL --prompt-embedding prompt.safetensors \\
+                  -o model.json
               vdit render --model MODEL … --cache magcache --cache-calibration model.json
 
-            Runs the sampler once with every call computed; no video is made. The file holds
-            MagCache's ratios and TeaCache's coefficients.
+            Runs the sampler once with every call computed; no video is made. The file
+            holds MagCache's ratios and TeaCache's coefficients.
             """)
 
     @OptionGroup var inputs: SettingFlags<InputSection>

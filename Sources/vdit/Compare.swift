@@ -10,20 +10,23 @@ struct Compare: ParsableCommand {
             vdit compare --model <folder> --prompt-embedding <file> ... --methods <names> -o <folder>
             """,
         discussion: """
-            Files: any video FFmpeg reads, PNG sequences (a pattern or a folder), frames saved as
-            safetensors. The PSNR shown is of the squared error averaged over all frames and
-            colour channels, SSIM has Gaussian windows; --json and --csv have every measure:
+            Files: any video FFmpeg reads, PNG sequences (a pattern or a folder), frames
+            saved as safetensors. The PSNR shown is of the squared error averaged over all
+            frames and colour channels, SSIM has Gaussian windows; --json and --csv have
+            every measure:
 
               vdit compare dense.mkv radial.mkv svg2.mkv --csv frames.csv
 
-            Methods: renders each prompt and seed with dense attention and again with every method
-            at every density from the same noise, and leaves report.html, results.json, pictures
-            and side-by-side videos in a folder. The same command goes on where it was stopped:
+            Methods: renders each prompt and seed with dense attention and again with every
+            method at every density from the same noise, and leaves report.html,
+            results.json, pictures and side-by-side videos in a folder. The same command
+            goes on where it was stopped:
 
               vdit compare --model samples/wan-mini \\
                   --prompt-embedding samples/prompts/01-red-ball-right.safetensors \\
                   --negative-prompt-embedding samples/prompts/empty.safetensors \\
-                  --methods dense,radial,svg2 --densities 0.5,0.3 --num-frames 33 -o out/report
+                  --methods dense,radial,svg2 --densities 0.5,0.3 --num-frames 33 \\
+                  -o out/report
 
             Exit code 1 says that --min-psnr was not reached.
             """)
@@ -97,7 +100,7 @@ struct Compare: ParsableCommand {
             reference: files[0], candidates: Array(files.dropFirst()),
             length: align ? .cutToShorter : .refuse, threads: try machine.decided().threads)
         for candidate in comparison.candidates where !report.quiet {
-            for warning in candidate.warnings { Console.message("warning: \(warning.onOneLine)") }
+            for warning in candidate.warnings { Console.message("warning: \(warning)") }
         }
         try save(comparison.frameTable.csv, to: csv)
         try save(comparison.table.markdown, to: markdown)
@@ -122,7 +125,7 @@ struct Compare: ParsableCommand {
         do {
             results = try comparison.run(stop: Signals.stop) { progress.handle($0) }
         } catch PipelineError.cancelled {
-            Console.message("vdit: stopped, what was computed is kept; run the same command again to go on")
+            Console.failure("stopped, what was computed is kept; run the same command again to go on")
             throw ExitCode(128 + (Signals.received ?? SIGTERM))
         }
         try save(results.renderTable.csv, to: csv)
@@ -165,7 +168,7 @@ struct Compare: ParsableCommand {
         let below = measured.filter { $0.psnr < minPsnr }
         if below.isEmpty { return }
         for (name, psnr) in below {
-            Console.message("vdit: \(name.onOneLine): PSNR \(psnr) dB is below \(minPsnr) dB")
+            Console.failure("\(name): PSNR \(psnr) dB is below \(minPsnr) dB")
         }
         throw ExitCode(1)
     }

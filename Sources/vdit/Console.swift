@@ -4,28 +4,39 @@ import VDiT
 
 /// Messages go to standard error, data to standard output.
 enum Console {
-    static func message(_ line: String) { _ = put(line + "\n", STDERR_FILENO) }
+    /// A line for a person. Names of files and words of prompts may be in it.
+    static func message(_ line: String) {
+        if isJSON { return event("message", ["text": line]) }
+        _ = put(line.onOneLine + "\n", STDERR_FILENO)
+    }
 
     /// Says what went wrong, the way messages are asked for.
     ///
-    /// - Parameter status: the exit status, where the process ends.
-    static func failure(_ text: String, status: Int32? = nil) {
+    /// - Parameters:
+    ///   - place: stands in front where the text does not begin with its own.
+    ///   - status: the exit status, where the process ends.
+    static func failure(_ text: String, at place: String = "vdit: ", status: Int32? = nil) {
         // Names and prompts may be of any length.
         let line = text.onOneLine
         let short = line.utf8.count <= 4096 ? line : "\(line.prefix(3000))… (\(line.count) characters)"
-        guard isJSON else { return message("vdit: \(short)") }
-        var fields: [String: Any] = ["event": "error", "text": short]
-        if let status { fields["status"] = Int(status) }
-        let options: JSONSerialization.WritingOptions = [.sortedKeys, .withoutEscapingSlashes]
-        guard let data = try? JSONSerialization.data(withJSONObject: fields, options: options) else { return }
-        message(String(decoding: data, as: UTF8.self))
+        if isJSON {
+            event("error", ["text": short].merging(status.map { ["status": Int($0)] } ?? [:]) { $1 })
+        } else {
+            message(place + short)
+        }
     }
 
     /// Says what a person should know but need not act on.
     static func note(_ text: String) {
-        guard isJSON else { return message("note: \(text.onOneLine)") }
-        let encoded = (try? JSONEncoder().encode(["event": "notice", "text": text])) ?? Data()
-        message(String(decoding: encoded, as: UTF8.self))
+        if isJSON { event("notice", ["text": text]) } else { message("note: \(text)") }
+    }
+
+    /// A line for a program.
+    static func event(_ name: String, _ fields: [String: Any]) {
+        let options: JSONSerialization.WritingOptions = [.sortedKeys, .withoutEscapingSlashes]
+        let object = fields.merging(["event": name]) { $1 }
+        guard let data = try? JSONSerialization.data(withJSONObject: object, options: options) else { return }
+        _ = put(String(decoding: data, as: UTF8.self) + "\n", STDERR_FILENO)
     }
 
     /// Whether messages are to be JSON: also known where the arguments could not be read.
@@ -36,7 +47,9 @@ enum Console {
     }()
 
     /// Overwrites the line a terminal's cursor is in.
-    static func redraw(_ line: String) { _ = put("\r\(line.prefix(max(0, columns - 1)))\u{1b}[K", STDERR_FILENO) }
+    static func redraw(_ line: String) {
+        _ = put("\r\(line.onOneLine.prefix(max(0, columns - 1)))\u{1b}[K", STDERR_FILENO)
+    }
 
     /// - Throws: 74 when it could not be delivered: a full disk, a closed pipe.
     static func data(_ text: String) throws(CommandError) {

@@ -5,16 +5,17 @@ struct Convert: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Write a model in another form: a diffusers folder, one file, or GGUF.",
         discussion: """
-            Every form is read directly, so that nothing needs converting before a render. A
-            folder in diffusers' layout of a single file, and a file of half the size:
+            Every form is read directly, so that nothing needs converting before a render.
+            A folder in diffusers' layout of a single file, and a file of half the size:
 
               vdit convert wan2.1_t2v_1.3B_bf16.safetensors --vae wan_2.1_vae.safetensors \\
                   -o Wan2.1-T2V-1.3B
               vdit convert Wan2.1-T2V-14B-Diffusers -o wan2.1-t2v-14b-q8_0.gguf
 
-            A transformer or a VAE alone becomes a folder with its configuration; a transformer
-            also a file in its authors' names, safetensors or GGUF. Adapters are merged: the sum
-            is rounded once, to the type it is written as. A text encoder stays where it is.
+            A transformer or a VAE alone becomes a folder with its configuration; a
+            transformer also a file in its authors' names, safetensors or GGUF. Adapters
+            are merged: the sum is rounded once, to the type it is written as. A text
+            encoder stays where it is.
             """)
 
     @Argument(help: ArgumentHelp("A model, a transformer or a VAE, in any form that is read.", valueName: "path"))

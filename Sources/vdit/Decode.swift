@@ -7,7 +7,8 @@ struct Decode: ParsableCommand {
         discussion: """
             Example: the same video in another format, or after a failed encode:
 
-              vdit decode --latents ball.latents.safetensors --model samples/wan-mini -o ball.webm
+              vdit decode --latents ball.latents.safetensors --model samples/wan-mini \\
+                  -o ball.webm
 
             An output named .safetensors holds the decoder's own values: tensor 'frames',
             F32 [3, frames, height, width], in -1…1.

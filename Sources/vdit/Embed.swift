@@ -6,18 +6,20 @@ struct Embed: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Turn a prompt into the embedding file a render takes.",
         discussion: """
-            'vdit render --prompt' needs no such file; one saves the encoding where a prompt is
-            used more than once. With a checkpoint that brings its text encoder, and with the
-            sample model, whose encoder 'scripts/setup --text-encoder' fetches:
+            'vdit render --prompt' needs no such file; one saves the encoding where a
+            prompt is used more than once. With a checkpoint that brings its text encoder,
+            and with the sample model, whose encoder 'scripts/setup --text-encoder'
+            fetches:
 
-              vdit embed --model Wan2.1-T2V-1.3B-Diffusers --prompt 'a cat walks on the grass' \\
-                  -o cat.safetensors
+              vdit embed --model Wan2.1-T2V-1.3B-Diffusers \\
+                  --prompt 'a cat walks on the grass' -o cat.safetensors
               vdit embed --model samples/wan-mini \\
                   --prompt 'a red ball moves from left to right' -o ball.safetensors
 
-            The negative prompt, the empty text where none is given, goes into the same file.
-            How a prompt is cleaned, cut and filled up follows the model's pipeline. One
-            encoder serves several checkpoints: --text-encoder takes another checkpoint's.
+            The negative prompt, the empty text where none is given, goes into the same
+            file. How a prompt is cleaned, cut and filled up follows the model's pipeline.
+            One encoder serves several checkpoints: --text-encoder takes another
+            checkpoint's.
             """)
 
     @OptionGroup(title: "Text") var text: SettingFlags<TextSection>
@@ -84,7 +86,7 @@ struct Embed: ParsableCommand {
         }
         if report.quiet { return }
         if Console.isTerminal { Console.redraw("") }
-        for notice in result.notices { Console.message("note: \(notice.onOneLine)") }
+        for notice in result.notices { Console.note(notice) }
         let seconds = Format.seconds(start.secondsUntilNow)
         Console.message(
             "\(StandardOutput.shown(output)): \(result.prompt.ids.count) tokens of \(result.prompt.embedding.shape[0]), "

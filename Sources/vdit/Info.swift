@@ -9,7 +9,8 @@ struct Info: ParsableCommand {
 
               vdit info ball.mp4
 
-            From the sidecar ball.mp4.json where there is one, else what the file itself says.
+            From the sidecar ball.mp4.json where there is one, else what the file itself
+            says.
             """)
 
     @Argument(help: ArgumentHelp("A video vdit made, or its .json.", valueName: "file"))

@@ -12,8 +12,9 @@ struct Inspect: ParsableCommand {
               vdit inspect samples/prompts/01-red-ball-right.safetensors
               vdit inspect wan2.1_t2v_14B-Q4_K_M.gguf
 
-            For a model it estimates the memory and the work of a video of the given size. Of a
-            single file of weights it says what it is and what a render needs beside it.
+            For a model it estimates the memory and the work of a video of the given size.
+            Of a single file of weights it says what it is and what a render needs beside
+            it.
             """)
 
     @Argument(help: ArgumentHelp("A folder, .safetensors, .gguf, .npy, .json or video file.", valueName: "path"))

@@ -9,8 +9,8 @@ struct Mask: ParsableCommand {
 
               vdit mask --sparse radial --frames 21 --height 12 --width 20 -o radial.png
 
-            A mask that follows queries and keys is taken from a run of a model, which stops
-            there; the size is then that of the video:
+            A mask that follows queries and keys is taken from a run of a model, which
+            stops there; the size is then that of the video:
 
               vdit mask --sparse svg2 --model samples/wan-mini \\
                   --prompt-embedding samples/prompts/01-red-ball-right.safetensors \\
@@ -103,7 +103,7 @@ extension AttentionProbe {
         let result = try run(stop: Signals.stop) { done, steps in
             if report.verbose { Console.message("step \(done)/\(steps)") }
         }
-        if !report.quiet { for notice in result.notices { Console.message("note: \(notice)") } }
+        if !report.quiet { for notice in result.notices { Console.note(notice) } }
         return result
     }
 }

@@ -26,7 +26,7 @@ final class Progress {
         if style == .json {
             emit("plan", ["settings": Dictionary(plan.settings.map { ($0.name, $0.value) }) { $1 }])
         } else {
-            line(plan.text)
+            plan.text.split(separator: "\n", omittingEmptySubsequences: false).forEach { line(String($0)) }
         }
     }
 
@@ -54,7 +54,7 @@ final class Progress {
     private func tell(_ event: RenderEvent) {
         switch event {
         case .begun: break
-        case .notice(let text): line("note: \(text.onOneLine)")
+        case .notice(let text): line("note: \(text)")
         case .encoding(let layer, let layers):
             guard isDue(every: style == .terminal ? 0.2 : 60) || layer == layers else { break }
             advance("layer", layer, layers, "encoding prompts", share: Double(layer) / Double(layers))
@@ -183,11 +183,6 @@ final class Progress {
     private var rest: [String: Any] { pace.left.map { ["left": $0] } ?? [:] }
 
     private func emit(_ event: String, _ fields: [String: Any]) {
-        var fields = fields
-        fields["event"] = event
-        fields["elapsed"] = start.secondsUntilNow
-        let options: JSONSerialization.WritingOptions = [.sortedKeys, .withoutEscapingSlashes]
-        guard let data = try? JSONSerialization.data(withJSONObject: fields, options: options) else { return }
-        Console.message(String(decoding: data, as: UTF8.self))
+        Console.event(event, fields.merging(["elapsed": start.secondsUntilNow]) { $1 })
     }
 }

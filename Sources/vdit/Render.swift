@@ -14,16 +14,16 @@ struct Render: ParsableCommand {
                   --num-frames 33 --seed 7 -o ball.mp4
 
             Beside ball.mp4 it leaves ball.mp4.json, which says everything the video was
-            made with. A run that is stopped (Ctrl-C, SIGTERM) saves its state, after the step
-            at work where that ends within 30 s; the same command goes on from there and makes
-            the same bytes. With other settings the state is kept under another name; with
-            --resume they are refused. A second Ctrl-C gives the step up, a third ends the
-            process at once.
+            made with. A run that is stopped (Ctrl-C, SIGTERM) saves its state, after the
+            step at work where that ends within 30 s; the same command goes on from there
+            and makes the same bytes. With other settings the state is kept under another
+            name; with --resume they are refused. A second Ctrl-C gives the step up, a
+            third ends the process at once.
 
               vdit render --from ball.mp4.json -o again.mp4
 
-            makes it again: inputs (their digests are checked), settings and encoding are the
-            recorded ones unless a flag or the environment says otherwise.
+            makes it again: inputs (their digests are checked), settings and encoding are
+            the recorded ones unless a flag or the environment says otherwise.
 
             Where the model comes with no recommendation, Wan's published ones hold.
             """)

@@ -12,17 +12,18 @@ struct Vdit: ParsableCommand {
             Makes a video from a Wan2.1 checkpoint and a prompt embedding:
 
               vdit render --model samples/wan-mini \\
-                  --prompt-embedding samples/prompts/01-red-ball-right.safetensors -o ball.mp4
+                  --prompt-embedding samples/prompts/01-red-ball-right.safetensors \\
+                  -o ball.mp4
 
             Add --dry-run to see every setting, the memory and the work before anything is
-            computed. 'vdit doctor' tells what this machine can do, 'vdit inspect PATH' what
-            a file or a model is. Settings may also come from the environment:
+            computed. 'vdit doctor' tells what this machine can do, 'vdit inspect PATH'
+            what a file or a model is. Settings may also come from the environment:
             VDIT_NUM_FRAMES=33 is --num-frames 33.
 
             Exit codes: 0 done, 64 wrong usage, 65 bad data, 66 input missing, 69 not
-            supported, 70 internal error, 71 not enough memory, 73 output cannot be created,
-            74 disk full or unreadable, 77 no permission, 78 the checkpoint is of another
-            run, 130 and 143 stopped by Ctrl-C and SIGTERM.
+            supported, 70 internal error, 71 not enough memory, 73 output cannot be
+            created, 74 disk full or unreadable, 77 no permission, 78 the checkpoint is of
+            another run, 130 and 143 stopped by Ctrl-C and SIGTERM.
             """,
         version: vditBuild,
         subcommands: [
@@ -68,10 +69,20 @@ struct Vdit: ParsableCommand {
 
     /// A word where a subcommand should be is often nearly one.
     private static func checkSubcommand() throws(CommandError) {
-        guard let word = CommandLine.arguments.dropFirst().first, !word.hasPrefix("-") else { return }
-        let names = configuration.subcommands.map { $0._commandName } + ["help"]
-        if names.contains(word) { return }
-        throw CommandError(description: "'\(word)' is no subcommand; expected \(expectedNames(names, insteadOf: word))")
+        var command: any ParsableCommand.Type = Vdit.self
+        for word in CommandLine.arguments.dropFirst() {
+            let (subcommands, standard) = (command.configuration.subcommands, command.configuration.defaultSubcommand)
+            if word.hasPrefix("-") || word == "help" || subcommands.isEmpty { return }
+            if let next = subcommands.first(where: { $0._commandName == word }) {
+                command = next
+                continue
+            }
+            let names = subcommands.map { $0._commandName } + (command == Vdit.self ? ["help"] : [])
+            // Else it is for the command that needs no name.
+            if standard != nil, FilePath.exists(word) || nearestName(to: word, among: names) == nil { return }
+            throw CommandError(
+                description: "'\(word)' is no subcommand; expected \(expectedNames(names, insteadOf: word))")
+        }
     }
 
     /// Prints an error as one line, or the help asked for.

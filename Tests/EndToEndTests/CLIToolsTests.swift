@@ -2,6 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 import VDiT
+@testable import VditCommand
 
 /// The commands beside `render`.
 struct CLIToolsTests {
@@ -139,6 +140,66 @@ struct CLIToolsTests {
             #expect(events.first?["event"] as? String == "notice" && result.errors.contains("did you mean VDIT_NUM_FRAMES"))
             #expect(events.last?["event"] as? String == "error")
             #expect(events.last?["status"] as? Int == Int(result.status), "\(result.errors)")
+        }
+    }
+
+    @Test func everyLineOfABatchIsJSONWhereMessagesAre() throws {
+        let folder = try TemporaryDirectory()
+        let path = try folder.write("version: 1\nmodel: none\njobs: [{name: a, steps: 016}]\n", "bad.yaml")
+        let result = try CommandRun.run(["batch", path, "--log-format", "json"])
+        let events = try result.lines.map {
+            try #require(try JSONSerialization.jsonObject(with: Data($0.utf8)) as? [String: Any], "\($0)")
+        }
+        #expect(events.count > 2 && events.allSatisfy { $0["event"] as? String == "error" }, "\(result.errors)")
+        #expect(events.last?["status"] as? Int == 78)
+    }
+
+    @Test func aNameCannotDriveATerminal() throws {
+        let folder = try TemporaryDirectory()
+        let name = "\u{1b}[31m\nred"
+        let video = try CommandRun.run(smallRender(folder.path("\(name).y4m"), steps: 1))
+        #expect(video.status == 0 && video.errors.contains("\\u{1b}[31m\\nred.y4m: 5 frames"), "\(video.errors)")
+        let mask = try CommandRun.run([
+            "mask", "--sparse", "radial", "--frames", "3", "--height", "4", "--width", "4", "-o", folder.path("\(name).png"),
+        ])
+        #expect(mask.status == 0 && mask.errors.contains("\\nred.png: 48 tokens"), "\(mask.errors)")
+        let batch = try folder.write(
+            "version: 1\noutput: \"\\e[31m{seed}.y4m\"\ndefaults: {model: \(Golden.sample("wan-mini")), prompt_embedding: "
+                + "\(Golden.sample("prompts/empty.safetensors")), size: 96x64, num_frames: 5}\njobs: [{name: a}]\n", "batch.yaml")
+        let plan = try CommandRun.run(["batch", batch, "--dry-run"])
+        #expect(plan.status == 0 && plan.output.contains("\\u{1b}[31m0.y4m"), "\(plan.errors)")
+        #expect(!(video.errors + mask.errors + plan.output).contains("\u{1b}"))
+    }
+
+    @Test(arguments: [["rendr"], ["bench", "atention"], ["batch", "sttus", "x.yaml"], ["batch", "retyr"]])
+    func aSubcommandThatIsNearlyOneIsPointedOut(_ words: [String]) throws {
+        let result = try CommandRun.run(words)
+        #expect(result.status == 64 && result.lines.count == 1, "\(result.errors)")
+        #expect(result.errors.contains("is no subcommand") && result.errors.contains("(did you mean "), "\(result.errors)")
+    }
+
+    /// The file of a batch may be called what it likes.
+    @Test func aFileIsNoMisspeltSubcommand() throws {
+        let folder = try TemporaryDirectory()
+        try folder.write("version: 2\n", "statu")
+        let result = try CommandRun.run(["batch", "statu"], script: "cd '\(folder.path)' && exec \"$VDIT\" \"$@\"")
+        #expect(result.status == 78 && result.errors.contains("statu:1:"), "\(result.errors)")
+    }
+
+    @Test func aFileOfAnotherKindIsNamedWhole() throws {
+        let folder = try TemporaryDirectory()
+        let result = try CommandRun.run(["info", try folder.write("[]", "list.json")])
+        #expect(result.status == 65 && result.errors.contains("list.json: content: found another type"), "\(result.errors)")
+    }
+
+    /// A terminal of 80 columns would break what is longer.
+    @Test func helpTextsFitATerminal() {
+        let commands = Vdit.configuration.subcommands
+        let texts = [Vdit.configuration] + commands.map { $0.configuration }
+            + commands.flatMap { $0.configuration.subcommands.map { $0.configuration } }
+        for text in texts {
+            let long = text.discussion.split(separator: "\n").filter { $0.count > 79 }
+            #expect(long.isEmpty, "\(text.abstract): \(long)")
         }
     }
 
