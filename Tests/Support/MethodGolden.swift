@@ -205,7 +205,7 @@ public struct MethodExample: Sendable, CustomTestStringConvertible {
         .init("svg2", ["query-clusters": "7", "key-clusters": "13", "top-p": "0.5", "rest": "rectified"]),
         .init("grat", ["group-frames": "2", "group-height": "3", "group-width": "4", "rest": "pooled"]),
         .init("grat", ["keys": "box", "group-height": "2", "group-width": "3", "window-frames": "1"]),
-        .init("grat", ["keys": "box"], density: 0.6),
+        .init("grat", ["keys": "box"], density: 0.53),
         .init("mass", ["rest": "rectified", "residual": "4", "refresh-every": "3"], density: 0.4),
     ]
 

@@ -3,8 +3,8 @@ import VditTensor
 /// Lets all queries of a box of the video attend to the same boxes of keys: those that share frames, rows or columns
 /// with it, or those around it.
 ///
-/// - Source: Ren et al., Grouping First, Attending Smartly: Training-Free Acceleration for Diffusion Transformers, arXiv
-///   2505.14687; OliverRensu/GRAT. GRAT-X is `keys=cross`, GRAT-B `keys=box`.
+/// - Source: Ren et al., Grouping First, Attending Smartly: Training-Free Acceleration for Diffusion Transformers,
+///   arXiv 2505.14687; OliverRensu/GRAT. GRAT-X is `keys=cross`, GRAT-B `keys=box`.
 /// - Differs: boxes at the far edges may be smaller; the grid of the reference has to divide by the box.
 public struct GroupedAttention: SparseMethod {
     public static let name = "grat"
@@ -22,33 +22,29 @@ public struct GroupedAttention: SparseMethod {
     private let density: Double?
 
     public func planner(for layout: TokenLayout) throws(AttentionError) -> any AttentionPlanner {
-        let group = density.map { keys == .cross ? Self.group(for: $0, layout) : Self.manyGroups(layout) } ?? group
-        let grid = try TileGrid(layout, tile: group)
-        let solved = density == nil ? [:] : Self.group.solved(group)
         switch keys {
         case .cross:
+            let group = density.map { Self.group(for: $0, layout) } ?? group
+            let grid = try TileGrid(layout, tile: group)
             let plan = grid.plan { place in
                 let apart = (0..<3).map { axis in (0..<grid.axes[axis].count).map { $0 != place[axis] } }
                 let dropped = Set(BoxWindows.inside(apart))
                 return (0..<Int32(grid.blocks.keys.video.count)).filter { !dropped.contains($0) }
             }
-            return LayoutPlanner(plan, solved: solved)
+            return LayoutPlanner(plan, solved: density == nil ? [:] : Self.group.solved(group))
         case .box:
-            let windows = density.map(grid.windows) ?? windows
-            let ofWindows = density == nil ? [:] : Self.windows.solved(windows)
-            return LayoutPlanner(grid.plan(windows: windows), solved: solved.merging(ofWindows) { $1 })
+            let (group, windows) = density.map { TileGrid.solve($0, layout, tile: Self.group.map(\.standard)) }
+                ?? (group, windows)
+            return LayoutPlanner(
+                try TileGrid(layout, tile: group).plan(windows: windows),
+                solved: density == nil ? [:] : (Self.group + Self.windows).solved(group + windows))
         }
-    }
-
-    /// Boxes of the authors' size, smaller where a grid has too few of them for windows to differ.
-    private static func manyGroups(_ layout: TokenLayout) -> [Int] {
-        zip(group.map(\.standard), layout.extents).map { min($0, max(1, $1 / 5)) }
     }
 
     /// Boxes whose cross comes near a density; what it drops is the product of what the axes have apart.
     private static func group(for density: Double, _ layout: TokenLayout) -> [Int] {
         guard density < 1 else { return layout.extents }
-        // Smaller ones than sixteen tokens are slow for what they keep.
+        // As small as tiles of a window may be.
         return BoxWindows.nearest(
             to: 1 - BoxWindows.share(density, of: layout),
             among: zip(layout.extents, [2, 2, 4]).map { extent, least in
@@ -67,7 +63,8 @@ public struct GroupedAttention: SparseMethod {
     ]
     private static let windows = [
         MethodOption(
-            "window-frames", .integer(1...999), default: 3, "boxes along time that keys=box sees, an even number as the next"),
+            "window-frames", .integer(1...999), default: 3,
+            "boxes along time that keys=box sees, an even number as the next"),
         MethodOption("window-height", .integer(1...999), default: 3, "boxes of a column that it sees"),
         MethodOption("window-width", .integer(1...999), default: 3, "boxes of a row that it sees"),
     ]

@@ -37,14 +37,33 @@ struct TileGrid: Sendable {
         }
     }
 
-    /// Windows that come near a density, see `BoxWindows.nearest`.
-    func windows(for density: Double) -> [Int] {
-        BoxWindows.nearest(
-            to: BoxWindows.share(density, of: blocks.layout),
-            among: axes.map { axis in
-                // An even window is as wide as the next.
-                stride(from: 1, through: axis.count + 1, by: 2).map { .init(size: $0, share: axis.share(window: $0)) }
-            })
+    /// A tile and windows of it that come near a density.
+    ///
+    /// - Parameter largest: the tile where that has such windows; else the axis with the fewest tiles gets twice as
+    ///   many, again and again, down to tiles of sixteen tokens: smaller ones are slow for what they keep.
+    static func solve(_ density: Double, _ layout: TokenLayout, tile largest: [Int]) -> (tile: [Int], windows: [Int]) {
+        let wanted = BoxWindows.share(density, of: layout)
+        var tile = zip(largest, layout.extents).map { min($0, $1) }
+        var best: (miss: Double, tile: [Int], windows: [Int])?
+        while true {
+            let axes = zip(layout.extents, tile).map(Axis.init)
+            let windows = BoxWindows.nearest(
+                to: wanted,
+                among: axes.map { axis in
+                    // An even window is as wide as the next.
+                    stride(from: 1, through: axis.count + 1, by: 2).map {
+                        .init(size: $0, share: axis.share(window: $0))
+                    }
+                })
+            let miss = abs(zip(axes, windows).reduce(1) { $0 * $1.0.share(window: $1.1) } - wanted)
+            if best.map({ miss < $0.miss }) ?? true { best = (miss, tile, windows) }
+            if miss <= ConfiguredMethod.densityTolerance / 2 { break }
+            let cuttable = (0..<3).filter { tile[$0] > 1 }
+            guard tile.reduce(1, *) >= 32, let axis = cuttable.min(by: { axes[$0].count < axes[$1].count })
+            else { break }
+            tile[axis] = (tile[axis] + 1) / 2
+        }
+        return best.map { ($0.tile, $0.windows) } ?? (tile, [1, 1, 1])
     }
 
     /// One dimension of the grid.
