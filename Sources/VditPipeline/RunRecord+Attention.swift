@@ -18,6 +18,8 @@ extension RunRecord {
 
         public var method: String
         public var options: [String: String]
+        /// The file with patterns for every head.
+        public var table: String?
         /// What was asked for, and the options the method found for it.
         public var density: Double?
         public var solved: [String: Double]?
@@ -51,11 +53,12 @@ extension RunRecord {
 
 extension RunRecord.Attention {
     /// - Parameters:
+    ///   - table: the file with patterns for every head.
     ///   - contexts: of every transformer that ran.
     ///   - pairs: token pairs of the same run with dense attention and every call computed.
     init(
-        method: ConfiguredMethod, contexts: [AttentionContext], pairs: Int, headDim: Int, predictedStateBytes: Int,
-        instructionSet: InstructionSet
+        method: ConfiguredMethod, table: String?, contexts: [AttentionContext], pairs: Int, headDim: Int,
+        predictedStateBytes: Int, instructionSet: InstructionSet
     ) {
         let rows = contexts.flatMap(\.statistics.rows)
         let total = rows.reduce(into: AttentionStatistics.Row(step: 0, layer: 0)) { $0.add($1) }
@@ -65,7 +68,7 @@ extension RunRecord.Attention {
         }
         let solved = contexts.first?.planner()?.solved ?? [:]
         self.init(
-            method: method.name, options: method.options, density: method.density,
+            method: method.name, options: method.options, table: table, density: method.density,
             solved: solved.isEmpty ? nil : solved, sparseCalls: total.sparseCalls,
             denseCalls: total.fullCalls + total.scheduledDenseCalls + total.fallbackCalls,
             scheduledDenseCalls: total.scheduledDenseCalls, refreshCalls: total.refreshCalls,

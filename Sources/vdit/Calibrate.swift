@@ -3,19 +3,28 @@ import VDiT
 
 struct Calibrate: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Find what step caches need to know of a model.",
+        abstract: "Find what step caches, or tables of heads, need to know of a model.",
         discussion: """
-            Example:
+            Step caches, from one prompt; the file holds MagCache's ratios and TeaCache's
+            coefficients:
 
               vdit calibrate --model MODEL --prompt-embedding prompt.safetensors \\
                   -o model.json
               vdit render --model MODEL … --cache magcache --cache-calibration model.json
 
-            Runs the sampler once with every call computed; no video is made. The file
-            holds MagCache's ratios and TeaCache's coefficients.
+            A sparse method's pattern for every head of every layer at every step, from any
+            number of prompts:
+
+              vdit calibrate --model MODEL --prompt-embedding a.safetensors b.safetensors \\
+                  --sparse sta -o sta.json
+              vdit render --model MODEL … --sparse sta --sparse-table sta.json
+
+            Runs the sampler for every prompt with every call computed densely; no video is made.
             """)
 
-    @OptionGroup var inputs: SettingFlags<InputSection>
+    @OptionGroup var inputs: SettingFlags<ModelSection>
+    @OptionGroup var prompts: PromptOptions
+    @OptionGroup(title: "Table of heads") var heads: HeadTableOptions
     @OptionGroup(title: "Sampling") var sampling: SamplingOptions
     @OptionGroup(title: "Noise") var variant: SettingFlags<SeedSection>
     @OptionGroup(title: "Machine") var machine: MachineOptions
@@ -32,8 +41,10 @@ struct Calibrate: ParsableCommand {
 
     func validate() throws {
         try inputs.checkModel()
-        if !inputs.says(SettingTable.promptSubject) {
-            throw ValidationError("Missing expected argument '--prompt-embedding <file>'")
+        if prompts.all.isEmpty { throw ValidationError("Missing expected argument '--prompt-embedding <file>'") }
+        if heads.sparse == nil {
+            if let flag = heads.given { throw ValidationError("\(flag) needs --sparse") }
+            if prompts.all.count > 1 { throw ValidationError("step caches are calibrated with one prompt; give one") }
         }
     }
 
@@ -43,21 +54,100 @@ struct Calibrate: ParsableCommand {
         given.add(sampling)
         given.add(variant)
         given.add(machine)
-        var job = RenderJob(model: "", prompt: .text(""), destination: VideoDestination(path: ""))
+        var job = RenderJob(model: "", prompt: prompts.all[0], destination: VideoDestination(path: ""))
         try given.apply(
-            InputSection.rows + SamplingSection.rows + SeedSection.rows + MachineSection.rows, to: &job)
+            ModelSection.rows + SamplingSection.rows + SeedSection.rows + MachineSection.rows, to: &job)
         var files = job.reads()
         files.make(output, as: "calibration")
+        prompts.note(in: &files)
         try files.check()
         let existing = overwrite ? ExistingFile.replace : .refuse
         try AtomicFile.check(output, existing: existing)
         let progress = Progress(report)
         var last = ContinuousClock.now
-        let result = try CalibrationJob(job).run(stop: Signals.stop) { done, steps in
+        func onStep(_ done: Int, _ steps: Int) {
             progress.handle(.step(done, of: steps, seconds: last.secondsUntilNow))
             last = .now
         }
+        guard let (method, search) = try heads.choice() else {
+            let result = try CalibrationJob(job).run(stop: Signals.stop, onStep: onStep)
+            for notice in result.notices { progress.handle(.notice(notice)) }
+            try CacheTables.write(result.table, of: result.model, to: output, existing: existing)
+            return
+        }
+        let result = try HeadCalibrationJob(job, prompts: prompts.all, method: method, search: search)
+            .run(stop: Signals.stop, onStep: onStep)
         for notice in result.notices { progress.handle(.notice(notice)) }
-        try CacheTables.write(result.table, of: result.model, to: output, existing: existing)
+        try result.file.write(to: output, existing: existing)
+        if report.quiet { return }
+        let names = ["dense"] + search.candidates.map { options in
+            options.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }.joined(separator: ",")
+        }
+        let table = Console.table(zip(names, result.shares).map { [$0, "\(Format.fraction($1)) of all heads"] })
+        for line in table.split(separator: "\n") { Console.message(String(line)) }
+    }
+}
+
+/// Which patterns of a sparse method a calibration chooses among, and how.
+struct HeadTableOptions: ParsableArguments {
+    @Option(
+        name: .long, parsing: .unconditional,
+        help: ArgumentHelp(
+            "Make a table of heads for this method, whose mask follows from the layout.", valueName: "method"))
+    var sparse: String?
+
+    @Option(
+        name: .long, parsing: .unconditionalSingleValue,
+        help: ArgumentHelp("An option that all patterns share; repeat for more.", valueName: "name=value"))
+    var sparseOption: [String] = []
+
+    @Option(
+        name: .long, parsing: .unconditionalSingleValue,
+        help: ArgumentHelp(
+            "Options of a pattern to choose; repeat for more. Default: those the method's authors publish.",
+            valueName: "name=value,…"))
+    var pattern: [String] = []
+
+    @Option(
+        name: .long, parsing: .unconditional,
+        help: ArgumentHelp(
+            "What keeping everything costs beside the squared error of a head's output. Default: the method's.",
+            valueName: "x"))
+    var densityWeight: Double?
+
+    @Option(
+        name: .long, parsing: .unconditional,
+        help: ArgumentHelp("Heads whose every pattern costs more stay dense. Default: the method's.", valueName: "x"))
+    var lossLimit: Double?
+
+    func validate() throws {
+        for (flag, value) in [("--density-weight", densityWeight), ("--loss-limit", lossLimit)] {
+            if let value, !(value.isFinite && value >= 0) {
+                throw ValidationError("\(flag): found \(value), expected a number of at least 0")
+            }
+        }
+    }
+
+    /// The first flag given that needs a method.
+    var given: String? {
+        [
+            ("--sparse-option", !sparseOption.isEmpty), ("--pattern", !pattern.isEmpty),
+            ("--density-weight", densityWeight != nil), ("--loss-limit", lossLimit != nil),
+        ].first(where: \.1)?.0
+    }
+
+    /// Nil without a method.
+    func choice() throws -> (MethodChoice, PatternSearch)? {
+        guard let sparse else { return nil }
+        let method = try MethodChoice(sparse, options: MethodCatalogue.parse(sparseOption))
+        var search = try MethodCatalogue.description(of: sparse).patterns ?? PatternSearch([])
+        if !pattern.isEmpty {
+            search.candidates = try pattern.map {
+                try MethodCatalogue.parse($0.split(separator: ",").map(String.init))
+            }
+        }
+        search.densityWeight = densityWeight ?? search.densityWeight
+        search.lossLimit = lossLimit ?? search.lossLimit
+        return (method, search)
     }
 }

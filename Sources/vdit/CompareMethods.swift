@@ -8,21 +8,7 @@ struct CompareMethods: ParsableArguments {
         help: ArgumentHelp("A model, as for 'vdit render'; compares methods instead of files.", valueName: "path"))
     var model: String?
 
-    @Option(
-        name: .long, parsing: .unconditionalSingleValue,
-        help: ArgumentHelp("What to show, in words; repeat for more.", valueName: "text"))
-    var prompt: [String] = []
-
-    @Option(
-        name: .long, parsing: .upToNextOption,
-        help: ArgumentHelp("One or more prompts, as UTF-8 files.", valueName: "file"))
-    var promptFile: [String] = []
-
-    @Option(
-        name: .long, parsing: .upToNextOption,
-        help: ArgumentHelp("One or more prompts, as a text encoder put them.", valueName: "file"))
-    var promptEmbedding: [String] = []
-
+    @OptionGroup var prompts: PromptOptions
     @OptionGroup var shared: SettingFlags<SharedInputSection>
 
     @Option(
@@ -68,17 +54,12 @@ struct CompareMethods: ParsableArguments {
     /// A flag that makes no sense without a model.
     var given: String? {
         let flags: [(String, Bool)] = [
-            ("--prompt", !prompt.isEmpty), ("--prompt-file", !promptFile.isEmpty),
-            ("--prompt-embedding", !promptEmbedding.isEmpty), ("--methods", methods != nil),
+            ("--methods", methods != nil),
             ("--densities", densities != nil), ("--seeds", seeds != nil),
             ("--sparse-option", !sparseOption.isEmpty), ("--sparse-fallback", sparseFallback != nil),
             ("--memory-limit", memoryLimit != nil), ("--output", output != nil), ("--dry-run", dryRun),
         ]
-        return flags.first(where: \.1)?.0 ?? shared.given
-    }
-
-    private var prompts: [PromptSource] {
-        prompt.map { .text($0) } + promptFile.map { .textFile($0) } + promptEmbedding.map { .embedding($0) }
+        return prompts.given ?? flags.first(where: \.1)?.0 ?? shared.given
     }
 
     /// What a comparison of methods reads and makes; its tables are not among them.
@@ -87,8 +68,7 @@ struct CompareMethods: ParsableArguments {
         inputs.model.path = model ?? ""
         var files = inputs.reads()
         files.make(output, as: "report")
-        for path in promptFile { files.read(path, as: "prompt file") }
-        for path in promptEmbedding { files.read(path, as: "prompt embedding") }
+        prompts.note(in: &files)
         return files
     }
 
@@ -102,7 +82,7 @@ struct CompareMethods: ParsableArguments {
     }
 
     func validateAlone() throws {
-        if prompts.isEmpty {
+        if prompts.all.isEmpty {
             throw ValidationError("--model needs --prompt, --prompt-file or --prompt-embedding")
         }
         if methods == nil { throw ValidationError("--model needs --methods") }
@@ -111,7 +91,7 @@ struct CompareMethods: ParsableArguments {
 
     func job(_ model: String, _ request: RenderRequest) throws -> ComparisonJob {
         var job = ComparisonJob(
-            model: "", prompts: prompts, methods: methods?.values ?? [], directory: output ?? "")
+            model: "", prompts: prompts.all, methods: methods?.values ?? [], directory: output ?? "")
         let inputs = try inputs()
         job.model = inputs.model
         job.model.path = model

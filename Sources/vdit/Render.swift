@@ -172,7 +172,7 @@ struct Render: ParsableCommand {
     /// Inputs that a flag named, by the name of their setting.
     private var givenInputs: Set<String> {
         var given = Set(inputs.texts.keys).union(settings.has("latents") ? ["latents"] : [])
-            .union(variant.has("cache_calibration") ? ["cache_calibration"] : [])
+            .union(["sparse_table", "cache_calibration"].filter(variant.has))
         // What no flag of theirs says, another of the same subject may.
         for row in InputSection.rows {
             if let subject = row.subject, inputs.says(subject) { given.insert(row.name) }

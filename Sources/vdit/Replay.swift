@@ -60,6 +60,7 @@ struct Replay {
         settings["image"] = record.inputs.image
         settings["last_image"] = record.inputs.lastImage
         settings["video"] = record.inputs.video
+        settings["sparse_table"] = record.attention?.table
         settings["cache_calibration"] = record.caching?.calibration
         if record.attention?.fallbackCalls ?? 0 > 0 {
             settings["sparse_fallback"] = AttentionContext.Fallback.dense.rawValue
@@ -81,7 +82,7 @@ struct Replay {
             ("negative_prompt_embedding", renderer.job.negativePrompt?.embedding), ("latents", renderer.job.latents),
             ("image", renderer.job.image), ("last_image", renderer.job.lastImage),
             ("video", renderer.settings.video),
-            ("cache_calibration", renderer.job.cacheCalibration),
+            ("sparse_table", renderer.job.sparseTable), ("cache_calibration", renderer.job.cacheCalibration),
         ]
         if Self.adapters.allSatisfy({ !given.contains($0.0) }) {
             let names = renderer.job.adapters.map(\.path).joined(separator: ", ")

@@ -24,14 +24,18 @@ enum PartSection: FlagSection {
 /// Inputs that all renders of a comparison share.
 enum SharedInputSection: FlagSection {
     static var rows: [any SettingRow] {
-        InputSection.rows.filter { $0.name != "model" && $0.subject != SettingTable.promptSubject }
+        ModelSection.rows.filter { $0.name != "model" }
     }
+}
+/// A model, and all inputs but prompts.
+enum ModelSection: FlagSection {
+    static var rows: [any SettingRow] { InputSection.rows.filter { $0.subject != SettingTable.promptSubject } }
 }
 /// What a run that is looked into reads, and its loop.
 enum ProbeSection: FlagSection {
     static var rows: [any SettingRow] {
         InputSection.rows.filter { $0.name != "model" }
-            + ["latents", "few_step", "steps", "guidance_scale"].compactMap { SettingTable.byName[$0] }
+            + ["latents", "few_step", "steps", "guidance_scale", "sparse_table"].compactMap { SettingTable.byName[$0] }
     }
 }
 enum OutputSection: FlagSection { static var rows: [any SettingRow] { SettingTable.rows(of: .output) } }
@@ -44,7 +48,10 @@ enum VariantSection: FlagSection {
         SettingTable.rows(of: .seed) + SettingTable.rows(of: .attention) + SettingTable.rows(of: .caching)
     }
 }
-enum MethodSection: FlagSection { static var rows: [any SettingRow] { SettingTable.rows(of: .attention) } }
+/// A method; a table of heads is of a run.
+enum MethodSection: FlagSection {
+    static var rows: [any SettingRow] { SettingTable.rows(of: .attention).filter { $0.name != "sparse_table" } }
+}
 enum MachineSection: FlagSection { static var rows: [any SettingRow] { SettingTable.rows(of: .machine) } }
 enum ThreadSection: FlagSection {
     static var rows: [any SettingRow] { [SettingTable.byName["threads"]].compactMap { $0 } }
@@ -116,7 +123,7 @@ struct SettingFlags<Section: FlagSection>: ParsableArguments, CustomReflectable 
     func text(_ name: String) -> String? { texts[name]?.last }
 }
 
-extension SettingFlags where Section == InputSection {
+extension SettingFlags {
     /// - Throws: where neither a model nor a transformer of one was given.
     func checkModel() throws(ValidationError) {
         if has("model") || has("transformer") { return }

@@ -16,7 +16,7 @@ import VDiT
     }
 
     @Test(arguments: [
-        ("radail", [:], "sparse method 'radail': unknown, expected one of dense, radial, svg2, draft, rettention, vsa, adaspa, mass, xattention, sparge, jenga, sla, asa, gna, psa, svg1, vmoba, grat (did you mean radial?)"),
+        ("radail", [:], "sparse method 'radail': unknown, expected one of dense, radial, svg2, draft, rettention, vsa, adaspa, mass, xattention, sparge, jenga, sla, asa, gna, psa, svg1, vmoba, grat, sta, sparse-vdit (did you mean radial?)"),
         ("radial", ["decya": "1"], "sparse option 'decya': radial has none of that name; did you mean 'decay'?"),
         ("radial", ["zzzzzzzzzzz": "1"], "sparse option 'zzzzzzzzzzz': radial has none of that name"),
         ("radial", ["top-p": "0.9"], "sparse option 'top-p': belongs to svg2, not to radial"),

@@ -169,9 +169,8 @@ import VditAttention
     /// Dense steps and layers give dense attention's own bytes, and are counted apart.
     @Test(arguments: MethodExample.all.filter { $0.name != "dense" })
     func scheduledCallsAreDense(example: MethodExample) throws {
-        let options = example.options.merging(["dense-steps": "50%", "dense-layers": "1"]) { $1 }
         let context = try AttentionContext(
-            MethodExample(example.name, options, density: example.density).configured(), layout: layout)
+            example.with(["dense-steps": "50%", "dense-layers": "1"]).configured(), layout: layout)
         let dense = try AttentionContext(MethodExample("dense").configured(), layout: layout)
         #expect(try run(context, steps: 0..<6, seed: 3) == run(dense, steps: 0..<6, seed: 3))
         #expect(context.statistics.total.scheduledDenseCalls == 6 * 4)

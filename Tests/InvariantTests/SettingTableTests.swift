@@ -32,7 +32,7 @@ struct SettingTableTests {
                 "guidance_scale_2", "guidance_schedule",
                 "height", "latents",
                 "num_frames", "precision", "scheduler", "seed", "sigma_spacing", "sigmas",
-                "size_shifts", "sizes", "sparse", "sparse_options",
+                "size_shifts", "sizes", "sparse", "sparse_options", "sparse_table",
                 "steps", "timesteps", "weights", "width",
             ])
     }

@@ -128,22 +128,32 @@ public struct MethodExample: Sendable, CustomTestStringConvertible {
     public let name: String
     public let options: [String: String]
     public let density: Double?
+    private let table: HeadTable?
 
-    public init(_ name: String, _ options: [String: String] = [:], density: Double? = nil) {
+    public init(
+        _ name: String, _ options: [String: String] = [:], density: Double? = nil, table: HeadTable? = nil
+    ) {
         self.name = name
         self.options = options
         self.density = density
+        self.table = table
+    }
+
+    /// With other options.
+    public func with(_ options: [String: String]) -> MethodExample {
+        MethodExample(name, self.options.merging(options) { $1 }, density: density, table: table)
     }
 
     /// Dense steps and layers off, unless the options say otherwise.
     public func configured() throws -> ConfiguredMethod {
         let off = name == "dense" ? [:] : ["dense-steps": "0", "dense-layers": "0"]
-        return try MethodChoice(name, options: off.merging(options) { $1 }, density: density).configured()
+        return try MethodChoice(name, options: off.merging(options) { $1 }, density: density)
+            .configured(table: table)
     }
 
     public var testDescription: String {
         ([name] + options.sorted { $0.key < $1.key }.map { "\($0)=\($1)" }
-            + (density.map { ["density \($0)"] } ?? [])).joined(separator: " ")
+            + (density.map { ["density \($0)"] } ?? []) + (table == nil ? [] : ["table"])).joined(separator: " ")
     }
 
     /// What the catalogue offers: every method by itself, with each preset, with each option at its least value and at
@@ -155,8 +165,12 @@ public struct MethodExample: Sendable, CustomTestStringConvertible {
                 values(of: option).filter { $0 != option.defaultSetting.text }
                     .map { MethodExample(method.name, [option.name: $0]) }
             }
-            + (method.densityOptions.isEmpty ? [] : [MethodExample(method.name, density: 0.9)])
+            + (method.densityOptions.isEmpty || coarse.contains(method.name)
+                ? [] : [MethodExample(method.name, density: 0.9)])
     }
+
+    /// Methods that have few densities on small grids; `all` has some that they reach.
+    private static let coarse = ["sta", "sparse-vdit"]
 
     /// The choices of an option, or the least number of its range, as the range names them.
     private static func values(of option: any AnyMethodOption) -> [String] {
@@ -206,8 +220,29 @@ public struct MethodExample: Sendable, CustomTestStringConvertible {
         .init("grat", ["group-frames": "2", "group-height": "3", "group-width": "4", "rest": "pooled"]),
         .init("grat", ["keys": "box", "group-height": "2", "group-width": "3", "window-frames": "1"]),
         .init("grat", ["keys": "box"], density: 0.53),
+        .init("sta", ["tile-frames": "2", "tile-height": "3", "tile-width": "4", "window-frames": "1"]),
+        .init("sta", density: 0.82), .init("sta", ["rest": "rectified"], density: 0.43),
+        .init("sta", table: table([["window-frames": "1"], ["tile-width": "2", "window-width": "1"]])),
+        .init("sparse-vdit", ["block": "16", "mode": "positions", "rest": "pooled"]),
+        .init("sparse-vdit", ["block": "16", "mode": "stripe"], density: 0.6),
+        .init("sparse-vdit", ["block": "16"], density: 0.9),
+        .init(
+            "sparse-vdit",
+            table: table(["skip", "diagonal", "positions", "stripe"].map { ["mode": $0, "block": "16"] })),
         .init("mass", ["rest": "rectified", "residual": "4", "refresh-every": "3"], density: 0.4),
     ]
+
+    /// A table of two layers of two heads in which everything comes to pass.
+    private static func table(_ patterns: [[String: String]]) -> HeadTable? {
+        HeadTable(
+            patterns: patterns,
+            heads: (0..<50).map { step in
+                (0..<2).map { layer in (0..<2).map { (step + 2 * layer + $0) % (patterns.count + 1) } }
+            })
+    }
+
+    /// Whether heads may be left out as a whole, text with them.
+    public var skipsHeads: Bool { name == "sparse-vdit" && (table != nil || options["mode"] == "skip") }
 
     /// Why a method may leave a query block without keys; nil where it may not.
     public var excuseForEmptyRows: String? {
@@ -217,6 +252,8 @@ public struct MethodExample: Sendable, CustomTestStringConvertible {
             return "the reference leaves out the borders of frames that fill no whole blocks"
         case ("draft", "reference"), ("draft", "threshold"):
             return "the reference's threshold is one for all regions of a head"
+        case ("sparse-vdit", _) where skipsHeads:
+            return "heads of one of its modes are skipped"
         default: return nil
         }
     }
@@ -242,6 +279,9 @@ public struct MethodExample: Sendable, CustomTestStringConvertible {
         .init("asa", ["mass": "1", "most": "1", "block": "16"]), .init("asa", ["block": "16"], density: 1),
         .init("gna", ["window-frames": "1", "window-height": "1", "window-width": "1"]), .init("gna", density: 1),
         .init("grat", ["group-frames": "9"]), .init("grat", ["keys": "box"], density: 1), .init("grat", density: 1),
+        .init("sta", ["window-frames": "9", "window-height": "8"]), .init("sta", density: 1),
+        .init("sparse-vdit", ["kept": "1", "block": "16"]), .init("sparse-vdit", ["mode": "positions"], density: 1),
+        .init("sparse-vdit", ["mode": "stripe", "kept": "1", "block": "16"]),
         .init("psa", ["exact": "1", "block": "16"]), .init("psa", ["block": "16", "key-block": "5"], density: 1),
         .init("svg1", ["kept": "1", "block": "16"]), .init("svg1", ["rest": "rectified"], density: 1),
         .init("vmoba", ["mass": "1"]), .init("vmoba", ["query-block": "5", "rest": "rectified"], density: 1),

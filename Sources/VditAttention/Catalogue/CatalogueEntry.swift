@@ -13,11 +13,13 @@ public struct CatalogueEntry<Product: Sendable>: Sendable {
     public let presets: [Preset]
     /// Options that the wanted share decides (a method's density, a cache's budget); it cannot be given with them.
     public let shareOptions: [any AnyMethodOption]
+    /// What a calibration chooses among for every head; nil where nobody published such a search.
+    public let patterns: PatternSearch?
     package let make: @Sendable (OptionSettings, Double?) -> Product
 
     package init(
         name: String, summary: String, paper: Paper?, options: [any AnyMethodOption], presets: [Preset] = [],
-        shareOptions: [any AnyMethodOption] = [],
+        shareOptions: [any AnyMethodOption] = [], patterns: PatternSearch? = nil,
         make: @escaping @Sendable (_ values: OptionSettings, _ share: Double?) -> Product
     ) {
         self.name = name
@@ -26,6 +28,7 @@ public struct CatalogueEntry<Product: Sendable>: Sendable {
         self.options = options
         self.presets = presets
         self.shareOptions = shareOptions
+        self.patterns = patterns
         self.make = make
     }
 

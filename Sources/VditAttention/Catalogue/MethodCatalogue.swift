@@ -17,7 +17,7 @@ public enum MethodCatalogue {
             MassAttention.description, XAttention.description, SpargeAttention.description, Jenga.description,
             SparseLinearAttention.description, AdaptiveBlockSparse.description, NeighborhoodAttention.description,
             PyramidAttention.description, SparseVideoGen.description, MixtureOfBlocks.description,
-            GroupedAttention.description,
+            GroupedAttention.description, SlidingTileAttention.description, SparseVDiT.description,
         ])
 
     public static var methods: [MethodDescription] { all.entries }
@@ -67,6 +67,30 @@ extension CatalogueChoice<any SparseMethod> {
         parsing text: String, options: [String: String] = [:], density: Double? = nil
     ) throws(ChoiceError) {
         try self.init(parsing: text, of: MethodCatalogue.all, options: options, share: density)
+    }
+
+    /// Every option decided, with a table that decides for every head.
+    ///
+    /// - Parameter table: of the run's own steps; nil leaves all heads to the options.
+    /// - Throws: `ChoiceError` for patterns that are none of the method's; `AttentionError.invalid` (64) for a density,
+    ///   or an option that the patterns say.
+    public func configured(forModel model: String? = nil, table: HeadTable?) throws -> ConfiguredMethod {
+        var configured = configured(forModel: model)
+        guard let table else { return configured }
+        if let density {
+            throw AttentionError.invalid("density", found: "\(density)", expected: "none beside a table", kind: .usage)
+        }
+        if let both = options.keys.sorted().first(where: { name in table.patterns.contains { $0[name] != nil } }) {
+            throw AttentionError.invalid(
+                "sparse option '\(both)'", found: "a value", expected: "none beside a table, which says it",
+                kind: .usage)
+        }
+        let patterns = try table.patterns.map {
+            try Self(name, options: options.merging($0) { $1 }).configured(forModel: model)
+        }
+        configured.table = (table, patterns)
+        for option in table.patterns.flatMap(\.keys) { configured.options[option] = nil }
+        return configured
     }
 
     /// The same at another density.
@@ -122,10 +146,12 @@ public struct ConfiguredMethod: Sendable {
     public let name: String
     public let method: any SparseMethod
     public let schedule: DenseSchedule
-    /// Every option's value as it is written, defaults included.
-    public let options: [String: String]
+    /// Every option's value as it is written, defaults included; without those that a table says.
+    public fileprivate(set) var options: [String: String]
     public let density: Double?
     let rest: RestChoice
+    /// Where a table decides for every head, that and the method as each of its patterns has it.
+    fileprivate var table: (table: HeadTable, patterns: [ConfiguredMethod])?
 
     /// How far a plan may be from the density that was asked for.
     static let densityTolerance = 0.01
@@ -133,13 +159,32 @@ public struct ConfiguredMethod: Sendable {
     /// - Throws: what the method throws for a layout it cannot serve; `AttentionError.unreachableDensity` where the
     ///   nearest density it can plan is not near.
     public func planner(for layout: TokenLayout) throws(AttentionError) -> any AttentionPlanner {
-        let planner = try method.planner(for: layout)
+        let planner: any AttentionPlanner
+        if let (table, patterns) = table {
+            planner = try TablePlanner(table, patterns, layout, first: schedule.layers)
+        } else {
+            planner = try method.planner(for: layout)
+        }
         if let density, let found = planner.layoutPlan?.density(tokens: layout.tokens),
             abs(found - density) > Self.densityTolerance
         {
             throw .unreachableDensity(density, method: name, reachable: found...found)
         }
         return rest == .dropped ? planner : PooledRest(base: planner, rest: rest.rest)
+    }
+
+    /// The plan of every call.
+    ///
+    /// - Throws: what `planner` throws; `AttentionError.unsupported` where queries and keys decide it.
+    package func layoutPlan(for layout: TokenLayout) throws(AttentionError) -> AttentionPlan {
+        if let plan = try planner(for: layout).layoutPlan { return plan }
+        throw .unsupported(method: name, found: "a table of heads", expected: "none: its mask follows queries and keys")
+    }
+
+    /// What its options are but for the schedule and the rest, which a run chooses whatever the pattern.
+    package var ownOptions: [String: String] {
+        let others = [DenseSchedule.stepsOption.name, DenseSchedule.layersOption.name, RestChoice.option.name]
+        return options.filter { !others.contains($0.key) }
     }
 
     /// Bytes of state a run holds at most: what the method keeps at each (layer, branch) that it serves.

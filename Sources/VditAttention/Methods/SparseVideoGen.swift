@@ -20,12 +20,8 @@ public struct SparseVideoGen: SparseMethod {
     public func planner(for layout: TokenLayout) throws(AttentionError) -> any AttentionPlanner {
         let offsets = AttentionPlan.offsets(tokens: layout.videoTokens, block: block)
         func head(_ order: [Int32]?, sink: Bool) throws(AttentionError) -> AttentionPlan.Head {
-            let blocks = try VideoBlocks(layout, order: order, offsets: offsets)
-            let forcing = ForcedBlocks(OptionSettings([ForcedBlocks.sink(sink)]))
-            let count = blocks.queries.video.count
-            let selection = try BlockSelection(blocks, budget, forcing, method: Self.name)
-            let band = (0..<count * count).map { 1 / Float(1 + abs($0 / count - $0 % count)) }
-            return blocks.head(keeping: selection.kept(BlockScores(masses: band)))
+            try VideoBlocks(layout, order: order, offsets: offsets)
+                .band(budget, forcing: [ForcedBlocks.sink(sink)], method: Self.name)
         }
         return Planner(
             heads: [try head(nil, sink: sink), try head(layout.positionMajor(), sink: false)],

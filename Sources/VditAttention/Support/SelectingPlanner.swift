@@ -123,6 +123,31 @@ struct BlockSelection: Sendable {
     }
 }
 
+extension VideoBlocks {
+    /// One head's plan that follows from the blocks alone: what is forced, and of each query block the key blocks that
+    /// score highest, every query block keeping as much.
+    ///
+    /// - Parameters:
+    ///   - forcing: of `ForcedBlocks`' options, those that are not at their defaults.
+    ///   - score: of a query block and a key block, in 0…1.
+    /// - Throws: what `BlockSelection` throws.
+    func head(
+        _ budget: BlockBudget, forcing: [OptionSetting] = [], method: String, score: (Int, Int) -> Float
+    ) throws(AttentionError) -> AttentionPlan.Head {
+        let selection = try BlockSelection(self, budget, ForcedBlocks(OptionSettings(forcing)), method: method)
+        let count = keys.video.count
+        let scores = BlockScores(masses: (0..<pairCount).map { score($0 / count, $0 % count) })
+        return head(keeping: selection.kept(scores))
+    }
+
+    /// The plan in which a query block keeps the key blocks nearest to its own.
+    func band(
+        _ budget: BlockBudget, forcing: [OptionSetting] = [], method: String
+    ) throws(AttentionError) -> AttentionPlan.Head {
+        try head(budget, forcing: forcing, method: method) { 1 / Float(1 + abs($0 - $1)) }
+    }
+}
+
 extension TokenLayout {
     /// Keys that a density leaves every query of the video, text and some others being there anyway.
     ///

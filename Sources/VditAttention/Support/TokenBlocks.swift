@@ -101,7 +101,7 @@ extension TokenLayout {
 
 extension WorkPool {
     /// `body` of every index, in index order.
-    func map<T: Sendable, E: Error>(
+    package func map<T: Sendable, E: Error>(
         _ count: Int, _ body: @Sendable (Int, Scratch) throws(E) -> T
     ) throws(E) -> [T] {
         let results = Mutex([T?](repeating: nil, count: count))

@@ -104,6 +104,15 @@ struct VideoBlocks: Sendable {
     }
 }
 
+extension AttentionPlan.Head {
+    /// No query keeps anything.
+    init(empty blocks: VideoBlocks) {
+        self.init(
+            queryOffsets: blocks.queries.offsets, keyOffsets: blocks.keys.offsets,
+            rowStart: [Int32](repeating: 0, count: blocks.queries.offsets.count), keyBlocks: [])
+    }
+}
+
 extension [Int32] {
     /// Boundaries of blocks, each block cut into parts of at most so many, the last one short.
     func cut(atMost size: Int) -> [Int32] {

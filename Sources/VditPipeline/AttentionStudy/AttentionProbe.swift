@@ -43,10 +43,13 @@ public struct AttentionProbe: Sendable {
     ///   weight is packed.
     public func run(stop: StopFlag = StopFlag(), onStep: (Int, Int) throws -> Void = { _, _ in }) throws -> Result {
         let model = try ModelDirectory(job.model).adapted(by: job.adapters)
-        let configured = (trajectory == .dense ? method.withoutWarmUp() : method)
-            .configured(forModel: model.specification.defaults.name)
-        let (plan, inputs) = try Renderer.plan(job, model)
+        var dense = job
+        dense.sparseTable = nil
+        let (plan, inputs) = try Renderer.plan(dense, model)
         let settings = plan.settings
+        let table = try HeadTableFile.table(of: job, for: method, model, settings)?.table
+        let configured = try (trajectory == .dense ? method.withoutWarmUp() : method).configured(
+            forModel: model.specification.defaults.name, table: table?.stretched(to: plan.steps.count))
         try check("step", step, below: plan.steps.count)
         try check("layer", layer, below: model.specification.transformer.layers)
         if branch == .unconditional, !plan.guidance[0].applies(to: plan.steps[step]) {

@@ -26,7 +26,10 @@ public final class KnownFiles {
         init(_ job: RenderJob, _ settings: RenderSettings) {
             (model, adapters, fallback) = (job.model, job.adapters, job.fallback)
             prompts = [job.prompt, job.negativePrompt]
-            paths = [job.textEncoder, job.image, job.lastImage, settings.video, job.latents, job.cacheCalibration]
+            paths = [
+                job.textEncoder, job.image, job.lastImage, settings.video, job.latents, job.sparseTable,
+                job.cacheCalibration,
+            ]
             var identity = settings.identity
             identity[SettingTable.rows.seed.name] = nil
             identity[SettingTable.rows.threads.name] = settings.threads.written

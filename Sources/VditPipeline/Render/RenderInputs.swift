@@ -1,3 +1,4 @@
+import VditAttention
 import VditFiles
 import VditMedia
 import VditModels
@@ -12,6 +13,9 @@ public struct RenderInputs: Sendable {
     /// What step caches know of models, and the digest of what a file adds to it.
     let cacheTables: CacheTables
     let cacheTablesDigest: String?
+    /// Patterns for every head, and the digest of their file.
+    let headTable: HeadTable?
+    let headTableDigest: String?
     let pictures: PictureInputs
 
     /// What a plan takes from them.
@@ -19,10 +23,13 @@ public struct RenderInputs: Sendable {
         let textTokens: RenderPlan.TextTokens
         let textDigests: [(name: String, digest: String)]
         let cacheTables: CacheTables
+        let headTable: HeadTable?
     }
 
     var planned: Planned {
-        Planned(textTokens: prompts.textTokens, textDigests: prompts.textDigests, cacheTables: cacheTables)
+        Planned(
+            textTokens: prompts.textTokens, textDigests: prompts.textDigests, cacheTables: cacheTables,
+            headTable: headTable)
     }
 
     /// - Throws: `TensorError` or `PipelineError` naming file, field, what was found and what was expected.
@@ -52,6 +59,8 @@ public struct RenderInputs: Sendable {
         }
         noiseDigest = noise?.withBytes { Digest.sha256($0) }
         pictures = try PictureInputs(job, settings, model)
+        let heads = try HeadTableFile.table(of: job, for: settings.method, directory, settings)
+        (headTable, headTableDigest) = (heads?.table, heads?.digest)
         (cacheTables, cacheTablesDigest) = try blaming("cache_calibration") { () throws -> (CacheTables, String?) in
             guard let path = job.cacheCalibration else { return (.published, nil) }
             guard let cache = settings.cache else {
@@ -59,7 +68,7 @@ public struct RenderInputs: Sendable {
             }
             let tables = try CacheTables.published.with(
                 file: path, for: cache.table(ofModel: model.defaults.name),
-                size: [settings.numFrames, settings.height, settings.width], weights: directory.weightsDigest())
+                size: settings.videoSize, weights: directory.weightsDigest())
             return (tables, try Digest.sha256(file: path))
         }
     }

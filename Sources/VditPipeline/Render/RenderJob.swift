@@ -20,6 +20,8 @@ public struct RenderJob: Sendable {
     public var lastImage: String?
     /// Noise to start from instead of the seed's.
     public var latents: String?
+    /// Patterns of the sparse method for every head, see `HeadTableFile`.
+    public var sparseTable: String?
     /// Tables of the model for step caches, over the published ones.
     public var cacheCalibration: String?
     /// Where the final latents stay. Without it they lie beside the output until the video is complete.

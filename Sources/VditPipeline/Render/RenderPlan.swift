@@ -63,11 +63,12 @@ public struct RenderPlan: Sendable {
     ///
     /// - Parameters:
     ///   - cacheTables: what step caches know of models.
+    ///   - headTable: patterns of the method for every head.
     ///   - known: what a run costs that differs from this one in its seed alone.
     public init(
         _ settings: RenderSettings, model: ModelSpecification, text: TextTokens? = nil,
         pictures: GivenPictures = GivenPictures(), fallback: AttentionContext.Fallback = .refuse,
-        cacheTables: CacheTables = .published, estimate known: Estimate? = nil
+        cacheTables: CacheTables = .published, headTable: HeadTable? = nil, estimate known: Estimate? = nil
     ) throws {
         self.model = model
         self.settings = settings
@@ -83,7 +84,8 @@ public struct RenderPlan: Sendable {
         let scheduler = try Self.scheduler(settings, model, sizes)
         self.scheduler = scheduler
         guidance = settings.guidance
-        let method = settings.method.configured(forModel: model.defaults.name)
+        let method = try settings.method.configured(
+            forModel: model.defaults.name, table: headTable?.stretched(to: scheduler.steps.count))
         self.method = method
         if fallback == .refuse { try method.checkServes(model) }
         let parts = Self.parts(

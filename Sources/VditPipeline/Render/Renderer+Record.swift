@@ -46,7 +46,8 @@ extension Renderer {
                 lastImage: job.lastImage, video: settings.video),
             sampling: RunRecord.Sampling(settings),
             attention: RunRecord.Attention(
-                method: plan.method, contexts: attention, pairs: plan.pairs, headDim: plan.model.transformer.headDim,
+                method: plan.method, table: job.sparseTable, contexts: attention, pairs: plan.pairs,
+                headDim: plan.model.transformer.headDim,
                 predictedStateBytes: estimate.methodBytes, instructionSet: instructionSet),
             caching: RunRecord.Caching(
                 caches, calibration: job.cacheCalibration, layers: plan.model.transformer.layers,

@@ -91,7 +91,7 @@ public struct Renderer {
         let inputs = try RenderInputs(job, settings: settings, model, book, encodes: encodes)
         let plan = try RenderPlan(
             settings, model: model.specification, text: inputs.prompts.textTokens, pictures: inputs.pictures.given,
-            fallback: job.fallback, cacheTables: inputs.cacheTables)
+            fallback: job.fallback, cacheTables: inputs.cacheTables, headTable: inputs.headTable)
         return (plan, inputs)
     }
 
@@ -112,7 +112,7 @@ public struct Renderer {
         } _: { inputs, estimate in
             try RenderPlan(
                 settings, model: model.specification, text: inputs.textTokens, fallback: job.fallback,
-                cacheTables: inputs.cacheTables, estimate: estimate)
+                cacheTables: inputs.cacheTables, headTable: inputs.headTable, estimate: estimate)
         }
         _ = try RenderOutputs(job, plan, folders: .willBeMade, known: known)
         return (plan, inputs.textDigests)
@@ -131,6 +131,7 @@ public struct Renderer {
         identity["latents"] = inputs.noiseDigest
         for (name, digest) in inputs.pictures.digests { identity[name] = digest }
         if !inputs.pictures.digests.isEmpty { identity["encoders"] = model.encoderFingerprint }
+        identity["sparse_table"] = inputs.headTableDigest
         identity["cache_calibration"] = inputs.cacheTablesDigest
         identity["instruction_set"] = "\(try InstructionSet.chosen())"
         identity["vdit_version"] = vditVersion

@@ -15,6 +15,13 @@ extension Setting where Value == AttentionPrecision? {
 }
 
 extension Setting where Value == String? {
+    static var sparseTable: Setting {
+        Setting(
+            "sparse_table", .attention, "what 'vdit calibrate --sparse' wrote of the model", kind: .input,
+            flag: SettingFlag("file.json", "Patterns for every head, as 'vdit calibrate --sparse' wrote them."),
+            isVariable: false, effect: .latents, belongsTo: "sparse", at: .at(\.sparseTable))
+    }
+
     /// What the method is chosen from; what is chosen is what a run is identified by.
     static var sparseResults: Setting {
         Setting(

@@ -235,6 +235,7 @@ public final class SettingTable: Sendable {
         "dense_layers", .attention, "first transformer blocks computed densely",
         flag: SettingFlag("n", "First transformer blocks computed densely."), isKey: false,
         at: .spread { try $2.addOptions(["dense-layers": "\($0)"], from: $1) })
+    let sparseTable = Setting<String?>.sparseTable
     public let sparseResults = Setting<String?>.sparseResults
     public let sparseQuality = Setting<Double?>.sparseQuality
     public let sparseSeconds = Setting<Double?>.sparseSeconds

@@ -1,5 +1,6 @@
 import Foundation
 import Glibc
+import VditAttention
 import VditFiles
 
 /// What is known of a model that a step cache decides by.
@@ -64,10 +65,7 @@ public struct CacheTable: Sendable, Codable, Equatable {
         return (0..<streams).map { stream in
             let own = [1] + stride(from: stream, to: ratios.count, by: streams).map { ratios[$0] }
             if own.count == steps { return own }
-            return (0..<steps).map { step in
-                let place = Double(step * (own.count - 1)) / Double(max(1, steps - 1))
-                return own[Int(place.rounded(.toNearestOrEven))]
-            }
+            return (0..<steps).map { own[nearestStep($0, of: steps, among: own.count)] }
         }
     }
 }
@@ -107,21 +105,9 @@ public struct CacheTables: Sendable, Equatable {
                 path, found: "a calibration of \(read.keys.sorted().joined(separator: ", "))",
                 expected: "one of \(model), as 'vdit calibrate' makes it", kind: .badData)
         }
-        if let measured = own.size, measured != size {
-            throw PipelineError.invalid(
-                "\(path): \(model)", found: "a calibration at \(Self.words(measured))",
-                expected: "one at \(Self.words(size)), as 'vdit calibrate' makes it", kind: .badData)
-        }
-        if let measured = own.weights, measured != weights {
-            throw PipelineError.invalid(
-                "\(path): \(model)", found: "a calibration of weights \(measured.prefix(12))",
-                expected: "one of these, \(weights.prefix(12)), as 'vdit calibrate' makes it", kind: .badData)
-        }
+        try MeasuredOn(size: own.size, weights: own.weights)
+            .check(fits: MeasuredOn(size: size, weights: weights), "\(path): \(model)")
         return CacheTables(tables.merging(read) { $1 })
-    }
-
-    private static func words(_ size: [Int]) -> String {
-        size.count == 3 ? "\(size[2])x\(size[1]), \(size[0]) frames" : "\(size)"
     }
 
     /// Writes a table where others may be read from.

@@ -55,7 +55,7 @@ public struct CalibrationJob: Sendable {
                 steps: plan.steps.count, streams: plan.isGuided ? 2 : 1, ratios: seen.ratios,
                 coefficients: CacheTable.fittedCoefficients(
                     seen.signals.compactMap { place, x in outputs.changes[place].map { (x: x, y: $0) } }),
-                size: [plan.settings.numFrames, plan.settings.height, plan.settings.width],
+                size: plan.settings.videoSize,
                 weights: try model.weightsDigest()),
             notices: inputs.notices(render, plan))
     }
