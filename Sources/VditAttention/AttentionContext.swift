@@ -33,8 +33,9 @@ public final class AttentionContext {
     /// How calls of one layout are computed.
     private struct Service {
         let layout: TokenLayout
-        /// Nil where the method cannot serve the layout and every call falls back to dense.
-        let planner: (any AttentionPlanner)?
+        /// As `ConfiguredMethod.planners`; none where the method cannot serve the layout and every call falls back to
+        /// dense.
+        let planners: [Double?: any AttentionPlanner]
         let refusal: AttentionError?
         let dense: AttentionPlan
 
@@ -47,11 +48,11 @@ public final class AttentionContext {
             self.layout = layout
             dense = .dense(tokens: layout.tokens)
             do {
-                planner = try method.planner(for: layout)
+                planners = try method.planners(for: layout)
                 refusal = nil
             } catch {
                 if fallback == .refuse { throw error }
-                planner = nil
+                planners = [:]
                 refusal = error
             }
         }
@@ -118,8 +119,12 @@ public final class AttentionContext {
 
     /// What plans a branch's calls: the plan, where that depends on the layout alone, and what was solved for it. Nil
     /// where the method cannot serve the layout.
-    public func planner(of branch: AttentionSite.Branch = .conditional) -> (any AttentionPlanner)? {
-        service(branch).planner
+    ///
+    /// - Parameter density: of the method's schedule; nil is that of all other calls.
+    public func planner(
+        of branch: AttentionSite.Branch = .conditional, density: Double? = nil
+    ) -> (any AttentionPlanner)? {
+        service(branch).planners[density]
     }
 
     /// Why the method cannot serve a branch's layout, when its calls fall back to dense.
@@ -163,26 +168,34 @@ public final class AttentionContext {
             return output
         }
 
-        let denseLayer = configuration.schedule.isDense(layer: call.site.layer)
-        if denseLayer || configuration.schedule.isDense(step: call.step, of: call.steps) {
+        let (dense, layer) = (configuration.schedule.denseSteps(of: call.steps), call.site.layer)
+        let sparse = max(call.step, dense)
+        let planner = service.planners[configuration.densities.density(step: sparse, of: call.steps, layer: layer)]
+        var learned = state.sites[place] ?? MethodState()
+        let start = configuration.densities.start(step: sparse, of: call.steps, layer: layer, dense: dense)
+        if start > 0, let planner, planner.measuresForOneDensity, let last = planner.lastMeasured(learned),
+            last < Float(start)
+        {
+            learned = MethodState()
+        }
+        let denseLayer = configuration.schedule.isDense(layer: layer)
+        if denseLayer || call.step < dense {
             cost.scheduledDenseCalls = 1
             let output = run(service.dense, call.q.dtype, &cost)
-            if !denseLayer, let planner = service.planner {
+            if !denseLayer, let planner {
                 let start = ContinuousClock.now
-                var learned = state.sites[place] ?? MethodState()
                 try planner.observe(call, output, &learned)
                 state.sites[place] = learned
                 cost.planningSeconds += start.secondsUntilNow
             }
             return output
         }
-        guard let planner = service.planner else {
+        guard let planner else {
             cost.fallbackCalls = 1
             return run(service.dense, call.q.dtype, &cost)
         }
 
         do {
-            var learned = state.sites[place] ?? MethodState()
             let start = ContinuousClock.now
             let isRefresh = planner.isRefresh(call, learned)
             let plan = try planner.plan(call, &learned)

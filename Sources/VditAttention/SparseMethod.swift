@@ -57,6 +57,9 @@ public struct MethodState: Sendable {
             name, found: "\(tensor.dtype.rawValue) \(tensor.shape)", expected: "\(type.rawValue) \(shape)")
     }
 
+    /// The last element of a tensor of numbers; nil where there is none.
+    func last(_ name: String) -> Float? { self[name].flatMap { $0.dtype == .f32 ? $0.floats().last : nil } }
+
     var byteCount: Int { tensors.values.reduce(0) { $0 + $1.byteCount } }
 }
 
@@ -83,6 +86,12 @@ public protocol AttentionPlanner: Sendable {
     /// The same of the other branch's call of the step, where branches learn together.
     func predictedWorkOfOther(step: Int, first: Int) -> Double?
 
+    /// Whether what is measured serves calls of this planner's density alone.
+    var measuresForOneDensity: Bool { get }
+
+    /// The step of the last measurement there is.
+    func lastMeasured(_ state: MethodState) -> Float?
+
     /// Whether a call is computed in full to measure anew what later ones go by.
     func isRefresh(_ call: AttentionCall, _ state: MethodState) -> Bool
 
@@ -107,6 +116,8 @@ extension AttentionPlanner {
         layoutPlan.map { plan in plan.density(tokens: Int(plan.heads[0].queryOffsets.last ?? 1)) }
     }
     public func predictedWorkOfOther(step: Int, first: Int) -> Double? { predictedWork(step: step, first: first) }
+    public var measuresForOneDensity: Bool { false }
+    public func lastMeasured(_ state: MethodState) -> Float? { nil }
     public func isRefresh(_ call: AttentionCall, _ state: MethodState) -> Bool { false }
     public func observe(
         _ call: AttentionCall, _ output: AttentionOutput, _ state: inout MethodState

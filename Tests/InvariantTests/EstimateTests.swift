@@ -18,6 +18,10 @@ import VDiT
         ("dense", [:], nil), ("radial", ["dense-steps": "1", "dense-layers": "2"], 0.85),
         ("radial", ["dense-steps": "0", "dense-layers": "0", "block": "16"], nil),
         ("rettention", ["dense-steps": "1", "dense-layers": "1", "refresh-every": "2"], nil),
+        (
+            "radial", ["dense-steps": "1", "dense-layers": "0", "density-steps": "2:1", "density-layers": "1:1"], 0.85
+        ),
+        ("rettention", ["dense-steps": "0", "dense-layers": "1", "density-steps": "2:1"], 0.5),
         ("rettention", ["dense-steps": "0", "dense-layers": "0", "refresh-every": "3"], 0.5),
     ] as [(String, [String: String], Double?)])
     func whereTheSizeDecidesTheWorkIsKnownBeforehand(_ method: String, _ options: [String: String], _ density: Double?) throws {

@@ -77,8 +77,8 @@ extension CatalogueChoice<any SparseMethod> {
     public func configured(forModel model: String? = nil, table: HeadTable?) throws -> ConfiguredMethod {
         var configured = configured(forModel: model)
         guard let table else { return configured }
-        if let density {
-            throw AttentionError.invalid("density", found: "\(density)", expected: "none beside a table", kind: .usage)
+        if let found = density.map({ "\($0)" }) ?? (configured.densities.densities.isEmpty ? nil : "a schedule") {
+            throw AttentionError.invalid("density", found: found, expected: "none beside a table", kind: .usage)
         }
         if let both = options.keys.sorted().first(where: { name in table.patterns.contains { $0[name] != nil } }) {
             throw AttentionError.invalid(
@@ -113,11 +113,13 @@ extension CatalogueChoice<any SparseMethod> {
     ///   defaults have; nil leaves the options' own defaults.
     public func configured(forModel model: String? = nil) -> ConfiguredMethod {
         let (values, method) = decided(forModel: model)
+        let densities = DensitySchedule(values)
         return ConfiguredMethod(
             name: name, method: method,
             schedule: DenseSchedule(
                 steps: values[DenseSchedule.stepsOption], layers: values[DenseSchedule.layersOption]),
-            options: values.texts, density: density, rest: values[RestChoice.option])
+            densities: densities, options: values.texts, density: density, rest: values[RestChoice.option],
+            scheduled: Dictionary(uniqueKeysWithValues: densities.densities.map { ($0, entry.make(values, $0)) }))
     }
 }
 
@@ -146,10 +148,13 @@ public struct ConfiguredMethod: Sendable {
     public let name: String
     public let method: any SparseMethod
     public let schedule: DenseSchedule
+    public let densities: DensitySchedule
     /// Every option's value as it is written, defaults included; without those that a table says.
     public fileprivate(set) var options: [String: String]
     public let density: Double?
     let rest: RestChoice
+    /// The method at each of `densities`.
+    let scheduled: [Double: any SparseMethod]
     /// Where a table decides for every head, that and the method as each of its patterns has it.
     fileprivate var table: (table: HeadTable, patterns: [ConfiguredMethod])?
 
@@ -159,6 +164,19 @@ public struct ConfiguredMethod: Sendable {
     /// - Throws: what the method throws for a layout it cannot serve; `AttentionError.unreachableDensity` where the
     ///   nearest density it can plan is not near.
     public func planner(for layout: TokenLayout) throws(AttentionError) -> any AttentionPlanner {
+        try planner(of: method, density, layout)
+    }
+
+    /// The same at every density of the run; that of most calls, which may be asked for or follow, is nil.
+    func planners(for layout: TokenLayout) throws(AttentionError) -> [Double?: any AttentionPlanner] {
+        var planners: [Double?: any AttentionPlanner] = [nil: try planner(for: layout)]
+        for (density, method) in scheduled { planners[density] = try planner(of: method, density, layout) }
+        return planners
+    }
+
+    private func planner(
+        of method: any SparseMethod, _ density: Double?, _ layout: TokenLayout
+    ) throws(AttentionError) -> any AttentionPlanner {
         let planner: any AttentionPlanner
         if let (table, patterns) = table {
             planner = try TablePlanner(table, patterns, layout, first: schedule.layers)
@@ -184,6 +202,7 @@ public struct ConfiguredMethod: Sendable {
     /// What its options are but for the schedule and the rest, which a run chooses whatever the pattern.
     package var ownOptions: [String: String] {
         let others = [DenseSchedule.stepsOption.name, DenseSchedule.layersOption.name, RestChoice.option.name]
+            + DensitySchedule.options.map(\.name)
         return options.filter { !others.contains($0.key) }
     }
 

@@ -41,6 +41,7 @@ public struct AdaSpa: SparseMethod {
 
     struct Selector: MassSelector {
         static let learned = "mask"
+        static let choosesAtOnce = true
 
         /// Share of the key blocks that a query block drops, mean over heads.
         var sparsity: Double

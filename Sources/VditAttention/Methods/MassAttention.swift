@@ -47,6 +47,7 @@ public struct MassAttention: SparseMethod {
 
     struct Selector: MassSelector {
         static let learned = "mass-levels"
+        static let choosesAtOnce = false
 
         /// Of all pairs, means included.
         let share: Double

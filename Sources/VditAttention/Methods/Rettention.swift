@@ -130,6 +130,8 @@ public struct Rettention: SparseMethod {
 
         var finishes: Bool { true }
         var layoutPlan: AttentionPlan? { window }
+        var measuresForOneDensity: Bool { true }
+        func lastMeasured(_ state: MethodState) -> Float? { state.last(Rettention.refreshed) }
 
         /// A refresh computes everything, and the window beside it.
         func predictedWork(step: Int, first: Int) -> Double? {
@@ -157,8 +159,8 @@ public struct Rettention: SparseMethod {
     }
 
     private func isRefresh(_ call: AttentionCall, _ state: MethodState) -> Bool {
-        guard state[Self.ratio] != nil, state[Self.residual] != nil, let last = state[Self.refreshed],
-            last.dtype == .f32, let step = last.floats().first.flatMap({ Int(exactly: $0) })
+        guard state[Self.ratio] != nil, state[Self.residual] != nil,
+            let step = state.last(Self.refreshed).flatMap({ Int(exactly: $0) })
         else { return true }
         return call.step / refreshEvery != step / refreshEvery
     }

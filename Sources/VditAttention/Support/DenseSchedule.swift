@@ -5,6 +5,14 @@ public struct DenseSchedule: Sendable, Equatable {
         case count(Int)
         /// Of the loop's steps, rounded down; in 0…1.
         case fraction(Double)
+
+        /// How many of a loop's steps.
+        func count(of steps: Int) -> Int {
+            switch self {
+            case .count(let count): min(count, steps)
+            case .fraction(let fraction): min(Int((fraction * Double(steps)).rounded(.down)), steps)
+            }
+        }
     }
 
     public var steps: Steps
@@ -17,12 +25,7 @@ public struct DenseSchedule: Sendable, Equatable {
     }
 
     /// How many of a loop's steps are dense.
-    public func denseSteps(of steps: Int) -> Int {
-        switch self.steps {
-        case .count(let count): min(count, steps)
-        case .fraction(let fraction): min(Int((fraction * Double(steps)).rounded(.down)), steps)
-        }
-    }
+    public func denseSteps(of steps: Int) -> Int { self.steps.count(of: steps) }
 
     public func isDense(step: Int, of steps: Int) -> Bool { step < denseSteps(of: steps) }
     public func isDense(layer: Int) -> Bool { layer < layers }
@@ -34,8 +37,8 @@ extension DenseSchedule {
     static let layersOption = MethodOption(
         "dense-layers", .integer(0...1000), default: 0, "first transformer blocks computed densely")
 
-    /// The two options that say which calls stay dense, with a method's defaults.
+    /// The options that say which calls stay dense, with a method's defaults, and which have another density.
     static func options(steps: Steps, layers: Int) -> [any AnyMethodOption] {
-        [stepsOption.standing(at: steps), layersOption.standing(at: layers)]
+        [stepsOption.standing(at: steps), layersOption.standing(at: layers)] + DensitySchedule.options
     }
 }

@@ -4,6 +4,8 @@ import VditTensor
 protocol MassSelector: Sendable {
     /// Name of what is kept of the masses between full calls.
     static var learned: String { get }
+    /// Whether that is a choice for one density already.
+    static var choosesAtOnce: Bool { get }
 
     /// - Parameter masses: of each head, `[video blocks · video blocks]`: mean mass of a block's queries on a block.
     /// - Returns: `[heads, video blocks, video blocks]` u8.
@@ -89,6 +91,8 @@ struct MassPlanner<Selector: MassSelector>: AttentionPlanner {
     }
 
     var finishes: Bool { residual != nil }
+    var measuresForOneDensity: Bool { Selector.choosesAtOnce }
+    func lastMeasured(_ state: MethodState) -> Float? { state.last(Self.steps) }
 
     func predictedWork(step: Int, first: Int) -> Double? {
         let density = selector.density(blocks)

@@ -41,6 +41,8 @@ struct PooledRest: AttentionPlanner {
         base.predictedWorkOfOther(step: step, first: first)
     }
 
+    var measuresForOneDensity: Bool { base.measuresForOneDensity }
+    func lastMeasured(_ state: MethodState) -> Float? { base.lastMeasured(state) }
     func isRefresh(_ call: AttentionCall, _ state: MethodState) -> Bool { base.isRefresh(call, state) }
 
     func observe(
