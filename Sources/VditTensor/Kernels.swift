@@ -5,7 +5,7 @@ import Glibc
 public let processorName: String = {
     var name = [CChar](repeating: 0, count: 64)
     vdit_cpu_name(&name, Int64(name.count))
-    let words = String(cString: name).split(separator: " ")
+    let words = String(decoding: name.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self).split(separator: " ")
     return words.isEmpty ? "unknown CPU" : words.joined(separator: " ")
 }()
 

@@ -40,72 +40,21 @@ public final class Scratch {
 ///
 /// Items are taken dynamically, so results must not depend on which worker runs an item: an item's output
 /// is a function of its index alone. That is what makes every result independent of the thread count.
-public final class WorkPool: @unchecked Sendable {
-    // Guarded by `lock`: job, generation, active, stopping. `next` is atomic. Scratch i belongs to worker i.
-    private typealias Job = (Int, Scratch) -> Void
+public final class WorkPool: Sendable {
     public let threads: Int
-    private let lock = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
-    private let wake = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
-    private let done = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
-    private let next = Atomic<Int>(0)
-    private var job: Job?
-    private var items = 0
-    private var generation = 0
-    private var active = 0
-    private var stopping = false
-    private var handles: [pthread_t] = []
-    private let scratch: [Scratch]
+    private let crew: Crew
     private let exclusive = Mutex<Void>(())
     /// Of the thread: whether what it asks of a pool it does itself.
-    @TaskLocal private static var isAlone = false
+    @TaskLocal fileprivate static var isAlone = false
 
     /// - Parameter threads: worker threads including the caller's, at least 1.
     public init(threads: Int) {
         precondition(threads >= 1)
         self.threads = threads
-        scratch = (0..<threads).map { _ in Scratch() }
-        pthread_mutex_init(lock, nil)
-        pthread_cond_init(wake, nil)
-        pthread_cond_init(done, nil)
-        serialNumericLibraries()
-        for index in 1..<max(threads, 1) {
-            let start = Unmanaged.passRetained(Start(pool: self, index: index))
-            var handle = pthread_t()
-            let status = pthread_create(
-                &handle, nil,
-                { argument in
-                    let start = Unmanaged<Start>.fromOpaque(argument!).takeRetainedValue()
-                    let pool = start.pool.takeUnretainedValue()
-                    serialNumericLibraries()
-                    pool.work(start.index)
-                    return nil
-                }, start.toOpaque())
-            if status == 0 { handles.append(handle) } else { start.release() }
-        }
+        crew = Crew(threads)
     }
 
-    private final class Start {
-        let pool: Unmanaged<WorkPool>
-        let index: Int
-        init(pool: WorkPool, index: Int) {
-            self.pool = .passUnretained(pool)
-            self.index = index
-        }
-    }
-
-    deinit {
-        pthread_mutex_lock(lock)
-        stopping = true
-        pthread_cond_broadcast(wake)
-        pthread_mutex_unlock(lock)
-        for handle in handles { pthread_join(handle, nil) }
-        pthread_mutex_destroy(lock)
-        pthread_cond_destroy(wake)
-        pthread_cond_destroy(done)
-        lock.deallocate()
-        wake.deallocate()
-        done.deallocate()
-    }
+    deinit { crew.dismiss() }
 
     /// Runs `body` for every item in `0..<items`, in no particular order, and returns when all are done.
     ///
@@ -127,7 +76,7 @@ public final class WorkPool: @unchecked Sendable {
         let failed = Atomic<Bool>(false)
         exclusive.withLock { _ in
             withoutActuallyEscaping(body) { body in
-                launch(items) { item, scratch in
+                crew.launch(items) { item, scratch in
                     if failed.load(ordering: .relaxed) { return }
                     do throws(E) {
                         try body(item, scratch)
@@ -141,7 +90,72 @@ public final class WorkPool: @unchecked Sendable {
         if let first = failure.withLock({ $0 }) { throw first.error }
     }
 
-    private func launch(_ count: Int, _ work: (Int, Scratch) -> Void) {
+    /// Runs something whose calls of `run` are to be done on this thread.
+    static func alone(_ body: () -> Void) { $isAlone.withValue(true) { body() } }
+}
+
+/// What a pool and its threads share. Threads hold it and not the pool, which would else never go away.
+private final class Crew: @unchecked Sendable {
+    // Guarded by `lock`: job, generation, active, stopping. `next` is atomic. Scratch i belongs to worker i.
+    private typealias Job = (Int, Scratch) -> Void
+    private let lock = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
+    private let wake = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
+    private let done = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
+    private let next = Atomic<Int>(0)
+    private var job: Job?
+    private var items = 0
+    private var generation = 0
+    private var active = 0
+    private var stopping = false
+    private var handles: [pthread_t] = []
+    private let scratch: [Scratch]
+
+    init(_ threads: Int) {
+        scratch = (0..<threads).map { _ in Scratch() }
+        pthread_mutex_init(lock, nil)
+        pthread_cond_init(wake, nil)
+        pthread_cond_init(done, nil)
+        serialNumericLibraries()
+        for index in 1..<max(threads, 1) {
+            let start = Unmanaged.passRetained(Start(crew: self, index: index))
+            var handle = pthread_t()
+            let status = pthread_create(
+                &handle, nil,
+                { argument in
+                    let start = Unmanaged<Start>.fromOpaque(argument!).takeRetainedValue()
+                    serialNumericLibraries()
+                    start.crew.work(start.index)
+                    return nil
+                }, start.toOpaque())
+            if status == 0 { handles.append(handle) } else { start.release() }
+        }
+    }
+
+    private final class Start {
+        let crew: Crew
+        let index: Int
+        init(crew: Crew, index: Int) { (self.crew, self.index) = (crew, index) }
+    }
+
+    /// Ends the threads.
+    func dismiss() {
+        pthread_mutex_lock(lock)
+        stopping = true
+        pthread_cond_broadcast(wake)
+        pthread_mutex_unlock(lock)
+        for handle in handles { pthread_join(handle, nil) }
+    }
+
+    deinit {
+        pthread_mutex_destroy(lock)
+        pthread_cond_destroy(wake)
+        pthread_cond_destroy(done)
+        lock.deallocate()
+        wake.deallocate()
+        done.deallocate()
+    }
+
+    func launch(_ count: Int, _ work: (Int, Scratch) -> Void) {
         withoutActuallyEscaping(work) { work in
             next.store(0, ordering: .relaxed)
             if handles.isEmpty || count == 1 {
@@ -164,11 +178,8 @@ public final class WorkPool: @unchecked Sendable {
         }
     }
 
-    /// Runs something whose calls of `run` are to be done on this thread.
-    static func alone(_ body: () -> Void) { $isAlone.withValue(true) { body() } }
-
     private func drain(_ work: Job, _ worker: Int) {
-        Self.alone {
+        WorkPool.alone {
             while true {
                 let item = next.wrappingAdd(1, ordering: .relaxed).oldValue
                 if item >= items { return }
