@@ -19,7 +19,8 @@ struct Calibrate: ParsableCommand {
                   --sparse sta -o sta.json
               vdit render --model MODEL … --sparse sta --sparse-table sta.json
 
-            Runs the sampler for every prompt with every call computed densely; no video is made.
+            Runs the sampler for every prompt with every call computed densely; no video
+            is made.
             """)
 
     @OptionGroup var inputs: SettingFlags<ModelSection>

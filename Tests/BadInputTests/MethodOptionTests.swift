@@ -23,7 +23,7 @@ import VDiT
         ("svg2", ["density-steps": "3:0.3+50%:0.2"], "sparse option 'density-steps' of svg2: found '3:0.3+50%:0.2', expected none, or ends of steps in their order, each with a density above 0, such as 25%:0.5+50%:0.3"),
         ("mass", ["density-layers": "25%:0.5"], "sparse option 'density-layers' of mass: found '25%:0.5', expected none, or ends of transformer blocks in their order, each with a density above 0, such as 2:0.5+8:0.3"),
         ("radial", ["density-layers": "2:0.5+"], "sparse option 'density-layers' of radial: found '2:0.5+', expected none, or ends of transformer blocks in their order, each with a density above 0, such as 2:0.5+8:0.3"),
-        ("dense", ["density-steps": "50%:0.5"], "sparse option 'density-steps': belongs to radial, svg2, draft, rettention, vsa, adaspa, mass, xattention, sparge, jenga, sla, asa, gna, psa, svg1, vmoba, not to dense"),
+        ("dense", ["density-steps": "50%:0.5"], "sparse option 'density-steps': belongs to radial, svg2, draft, rettention, vsa, adaspa, mass, xattention, sparge, jenga, sla, asa, gna, psa, svg1, vmoba, grat, sta, sparse-vdit, not to dense"),
         ("radial", ["zzzzzzzzzzz": "1"], "sparse option 'zzzzzzzzzzz': radial has none of that name"),
         ("radial", ["top-p": "0.9"], "sparse option 'top-p': belongs to svg2, not to radial"),
         ("radial", ["decay": "-1"], "sparse option 'decay' of radial: found '-1', expected a number from 0.0 to 100.0"),

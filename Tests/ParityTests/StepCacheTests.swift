@@ -284,7 +284,7 @@ struct StepCacheTests {
                 "first-steps": "\(golden.first ?? 0)", "last-steps": "\(golden.last ?? 0)",
                 "interval": "\(golden.interval ?? 0)", "cross-interval": "\(golden.crossInterval ?? 0)",
             ])
-        let (pool, kernels) = (try WorkPool(threads: 1), try InstructionSet.chosen())
+        let (pool, kernels) = (WorkPool(threads: 1), try InstructionSet.chosen())
         for row in golden.rows {
             let own = Tensor(values[row.step], shape: [1, 1, 8])
             let call = CacheCall(step: row.step, branch: .conditional)

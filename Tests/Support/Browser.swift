@@ -46,7 +46,7 @@ public final class Browser {
     }
 
     deinit {
-        try? send("Browser.close", [:])
+        _ = try? send("Browser.close", [:])
         try? input.fileHandleForWriting.close()
         process.waitUntilExit()
     }
