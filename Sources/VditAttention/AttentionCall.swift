@@ -39,6 +39,9 @@ public struct AttentionCall: Sendable {
     /// The instruction set to compute with.
     public let instructionSet: InstructionSet
 
+    /// Runs of tokens, for threads to take one at a time.
+    var tokenParts: [Range<Int>] { (0..<tokens).parts(atMost: 256) }
+
     public init(
         q: Tensor, k: Tensor, v: Tensor, gate: Tensor? = nil, projection: Linear? = nil, scale: Float? = nil,
         layout: TokenLayout, site: AttentionSite, step: Int, steps: Int, pool: WorkPool,

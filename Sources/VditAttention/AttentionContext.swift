@@ -213,7 +213,7 @@ public final class AttentionContext {
             try planner.finish(&output, of: call, by: plan, &learned) { plan in run(plan, .f32, &cost) }
             if output.values.dtype != call.q.dtype {
                 let (whole, values) = (output.values, buffers.tensor(call.q.dtype, output.values.shape))
-                let parts = (0..<call.tokens).parts(atMost: 256)
+                let parts = call.tokenParts
                 call.pool.run(parts.count) { part, _ in values.slice(parts[part]).convert(from: whole.slice(parts[part])) }
                 output.values = values
             }

@@ -33,11 +33,8 @@ public struct GroupedAttention: SparseMethod {
             }
             return LayoutPlanner(plan, solved: density == nil ? [:] : Self.group.solved(group))
         case .box:
-            let (group, windows) = density.map { TileGrid.solve($0, layout, tile: Self.group.map(\.standard)) }
-                ?? (group, windows)
-            return LayoutPlanner(
-                try TileGrid(layout, tile: group).plan(windows: windows),
-                solved: density == nil ? [:] : (Self.group + Self.windows).solved(group + windows))
+            return try TileGrid.planner(
+                for: layout, tile: group, windows: windows, density: density, options: (Self.group, Self.windows))
         }
     }
 
@@ -61,13 +58,7 @@ public struct GroupedAttention: SparseMethod {
         MethodOption("group-height", .integer(1...256), default: 8, "token rows of a box"),
         MethodOption("group-width", .integer(1...256), default: 8, "token columns of a box"),
     ]
-    private static let windows = [
-        MethodOption(
-            "window-frames", .integer(1...999), default: 3,
-            "boxes along time that keys=box sees, an even number as the next"),
-        MethodOption("window-height", .integer(1...999), default: 3, "boxes of a column that it sees"),
-        MethodOption("window-width", .integer(1...999), default: 3, "boxes of a row that it sees"),
-    ]
+    private static let windows = TileGrid.windowOptions("boxes", seenBy: "keys=box")
 
     static let description = MethodDescription(
         name: name, summary: "boxes in the same frames, rows or columns as the query's, or boxes around it",

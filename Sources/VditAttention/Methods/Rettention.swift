@@ -183,7 +183,7 @@ public struct Rettention: SparseMethod {
         let kernels = PlanningKernels(call.instructionSet)
         let measured = share(window.logSumExp, full.logSumExp)
         let difference = Tensor(residualType, full.values.shape)
-        let parts = Self.parts(call)
+        let parts = call.tokenParts
         call.pool.run(parts.count) { item, _ in
             kernels.residual(
                 full: full.values, sparse: window.values, ratio: measured, tokens: parts[item], into: difference)
@@ -198,15 +198,12 @@ public struct Rettention: SparseMethod {
         guard let ratio = state[Self.ratio], let residual = state[Self.residual] else { return }
         let kernels = PlanningKernels(call.instructionSet)
         let values = output.values
-        let parts = Self.parts(call)
+        let parts = call.tokenParts
         call.pool.run(parts.count) { item, _ in
             kernels.rescale(values, ratio: ratio, residual: residual, tokens: parts[item])
         }
         state[Self.ratio] = grown(ratio)
     }
-
-    /// Tokens that threads take.
-    private static func parts(_ call: AttentionCall) -> [Range<Int>] { (0..<call.tokens).parts(atMost: 256) }
 
     /// The share of each query's mass that the window holds; 1 where ratios are not used.
     private func share(_ sparse: Tensor, _ full: Tensor) -> Tensor {

@@ -13,11 +13,8 @@ public struct SlidingTileAttention: SparseMethod {
     private let density: Double?
 
     public func planner(for layout: TokenLayout) throws(AttentionError) -> any AttentionPlanner {
-        let (tile, windows) = density.map { TileGrid.solve($0, layout, tile: Self.tile.map(\.standard)) }
-            ?? (tile, windows)
-        return LayoutPlanner(
-            try TileGrid(layout, tile: tile).plan(windows: windows),
-            solved: density == nil ? [:] : (Self.tile + Self.windows).solved(tile + windows))
+        try TileGrid.planner(
+            for: layout, tile: tile, windows: windows, density: density, options: (Self.tile, Self.windows))
     }
 
     private static let tile = [
@@ -25,13 +22,7 @@ public struct SlidingTileAttention: SparseMethod {
         MethodOption("tile-height", .integer(1...256), default: 8, "token rows of a tile"),
         MethodOption("tile-width", .integer(1...256), default: 8, "token columns of a tile"),
     ]
-    private static let windows = [
-        MethodOption(
-            "window-frames", .integer(1...999), default: 3,
-            "tiles along time that a query sees, an even number as the next"),
-        MethodOption("window-height", .integer(1...999), default: 3, "tiles of a column that it sees"),
-        MethodOption("window-width", .integer(1...999), default: 3, "tiles of a row that it sees"),
-    ]
+    private static let windows = TileGrid.windowOptions("tiles", seenBy: "a query")
 
     private static func window(_ sizes: [Int]) -> [OptionSetting] { zip(windows, sizes).map { $0($1) } }
 

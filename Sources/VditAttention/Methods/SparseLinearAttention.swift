@@ -71,11 +71,7 @@ public struct SparseLinearAttention: SparseMethod {
         func predictedWork(step: Int, first: Int) -> Double? { density }
 
         func plan(_ call: AttentionCall, _ state: inout MethodState) throws(AttentionError) -> AttentionPlan {
-            guard call.projection != nil else {
-                throw .unsupported(
-                    method: SparseLinearAttention.name, found: "attention without projections",
-                    expected: "that of a checkpoint which was trained with them")
-            }
+            try call.require(.projections, for: SparseLinearAttention.name)
             return try base.plan(call, &state)
         }
 

@@ -74,11 +74,7 @@ public struct VideoSparseAttention: SparseMethod {
         func predictedWork(step: Int, first: Int) -> Double? { density }
 
         func plan(_ call: AttentionCall, _ state: inout MethodState) throws(AttentionError) -> AttentionPlan {
-            guard call.gate != nil else {
-                throw .unsupported(
-                    method: VideoSparseAttention.name, found: "attention without gates",
-                    expected: "that of a checkpoint which was trained with them")
-            }
+            try call.require(.gates, for: VideoSparseAttention.name)
             let kernels = PlanningKernels(call.instructionSet)
             let coarse = Tensor(.f32, [blocks.video.count, call.heads * call.headDim])
             let heads = try call.pool.map(call.heads) { (head, scratch) throws(AttentionError) in

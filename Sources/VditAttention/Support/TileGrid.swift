@@ -37,11 +37,40 @@ struct TileGrid: Sendable {
         }
     }
 
+    /// Plans windows of tiles: those asked for, or some of a density.
+    ///
+    /// - Parameter options: what gives the tile and the windows.
+    static func planner(
+        for layout: TokenLayout, tile: [Int], windows: [Int], density: Double?,
+        options: (tile: [MethodOption<Int>], windows: [MethodOption<Int>])
+    ) throws(AttentionError) -> LayoutPlanner {
+        guard let density else { return LayoutPlanner(try TileGrid(layout, tile: tile).plan(windows: windows)) }
+        let found = solve(density, layout, tile: options.tile.map(\.standard))
+        return LayoutPlanner(
+            try TileGrid(layout, tile: found.tile).plan(windows: found.windows),
+            solved: (options.tile + options.windows).solved(found.tile + found.windows))
+    }
+
+    /// Options for such windows.
+    ///
+    /// - Parameters:
+    ///   - things: what the method calls its tiles.
+    ///   - viewer: what sees them.
+    static func windowOptions(_ things: String, seenBy viewer: String) -> [MethodOption<Int>] {
+        [
+            MethodOption(
+                "window-frames", .integer(1...999), default: 3,
+                "\(things) along time that \(viewer) sees, an even number as the next"),
+            MethodOption("window-height", .integer(1...999), default: 3, "\(things) of a column that it sees"),
+            MethodOption("window-width", .integer(1...999), default: 3, "\(things) of a row that it sees"),
+        ]
+    }
+
     /// A tile and windows of it that come near a density.
     ///
     /// - Parameter largest: the tile where that has such windows; else the axis with the fewest tiles gets twice as
     ///   many, again and again, down to tiles of sixteen tokens: smaller ones are slow for what they keep.
-    static func solve(_ density: Double, _ layout: TokenLayout, tile largest: [Int]) -> (tile: [Int], windows: [Int]) {
+    private static func solve(_ density: Double, _ layout: TokenLayout, tile largest: [Int]) -> (tile: [Int], windows: [Int]) {
         let wanted = BoxWindows.share(density, of: layout)
         var tile = zip(largest, layout.extents).map { min($0, $1) }
         var best: (miss: Double, tile: [Int], windows: [Int])?

@@ -38,9 +38,7 @@ public struct HeadCalibrationJob: Sendable {
             return (job, try Renderer.plan(job, model, book))
         }
         guard let plan = runs.first?.1.0 else { throw PipelineError.setting("prompt", found: "none", expected: "one") }
-        if let sizes = plan.settings.sizes {
-            throw PipelineError.setting("sizes", found: sizes.written, expected: "none: a table is of one size")
-        }
+        try plan.settings.requireOneSize()
         try plan.check(.current())
         let loaded = try LoadedModel(model, plan.settings)
         var losses: [[Double]] = []

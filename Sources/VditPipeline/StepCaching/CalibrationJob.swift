@@ -30,9 +30,7 @@ public struct CalibrationJob: Sendable {
             throw PipelineError.setting(
                 "steps", found: "\(plan.steps.count)", expected: "at least \(CacheCatalogue.leastSteps)")
         }
-        if let sizes = plan.settings.sizes {
-            throw PipelineError.setting("sizes", found: sizes.written, expected: "none: a table is of one size")
-        }
+        try plan.settings.requireOneSize()
         let loaded = try LoadedModel(model, plan.settings)
         let seen = CallSizes()
         let all = try CacheChoice(cache: TaylorSeer.name, options: ["interval": "1", "order": "0"]).configured()

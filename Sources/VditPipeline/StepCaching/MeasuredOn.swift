@@ -28,6 +28,12 @@ struct MeasuredOn: Sendable {
 }
 
 extension RenderSettings {
+    /// - Throws: `PipelineError.setting` where the loop has several sizes, which no calibration is of.
+    func requireOneSize() throws {
+        guard let sizes = self.sizes else { return }
+        throw PipelineError.setting("sizes", found: sizes.written, expected: "none: a table is of one size")
+    }
+
     /// Frames, height and width, as calibrations have them.
     var videoSize: [Int] { [self.numFrames, self.height, self.width] }
 }
