@@ -36,6 +36,9 @@ public struct MachineReport: Sendable, Codable {
     public let availableBytes: Int
     /// Who limits `availableBytes`.
     public let availableSource: String
+    /// What memory gives to one thread and to `threads` together, measured, in GB/s.
+    public let readBandwidthOfOne: Double
+    public let readBandwidth: Double
     public let libraries: [Library]
     public let codecs: [Codec]
     public let formats: [String]
@@ -74,6 +77,8 @@ public struct MachineReport: Sendable, Codable {
         memoryBytes = Int(clamping: ProcessInfo.processInfo.physicalMemory)
         availableBytes = limit.bytes
         availableSource = limit.source
+        readBandwidthOfOne = MachinePeaks.readBandwidth(pool: pool)
+        readBandwidth = threads == 1 ? readBandwidthOfOne : MachinePeaks.readBandwidth(pool: WorkPool(threads: threads))
         libraries =
             numericLibraryVersions.map { Library(name: $0.key, version: $0.value) }
             + [Library(name: "FFmpeg", version: MediaSupport.ffmpegVersion)]
@@ -103,6 +108,11 @@ public struct MachineReport: Sendable, Codable {
         if features.contains("amx_tile"), !InstructionSet.supported.contains(where: { "\($0)".hasPrefix("amx") }) {
             warnings.append(
                 "this CPU has AMX, but the system does not grant its tiles: a newer kernel or another sandbox does")
+        }
+        if threads >= 4, readBandwidth < 1.5 * readBandwidthOfOne {
+            warnings.append(
+                "\(threads) threads read little more of memory than one: linear layers and decoders will wait for it; "
+                    + "modules in every memory channel, or a machine of one's own, give more")
         }
         if limit.bytes < 2 << 30 {
             warnings.append("little memory is free: even small models need about 1 GiB")

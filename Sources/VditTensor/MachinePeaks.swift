@@ -18,23 +18,28 @@ extension MachinePeaks {
                 return operations.withLock { $0 }
             } / 1e12
         }
-        let share = 64 << 20  // per thread, beyond the caches it shares
+        return MachinePeaks(
+            threads: pool.threads, instructionSet: "\(instructionSet)",
+            fp32: teraflops(vdit_peak_multiply_add(instructionSet.isa, VDIT_F32)),
+            bf16: teraflops(vdit_peak_multiply_add(instructionSet.isa, VDIT_BF16)),
+            int8: teraflops(vdit_peak_multiply_add_int8(instructionSet.isa)), readBandwidth: readBandwidth(pool: pool))
+    }
+
+    /// What all threads of a pool together read of memory at most, in GB/s; takes some tens of milliseconds.
+    public static func readBandwidth(pool: WorkPool) -> Double {
+        // Beyond the caches the threads share, and no more than 4 GiB of it.
+        let share = min(64 << 20, (4 << 30) / pool.threads)
         let memory = Tensor(.u8, [pool.threads, share])
         // Zero pages that were never written share one page of memory: write them.
         pool.run(pool.threads) { thread, _ in memory[thread].fill(byte: UInt8(truncatingIfNeeded: thread + 1)) }
         let sums = Mutex<UInt64>(0)
-        let bandwidth = best(of: 5) {
+        return best(of: 5) {
             pool.run(pool.threads) { thread, _ in
                 let sum = vdit_peak_read(memory[thread].rawPointer, Int64(share))
                 sums.withLock { $0 &+= sum }
             }
             return Double(memory.byteCount)
-        }
-        return MachinePeaks(
-            threads: pool.threads, instructionSet: "\(instructionSet)",
-            fp32: teraflops(vdit_peak_multiply_add(instructionSet.isa, VDIT_F32)),
-            bf16: teraflops(vdit_peak_multiply_add(instructionSet.isa, VDIT_BF16)),
-            int8: teraflops(vdit_peak_multiply_add_int8(instructionSet.isa)), readBandwidth: bandwidth / 1e9)
+        } / 1e9
     }
 
     /// The best rate, in units of what `work` returns per second, after one untimed run.

@@ -20,6 +20,7 @@ struct Doctor: ParsableCommand {
     }
 
     private func text(_ machine: MachineReport) -> String {
+        func rate(_ bandwidth: Double) -> String { Format.count(bandwidth * 1e9) + "B/s" }
         var rows = [
             ["vdit", vditBuild],
             ["CPU", machine.cpu],
@@ -34,6 +35,11 @@ struct Doctor: ParsableCommand {
                 "memory",
                 "\(Bytes.text(machine.memoryBytes)), free \(Bytes.text(machine.availableBytes)) "
                     + "(\(machine.availableSource))",
+            ],
+            [
+                "reading memory",
+                rate(machine.readBandwidth)
+                    + (machine.threads == 1 ? "" : "; one thread \(rate(machine.readBandwidthOfOne))"),
             ],
         ]
         rows += machine.libraries.map { [$0.name, $0.version] }
