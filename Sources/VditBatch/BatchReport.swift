@@ -41,7 +41,11 @@ public enum BatchReport {
         var text = table(rows)
         text += "\n\(plan.jobs.count) jobs; \(isUpperBound ? "at most" : "about") \(seconds(total)) of rendering for what is not done\n"
         text += "largest job: \(Bytes.text(largest)); available: \(Bytes.text(memory.bytes)) (\(memory.source))"
-        if largest > memory.bytes { text += "\njobs larger than that will fail, the others will run" }
+        if largest > memory.bytes {
+            let need = plan.jobs.compactMap(\.render?.least.estimate.peakBytes).max() ?? 0
+            text += "\njobs larger than that leave their weights as stored"
+            if need > memory.bytes { text += "; those that need more all the same will fail, the others will run" }
+        }
         return text
     }
 

@@ -79,14 +79,13 @@ public final class LocalRunner: JobRunner {
         let (available, overflow) = machine.addingReportingOverflow(loaded?.heldBytes ?? 0)
         render.memoryLimit = [render.memoryLimit, Surroundings.memory(), overflow ? machine : available]
             .compactMap { $0 }.min()
-        let loaded = try reuse(model, plan.settings)
         let record: RunRecord
         do {
-            record = try Renderer(render, model: model, book).run(using: loaded, stop: stop, onEvent: onEvent)
+            record = try run(render, model, stop, onEvent)
         } catch let error as PipelineError where error.isAboutCheckpoint {
             try onEvent(.notice("begins anew: \(error)"))
             render.resume = .fresh
-            record = try Renderer(render, model: model, book).run(using: loaded, stop: stop, onEvent: onEvent)
+            record = try run(render, model, stop, onEvent)
         }
         var metrics = JobMetrics(record)
         metrics.flops = plan.estimate.totalFLOPs(
@@ -110,10 +109,17 @@ public final class LocalRunner: JobRunner {
 
     private static func isUnchanged(_ model: ModelDirectory) -> Bool { (try? model.verifyUnchanged()) != nil }
 
-    private func reuse(_ model: ModelDirectory, _ settings: RenderSettings) throws -> LoadedModel {
-        if let loaded, loaded.serves(settings) { return loaded }
+    private func run(
+        _ job: RenderJob, _ model: ModelDirectory, _ stop: StopFlag, _ onEvent: (RenderEvent) throws -> Void
+    ) throws -> RunRecord {
+        let renderer = try Renderer(job, model: model, book)
+        return try renderer.run(using: reuse(model, renderer.plan), stop: stop, onEvent: onEvent)
+    }
+
+    private func reuse(_ model: ModelDirectory, _ plan: RenderPlan) throws -> LoadedModel {
+        if let loaded, loaded.serves(plan) { return loaded }
         loaded = nil
-        let fresh = try LoadedModel(model, settings)
+        let fresh = try LoadedModel(model, plan)
         loaded = fresh
         return fresh
     }

@@ -85,6 +85,7 @@ import VDiT
     @Test func whatAMethodLearnsCountsAgainstTheLimit() throws {
         let dense = try Renderer(job("dense")).estimate.peakBytes
         var job = job("rettention")
+        job.request.weights = .packed
         job.memoryLimit = dense + 1024
         let failure = #expect(throws: PipelineError.self) { _ = try Renderer(job) }
         #expect(failure?.kind == .osError)

@@ -59,9 +59,8 @@ public struct AttentionProbe: Sendable {
         }
         if job.fallback == .refuse { try configured.checkServes(plan.model) }
         for part in plan.parts { _ = try AttentionContext(configured, layouts: part.layouts, fallback: job.fallback) }
-        try plan.check(.current())
 
-        let loaded = try LoadedModel(model, settings)
+        let loaded = try LoadedModel(model, plan.fitted(to: .current()))
         let seen = Sight()
         let enough = StopFlag(following: stop)
         let contexts = try plan.parts.map { part in

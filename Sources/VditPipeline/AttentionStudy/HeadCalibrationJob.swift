@@ -39,8 +39,7 @@ public struct HeadCalibrationJob: Sendable {
         }
         guard let plan = runs.first?.1.0 else { throw PipelineError.setting("prompt", found: "none", expected: "one") }
         try plan.settings.requireOneSize()
-        try plan.check(.current())
-        let loaded = try LoadedModel(model, plan.settings)
+        let loaded = try LoadedModel(model, plan.fitted(to: .current()))
         var losses: [[Double]] = []
         var notices: [String] = []
         for (number, (job, (plan, inputs))) in runs.enumerated() {

@@ -15,17 +15,17 @@ public final class LoadedModel {
     private var packedDecoder: (any VideoDecoder)?
 
     /// Loads nothing yet.
-    public init(_ model: ModelDirectory, _ settings: RenderSettings) throws {
+    public init(_ model: ModelDirectory, _ plan: RenderPlan) throws {
         self.model = model
-        var compute = try ComputeContext(threads: settings.threads, precision: settings.precision)
-        compute.keeping = settings.weights ?? .packed
+        var compute = try ComputeContext(threads: plan.settings.threads, precision: plan.settings.precision)
+        compute.keeping = plan.keeping
         self.compute = compute
     }
 
-    /// Whether it computes what a run with these settings would.
-    public func serves(_ settings: RenderSettings) -> Bool {
-        compute.pool.threads == settings.threads && compute.precision == settings.precision
-            && compute.keeping == settings.weights ?? .packed
+    /// Whether it computes what a run of this plan would.
+    public func serves(_ plan: RenderPlan) -> Bool {
+        compute.pool.threads == plan.settings.threads && compute.precision == plan.settings.precision
+            && compute.keeping == plan.keeping
     }
 
     /// What the loaded parts take, about.

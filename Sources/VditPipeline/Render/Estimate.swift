@@ -43,7 +43,7 @@ public struct Estimate: Sendable, Equatable {
 
     public let parameters: Int
     /// Weights of each transformer as they are kept. One is in memory at a time.
-    public let weightBytes: [Int]
+    public internal(set) var weightBytes: [Int]
     /// Residual stream, queries, keys, values, what attention takes, and what the layers keep of the prompts.
     public let activationBytes: Int
     /// Weights and frames of the decoder, which runs after the transformers are gone.

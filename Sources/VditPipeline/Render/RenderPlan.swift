@@ -25,9 +25,11 @@ public struct RenderPlan: Sendable {
     /// In the order they come; where there is one size, one for each transformer.
     let parts: [Part]
     public let cache: ConfiguredCache?
-    public let estimate: Estimate
+    /// How blocks of the transformers are kept in memory: as was asked, else packed; see `fitted`.
+    public private(set) var keeping: LayerKeeping
+    public private(set) var estimate: Estimate
     /// What a person should know before the run.
-    public let notices: [String]
+    public private(set) var notices: [String]
 
     /// Tokens of the prompts that the model sees, by branch.
     public struct TextTokens: Sendable, Equatable {
@@ -93,10 +95,11 @@ public struct RenderPlan: Sendable {
         self.parts = parts
         let cache = settings.cache?.configured(forModel: model.defaults.name, tables: cacheTables)
         self.cache = cache
+        keeping = settings.weights ?? .packed
         estimate = try known ?? Estimate(
             model: model, latents: latents, layout: full.layouts[.conditional]!, textTokens: text.conditional,
             calls: scheduler.steps.indices.map { step in parts.reduce(0) { $0 + $1.calls.branches(of: step).count } },
-            precision: settings.precision, keeping: settings.weights ?? .packed, threads: settings.threads,
+            precision: settings.precision, keeping: keeping, threads: settings.threads,
             decoderActivationBytes: model.decoder.decodeBytes(
                 height: settings.height, width: settings.width,
                 operandBytes: settings.precision.dtype.byteCount),
@@ -177,10 +180,31 @@ public struct RenderPlan: Sendable {
         return contexts
     }
 
-    /// Refuses a run that needs more than there is.
+    /// The same with blocks left in their files, which takes the least memory and gives the same bytes, unless it was
+    /// said how they are kept.
+    public var least: RenderPlan {
+        var plan = self
+        if settings.weights == nil {
+            plan.keeping = .stored
+            plan.estimate.weightBytes = model.weightSizes(settings.precision, .stored).bytes
+        }
+        return plan
+    }
+
+    /// The same within a limit: as it is, or with the least memory.
     ///
-    /// - Throws: `PipelineError.tooLarge`.
-    func check(_ limit: MemoryLimit) throws(PipelineError) {
+    /// - Throws: `PipelineError.tooLarge` for a run that needs more all the same.
+    func fitted(to limit: MemoryLimit) throws(PipelineError) -> RenderPlan {
+        if estimate.peakBytes <= limit.bytes { return self }
+        var plan = least
+        try plan.check(limit)
+        plan.notices.append(
+            "weights as-stored: packed, this run would take \(Bytes.text(estimate.peakBytes)) of "
+                + "\(Bytes.text(limit.bytes)) (\(limit.source)); blocks are decoded in every call, the video is the same")
+        return plan
+    }
+
+    private func check(_ limit: MemoryLimit) throws(PipelineError) {
         guard estimate.peakBytes > limit.bytes else { return }
         let state = estimate.methodBytes > 0
             ? "; \(Bytes.text(2 * estimate.methodBytes)) of the need are what \(method.name) learns" : ""

@@ -27,7 +27,7 @@ extension Renderer {
         if setsCheckpointAside, let state = job.destination.statePath { try Checkpoint.setAside(state) }
         var timing = resumed?.timing ?? RunRecord.Timing()
         let start = ContinuousClock.now
-        let loaded = try shared ?? LoadedModel(model, settings)
+        let loaded = try shared ?? LoadedModel(model, plan)
         let keepsAll = shared != nil && estimate.residentBytes <= memoryLimit.bytes
         loaded.keepsAllTransformers = keepsAll
         if !keepsAll { loaded.dropDecoder() }

@@ -61,11 +61,12 @@ public struct Renderer {
             (plan, inputs) = try Self.plan(job, model, book, encodes: encodes)
             identity = try Self.identity(plan, inputs, model)
         }
-        (self.plan, self.inputs, self.identity, self.resumed) = (plan, inputs, identity, resumed)
+        (self.inputs, self.identity, self.resumed) = (inputs, identity, resumed)
         outputs = try RenderOutputs(job, plan, resumed: resumed)
         memoryLimit =
             job.memoryLimit.map { MemoryLimit(bytes: $0, source: "memory limit given") } ?? .current()
-        try plan.check(memoryLimit)
+        plan = try plan.fitted(to: memoryLimit)
+        self.plan = plan
         var notices = inputs.notices(job, plan) + plan.notices
         notices += model.notices(plan)
         setsCheckpointAside = resumed == nil && FilePath.isTaken(checkpoint)

@@ -199,7 +199,8 @@ public final class SettingTable: Sendable {
         "weights", .run, "how the transformer's blocks are kept from call to call",
         flag: SettingFlag(
             LayerKeeping.allCases.map(\.rawValue).joined(separator: "|"),
-            "How blocks are kept; unless packed, they are decoded in every call (docs/files.md). Default: packed."),
+            "How blocks are kept; unless packed, they are decoded in every call (docs/files.md). Default: packed, or "
+                + "as-stored where that has no room."),
         rule: Rule<LayerKeeping?>.builtIn(nil).shown { $0 != nil })
     public let threads = Setting<Int>(
         "threads", .machine, "worker threads; never changes the result", kind: .integer(1...1024),

@@ -25,13 +25,12 @@ public struct CalibrationJob: Sendable {
     ) throws -> Result {
         let model = try ModelDirectory(render.model).adapted(by: render.adapters)
         let (plan, inputs) = try Renderer.plan(render, model)
-        try plan.check(.current())
         guard plan.steps.count >= CacheCatalogue.leastSteps else {
             throw PipelineError.setting(
                 "steps", found: "\(plan.steps.count)", expected: "at least \(CacheCatalogue.leastSteps)")
         }
         try plan.settings.requireOneSize()
-        let loaded = try LoadedModel(model, plan.settings)
+        let loaded = try LoadedModel(model, plan.fitted(to: .current()))
         let seen = CallSizes()
         let all = try CacheChoice(cache: TaylorSeer.name, options: ["interval": "1", "order": "0"]).configured()
         let caches = try plan.parts.map { part in
