@@ -149,7 +149,3 @@ public struct SparseBenchmark: Sendable {
         return start.secondsUntilNow
     }
 }
-
-extension Timing {
-    fileprivate var fastestSeconds: Double { seconds.min() ?? medianSeconds }
-}

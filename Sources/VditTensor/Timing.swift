@@ -3,6 +3,8 @@ public struct Timing: Sendable, Codable, Equatable {
     /// Of every run, in order.
     public let seconds: [Double]
     public let medianSeconds: Double
+    /// Of the run that was disturbed least.
+    public var fastestSeconds: Double { seconds.min() ?? medianSeconds }
     /// Slowest less fastest run, over the median.
     public let spread: Double
 

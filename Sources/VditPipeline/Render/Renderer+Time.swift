@@ -30,10 +30,12 @@ extension Renderer {
             decoding: decoder.decoding)
     }
 
+    /// Times a layer runs to be timed, after once to warm up.
+    private static let repeats = 3
+
     /// Seconds of one layer at the run's size in all calls, and of loading all of the model's layers.
     private func timedLayer(_ compute: ComputeContext) throws -> (layer: Double, loading: Double) {
         let transformer = plan.model.transformer
-        // As large as a second allows.
         var small = plan.latents
         small.frames = min(small.frames, 3)
         (small.height, small.width) = (min(small.height, 32), min(small.width, 32))
@@ -41,15 +43,27 @@ extension Renderer {
         let layers = LayerBenchmark.layers(settings.precision)
         let kernel = AttentionKernel(
             compute.instructionSet, operands: compute.operandType, precision: settings.attentionPrecision)
-        let timed = try LayerBenchmark(transformer, latents: small, textTokens: text)
-            .run(repeats: 2, compute, from: transformer.layers < layers ? nil : model.transformerWeights[0]) { call in
-                blockSparseAttention(call, .dense(tokens: call.tokens), values: call.q.dtype, kernel: kernel)
-            }
+        func time(_ latents: LatentShape) throws -> LayerBenchmark.Result {
+            try LayerBenchmark(transformer, latents: latents, textTokens: text)
+                .run(
+                    repeats: Self.repeats, compute,
+                    from: transformer.layers < layers ? nil : model.transformerWeights[0]
+                ) { call in blockSparseAttention(call, .dense(tokens: call.tokens), values: call.q.dtype, kernel: kernel) }
+        }
+        var timed = try time(small)
+        let loadSeconds = timed.loadSeconds
+        // Few tokens keep cores less busy than a run's: as many as about a second allows.
+        let pass = Double(layers * (Self.repeats + 1)) * timed.layer.fastestSeconds
+        let frames = min(plan.latents.frames, Int(Double(small.frames) * min(64, 1.2 / pass)))
+        if frames > small.frames {
+            small.frames = frames
+            timed = try time(small)
+        }
         let parameters = plan.model.transformers.reduce(0) { $0 + $1.specification.parameterCount }
-        let loading = timed.loadSeconds * Double(parameters) / Double(transformer.withLayers(layers).parameterCount)
+        let loading = loadSeconds * Double(parameters) / Double(transformer.withLayers(layers).parameterCount)
         let all = Double(transformer.layers)
-        let attention = timed.attention.medianSeconds * estimate.selfAttentionFLOPs / all / timed.attentionFlops
-        let rest = (timed.layer.medianSeconds - timed.attention.medianSeconds)
+        let attention = timed.attention.fastestSeconds * estimate.selfAttentionFLOPs / all / timed.attentionFlops
+        let rest = (timed.layer.fastestSeconds - timed.attention.fastestSeconds)
             * estimate.otherFLOPs / all / (timed.flops - timed.attentionFlops)
         let seconds = attention * estimate.attention.share * Double(estimate.calls) + rest * estimate.computedCalls
         return (seconds, loading)
@@ -65,11 +79,11 @@ extension Renderer {
         (small.height, small.width) = (min(small.height, 24), min(small.width, 24))
         var random = TorchRandom(seed: 0)
         let noise = random.normal(small.extents, .f32)
-        let timing = try Timing(repeats: 1) { try decoder.decode(noise) { _ in } }
+        let timing = try Timing(repeats: 2) { try decoder.decode(noise) { _ in } }
         func operations(_ latents: LatentShape) -> Double {
             let size = specification.videoSize(of: latents)
             return specification.decodeFLOPs(height: size.height, width: size.width, frames: latents.frames)
         }
-        return (loading, timing.medianSeconds * operations(plan.latents) / operations(small))
+        return (loading, timing.fastestSeconds * operations(plan.latents) / operations(small))
     }
 }
