@@ -3,7 +3,8 @@
 # make deb    a Debian package in out/ that needs no Swift where it is installed
 # make test   installs what is missing, builds, runs all tests, says which were skipped
 # make fuzz   reads a million damaged files of every kind (VDIT_FUZZ=n for another number)
-.PHONY: demo test fuzz build install deb setup clean
+# make sanitize   the tests under the thread sanitizer and then the address sanitizer (VDIT_FILTER=PATTERN for some suites)
+.PHONY: demo test fuzz sanitize build install deb setup clean
 
 VDIT := .build/release/vdit
 PREFIX := /usr/local
@@ -49,5 +50,9 @@ VDIT_FUZZ ?= 1000000
 fuzz: setup
 	VDIT_FUZZ=$(VDIT_FUZZ) swift test $(BUILD_FLAGS) --filter damagedFilesAreRefusedOrWork
 
+sanitize: setup
+	@scripts/sanitize thread $(BUILD_FLAGS)
+	@scripts/sanitize address $(BUILD_FLAGS)
+
 clean:
-	rm -rf .build .build-deb out
+	rm -rf .build .build-deb .build-tsan .build-asan out
