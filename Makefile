@@ -3,7 +3,7 @@
 # make deb    a Debian package in out/ that needs no Swift where it is installed
 # make test   installs what is missing, builds, runs all tests, says which were skipped
 # make fuzz   reads a million damaged files of every kind (VDIT_FUZZ=n for another number)
-# make sanitize   the tests under the thread sanitizer and then the address sanitizer (VDIT_FILTER=PATTERN for some suites)
+# make sanitize   runs the tests under the thread and the address sanitizer (VDIT_FILTER=PATTERN for some suites)
 .PHONY: demo test fuzz sanitize build install deb setup clean
 
 VDIT := .build/release/vdit

@@ -4,8 +4,8 @@
 //   LD_PRELOAD=./swift_mutex.so program
 //
 // Locking and unlocking without contention is compiled into the program and seen. The rest lies in the Synchronization
-// library, which is not instrumented: a lock that had to be waited for would order nothing, and all that it guards would
-// look like a race. A handle of the mutex is the address of its one word.
+// library, which is not instrumented: a lock that had to be waited for would order nothing, and all that it guards
+// would look like a race. A handle of the mutex is the address of its one word.
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
