@@ -1,6 +1,8 @@
 #ifndef VDIT_ISA_H
 #define VDIT_ISA_H
 
+#include "seen.h"
+
 // VDIT_ISA_BEGIN("avx2,fma") … VDIT_ISA_END gives every function in between that target, so that one
 // build holds kernels for every instruction set and no build flag is needed.
 #define VDIT_PRAGMA(x) _Pragma(#x)

@@ -2,21 +2,32 @@
 // vector into what the set has. NAME(x) names the copy.
 
 VDIT_INLINE v16 NAME(load)(const float *p, int64_t n) {
-    if (n >= 16) return *(const v16u *)p;
+    if (n >= 16) {
+        VDIT_READ(p, 64);
+        return *(const v16u *)p;
+    }
     v16 v = {0};
     memcpy(&v, p, (size_t)n * 4);
     return v;
 }
 
 VDIT_INLINE void NAME(store)(float *p, v16 v, int64_t n) {
-    if (n >= 16) *(v16u *)p = v;
-    else memcpy(p, &v, (size_t)n * 4);
+    if (n >= 16) {
+        VDIT_WRITE(p, 64);
+        *(v16u *)p = v;
+    } else {
+        memcpy(p, &v, (size_t)n * 4);
+    }
 }
 
 VDIT_INLINE v16 NAME(load_bf16)(const uint16_t *p, int64_t n) {
     h16 narrow = {0};
-    if (n >= 16) narrow = *(const h16u *)p;
-    else memcpy(&narrow, p, (size_t)n * 2);
+    if (n >= 16) {
+        VDIT_READ(p, 32);
+        narrow = *(const h16u *)p;
+    } else {
+        memcpy(&narrow, p, (size_t)n * 2);
+    }
     return (v16)(__builtin_convertvector(narrow, u16) << 16);
 }
 
@@ -26,8 +37,12 @@ VDIT_INLINE void NAME(store_bf16)(uint16_t *p, v16 v, int64_t n) {
     // All ones where v is not a number: rounding could turn one into infinity.
     u16 nan = (u16)(v != v);
     h16 narrow = __builtin_convertvector((rounded & ~nan) | (((bits >> 16) | 0x40u) & nan), h16);
-    if (n >= 16) *(h16u *)p = narrow;
-    else memcpy(p, &narrow, (size_t)n * 2);
+    if (n >= 16) {
+        VDIT_WRITE(p, 32);
+        *(h16u *)p = narrow;
+    } else {
+        memcpy(p, &narrow, (size_t)n * 2);
+    }
 }
 
 VDIT_INLINE float NAME(total)(v16 v) {
