@@ -3,8 +3,9 @@
 # make deb    a Debian package in out/ that needs no Swift where it is installed
 # make test   installs what is missing, builds, runs all tests, says which were skipped
 # make fuzz   reads a million damaged files of every kind (VDIT_FUZZ=n for another number)
+# make fuzz-guided   looks for such files by coverage, for a minute (VDIT_FUZZ_SECONDS=n for longer)
 # make sanitize   runs the tests under the thread and the address sanitizer (VDIT_FILTER=PATTERN for some suites)
-.PHONY: demo test fuzz sanitize build install deb setup clean
+.PHONY: demo test fuzz fuzz-guided sanitize build install deb setup clean
 
 VDIT := .build/release/vdit
 PREFIX := /usr/local
@@ -50,9 +51,20 @@ VDIT_FUZZ ?= 1000000
 fuzz: setup
 	VDIT_FUZZ=$(VDIT_FUZZ) swift test $(BUILD_FLAGS) --filter damagedFilesAreRefusedOrWork
 
+VDIT_FUZZ_SECONDS ?= 60
+# Without the last flag only the C code would be followed: in modules of many files `--sanitize fuzzer` leaves out Swift.
+FUZZ_FLAGS := $(BUILD_FLAGS) --sanitize fuzzer --sanitize address --scratch-path .build-fuzz --product Fuzz \
+    -Xswiftc -sanitize-coverage=edge,trace-cmp,inline-8bit-counters,pc-table
+
+fuzz-guided: setup
+	VDIT_FUZZER=1 swift build $(FUZZ_FLAGS)
+	@mkdir -p .build-fuzz/corpus
+	ASAN_OPTIONS=detect_leaks=0 .build-fuzz/release/Fuzz -max_total_time=$(VDIT_FUZZ_SECONDS) -max_len=65536 \
+	    -artifact_prefix=.build-fuzz/ .build-fuzz/corpus
+
 sanitize: setup
 	@scripts/sanitize thread $(BUILD_FLAGS)
 	@scripts/sanitize address $(BUILD_FLAGS)
 
 clean:
-	rm -rf .build .build-deb .build-tsan .build-asan out
+	rm -rf .build .build-deb .build-tsan .build-asan .build-fuzz out

@@ -62,3 +62,8 @@ let package = Package(
     ],
     swiftLanguageModes: [.v6]
 )
+
+// The sanitizer brings this one's `main`, so it is no part of a plain build: `make fuzz-guided`.
+if Context.environment["VDIT_FUZZER"] != nil {
+    package.targets.append(.executableTarget(name: "Fuzz", dependencies: ["VDiT", "TestSupport"], path: "Tests/Fuzz"))
+}
