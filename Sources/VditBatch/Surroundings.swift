@@ -1,8 +1,16 @@
 import Foundation
+import Glibc
+import VditFiles
 import VditPipeline
 
 /// What the cluster, where there is one, leaves this process of the machine.
 enum Surroundings {
+    /// The variables of the process. Names of files in them may be no text.
+    static var environment: [String: String] {
+        let names = ProcessInfo.processInfo.environment.keys
+        return Dictionary(uniqueKeysWithValues: names.compactMap { name in getenv(name).map { (name, String(path: $0)) } })
+    }
+
     private static func number(_ name: String) -> Int? {
         ProcessInfo.processInfo.environment[name].flatMap { Int($0) }.flatMap { $0 > 0 ? $0 : nil }
     }

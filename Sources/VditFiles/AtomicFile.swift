@@ -189,7 +189,7 @@ extension AtomicFile {
 
     /// Gives a file another name, in the same folder.
     package static func move(_ path: String, to other: String) throws(FileError) {
-        if Glibc.rename(path, other) != 0 { throw .writing(path, errno) }
+        if VditFiles.rename(path, other) != 0 { throw .writing(path, errno) }
         try syncFolder(of: other)
     }
 
@@ -222,7 +222,7 @@ extension AtomicFile {
             } else if existing != .replace && errno == EEXIST {
                 throw .inaccessible(
                     path: path, reason: "was created by somebody else meanwhile", kind: .cannotCreate)
-            } else if Glibc.rename(temporary, path) != 0 {
+            } else if VditFiles.rename(temporary, path) != 0 {
                 throw .writing(path, errno)
             }
         } catch {

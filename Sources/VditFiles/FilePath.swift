@@ -6,9 +6,10 @@ package enum FilePath {
 
     /// What stands before and behind the last slash; the directory is "." if there is none.
     package static func split(_ path: String) -> (directory: String, name: String) {
-        guard let slash = path.lastIndex(of: "/") else { return (".", path) }
+        // Byte for byte: a mark that combines with the slash is a part of the name.
+        guard let slash = path.utf8.lastIndex(of: UInt8(ascii: "/")) else { return (".", path) }
         let directory = slash == path.startIndex ? "/" : String(path[..<slash])
-        return (directory, String(path[path.index(after: slash)...]))
+        return (directory, String(path[path.utf8.index(after: slash)...]))
     }
 
     package static func joined(_ directory: String, _ name: String) -> String {
@@ -40,6 +41,8 @@ package enum FilePath {
         return String(kept.prefix(80))
     }
 
+    private static func isAbsolute(_ path: String) -> Bool { path.utf8.first == UInt8(ascii: "/") }
+
     private static func withoutLastSlashes(_ path: String) -> String {
         var path = path
         while path.count > 1, path.hasSuffix("/") { path.removeLast() }
@@ -68,7 +71,7 @@ package enum FilePath {
 
     /// Whether two paths lead to the same file.
     package static func isSame(_ one: String, _ other: String) -> Bool {
-        one == other || Node(one).map { $0 == Node(other) } ?? false
+        one.utf8.elementsEqual(other.utf8) || Node(one).map { $0 == Node(other) } ?? false
     }
 
     /// Whether a file was last written when another was, or later; false where one of them is not there.
@@ -118,7 +121,7 @@ package enum FilePath {
         var names: [String] = []
         while let entry = readdir(stream) {
             let name = withUnsafePointer(to: &entry.pointee.d_name) {
-                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(path: $0) }
             }
             if name != ".", name != ".." { names.append(name) }
         }
@@ -136,7 +139,7 @@ package enum FilePath {
 
     /// Leading `..` steps go up in `folder`, as far as its parts are no symbolic links.
     package static func resolved(_ path: String, in folder: String) -> String {
-        if path.hasPrefix("/") { return path }
+        if isAbsolute(path) { return path }
         var (path, folder) = (path, folder)
         func isLink(_ path: String) -> Bool { destination(ofLink: path) != nil }
         while path.hasPrefix("../"), !folder.isEmpty, ![".", "..", "/", ""].contains(name(of: folder)),
@@ -151,9 +154,9 @@ package enum FilePath {
 
     /// The same file always gives the same text: absolute, without `.` and `..`.
     package static func canonical(_ path: String) -> String {
-        let absolute = path.hasPrefix("/") ? path : workingFolder() + "/" + path
-        var parts: [Substring] = []
-        for part in absolute.split(separator: "/") where part != "." {
+        let absolute = isAbsolute(path) ? path : workingFolder() + "/" + path
+        var parts: [String] = []
+        for part in absolute.utf8.split(separator: UInt8(ascii: "/")).map({ String(Substring($0)) }) where part != "." {
             if part == ".." { _ = parts.popLast() } else { parts.append(part) }
         }
         return "/" + parts.joined(separator: "/")
@@ -163,10 +166,7 @@ package enum FilePath {
     package static func real(_ path: String) -> String {
         var (existing, rest) = (path.isEmpty ? "." : path, "")
         while true {
-            if let found = realpath(existing, nil) {
-                defer { free(found) }
-                return rest.isEmpty ? String(cString: found) : joined(String(cString: found), rest)
-            }
+            if let found = realpath(existing) { return rest.isEmpty ? found : joined(found, rest) }
             let above = folder(of: existing)
             if above == existing { return canonical(path) }
             let name = name(of: existing)
@@ -179,14 +179,14 @@ package enum FilePath {
     package static func workingFolder() -> String {
         guard let path = getcwd(nil, 0) else { return "." }
         defer { free(path) }
-        return String(cString: path)
+        return String(path: path)
     }
 
     /// Where a symbolic link points; nil for anything else.
     package static func destination(ofLink path: String) -> String? {
         var characters = [CChar](repeating: 0, count: Int(PATH_MAX))
         let count = readlink(path, &characters, characters.count)
-        return count < 0 ? nil : String(decoding: characters[..<count].map(UInt8.init(bitPattern:)), as: UTF8.self)
+        return count < 0 ? nil : String(pathBytes: characters[..<count].map(UInt8.init(bitPattern:)))
     }
 
     /// Makes a folder, and those above it, where they do not exist.

@@ -1,5 +1,6 @@
 import CFFmpeg
 import Glibc
+import VditFiles
 import VditTensor
 
 /// SHA-256 through libavutil, as lower-case hexadecimal.

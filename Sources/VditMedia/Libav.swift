@@ -26,7 +26,7 @@ enum Libav {
 
     /// The last error line libav logged on this thread since `prepare`, if any.
     static var message: String? {
-        let text = String(cString: vdit_av_message())
+        let text = String(path: vdit_av_message())
         return text.isEmpty ? nil : text
     }
 

@@ -72,7 +72,7 @@ public enum PNG {
         }
         var picture = vdit_png_picture()
         var failure = vdit_png_failure()
-        if vdit_png_read(path, byteLimit, &picture, &failure) != 0 {
+        if path.withPath({ vdit_png_read($0, byteLimit, &picture, &failure) }) != 0 {
             throw error(path, failure, missing: .missingInput, content: .badData)
         }
         defer { vdit_png_free(&picture) }
@@ -103,10 +103,12 @@ public enum PNG {
             }
         }
         var failure = vdit_png_failure()
-        let status = vdit_png_write(
-            path, UInt32(samples.shape[1]), UInt32(samples.shape[0]), Int32(samples.shape[2]),
-            Int32(samples.dtype.byteCount * 8), samples.pointer(of: UInt8.self), chunks,
-            Int32(chunks.count), &failure)
+        let status = path.withPath {
+            vdit_png_write(
+                $0, UInt32(samples.shape[1]), UInt32(samples.shape[0]), Int32(samples.shape[2]),
+                Int32(samples.dtype.byteCount * 8), samples.pointer(of: UInt8.self), chunks,
+                Int32(chunks.count), &failure)
+        }
         if status != 0 { throw error(name, failure, missing: .cannotCreate, content: .internalError) }
     }
 

@@ -23,11 +23,6 @@ final class SequenceReader {
         var stem: (Substring, Substring)?
         var numbered: [(number: Int, name: String)] = []
         for name in names {
-            // What stands for bytes that are no text.
-            if name.contains("\u{FFFD}") {
-                throw .inaccessible(
-                    path: FilePath.joined(directory, name), reason: "the name is not UTF-8", kind: .missingInput)
-            }
             let end = name.lastIndex(where: \.isASCIIDigit).map { name.index(after: $0) } ?? name.startIndex
             let digits = name[..<end].reversed().prefix(while: \.isASCIIDigit).count
             let start = name.index(end, offsetBy: -digits)

@@ -1,5 +1,6 @@
 import CFFmpeg
 import Glibc
+import VditFiles
 import VditTensor
 
 /// Decodes the first video stream of a file, and insists that the file is whole.
@@ -145,7 +146,7 @@ extension VideoReader {
             // A playlist must not make us open anything but files.
             var options = LibavOptions([("protocol_whitelist", "file")])
             try Libav.check(path, "opening", fallback: .badData) {
-                avformat_open_input(&container, Libav.url(path), nil, &options.dictionary)
+                Libav.url(path).withPath { avformat_open_input(&container, $0, nil, &options.dictionary) }
             }
             try Libav.check(path, "avformat_find_stream_info", fallback: .badData) {
                 avformat_find_stream_info(container, nil)

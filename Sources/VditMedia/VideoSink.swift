@@ -52,7 +52,7 @@ package final class VideoSink: FrameSink {
     private func open(_ format: UnsafePointer<AVOutputFormat>) throws(MediaError) {
         let url = temporary.map(Libav.url) ?? Libav.standardOutput
         try Libav.check(name, "avformat_alloc_output_context2", fallback: .internalError) {
-            avformat_alloc_output_context2(&container, format, nil, url)
+            url.withPath { avformat_alloc_output_context2(&container, format, nil, $0) }
         }
         guard let container, let stream = avformat_new_stream(container, nil) else {
             throw Libav.outOfMemory(name, "avformat_new_stream")
@@ -74,7 +74,7 @@ package final class VideoSink: FrameSink {
             }
         }
         try Libav.check(name, "creating the file", fallback: .cannotCreate) {
-            avio_open(&container.pointee.pb, url, AVIO_FLAG_WRITE)
+            url.withPath { avio_open(&container.pointee.pb, $0, AVIO_FLAG_WRITE) }
         }
         var given: [(String, String)] = []
         if plan.format == .mp4 || plan.format == .mov { given.append(("movflags", "use_metadata_tags+faststart")) }
@@ -149,7 +149,7 @@ enum PacketCount {
     static func video(in path: String, named name: String) throws(MediaError) -> Int {
         var container: UnsafeMutablePointer<AVFormatContext>?
         try Libav.check(name, "reading back", fallback: .ioError) {
-            avformat_open_input(&container, Libav.url(path), nil, nil)
+            Libav.url(path).withPath { avformat_open_input(&container, $0, nil, nil) }
         }
         defer { avformat_close_input(&container) }
         guard let packet = av_packet_alloc() else { throw Libav.outOfMemory(name, "av_packet_alloc") }

@@ -134,7 +134,9 @@ struct BatchRun: ParsableCommand {
             plan, executable: FilePath.destination(ofLink: "/proc/self/exe") ?? "vdit",
             arguments: [file] + set.flatMap { ["--set", $0] } + only.flatMap { ["--only", $0] }, folder: folder,
             logs: logs)
-        if emitOnly || dryRun { return try Console.data(String(script.text.dropLast())) }
+        if emitOnly || dryRun {
+            return try AtomicFile.write(script.bytes, to: StandardOutput.name, existing: .refuse)
+        }
         try FilePath.makeFolder(logs)
         Console.message("vdit: \(try script.submit())")
     }

@@ -41,7 +41,7 @@ enum Console {
 
     /// Whether messages are to be JSON: also known where the arguments could not be read.
     static let isJSON: Bool = {
-        let arguments = CommandLine.arguments
+        let arguments = Vdit.arguments
         return arguments.contains("--log-format=json")
             || zip(arguments, arguments.dropFirst()).contains { $0 == "--log-format" && $1 == "json" }
     }()

@@ -83,4 +83,4 @@ func checkStandardOutput(_ outputs: String?..., json: Bool) throws {
 }
 
 /// The command line, for records.
-var commandLine: [String] { ["vdit"] + CommandLine.arguments.dropFirst() }
+var commandLine: [String] { ["vdit"] + Vdit.arguments }

@@ -17,7 +17,7 @@ struct Settings {
     /// - Throws: 64 for a flag or a variable, 65 for a recorded value that is none.
     func apply(_ rows: [any SettingRow], to job: inout RenderJob) throws {
         for row in rows {
-            let given = try sources(of: row)
+            let given = sources(of: row)
             // Options of different sources add up, the strongest last.
             for source in row.kind == .options ? given : Array(given.suffix(1)) {
                 do {
@@ -46,12 +46,12 @@ struct Settings {
     }
 
     /// Weakest first.
-    private func sources(of row: any SettingRow) throws -> [Source] {
+    private func sources(of row: any SettingRow) -> [Source] {
         var sources: [Source] = []
-        if let text = recorded[row.name], try !isReplaced(row.belongsTo), !isSaidOtherwise(row) {
+        if let text = recorded[row.name], !isReplaced(row.belongsTo), !isSaidOtherwise(row) {
             sources.append(Source(text: text, origin: .file, name: "recorded \(row.name)", kind: .badData))
         }
-        if let text = try variable(row) {
+        if let text = variable(row) {
             sources.append(Source(text: text, origin: .environment, name: Self.variable(row.name)))
         }
         if let texts = flags[row.name] {
@@ -61,9 +61,9 @@ struct Settings {
     }
 
     /// Whether a flag or a variable says something else than the record.
-    private func isReplaced(_ name: String?) throws -> Bool {
+    private func isReplaced(_ name: String?) -> Bool {
         guard let name, let row = SettingTable.byName[name] else { return false }
-        let given = try flags[name]?.last ?? variable(row)
+        let given = flags[name]?.last ?? variable(row)
         return given.map { $0 != recorded[name] } ?? false
     }
 
@@ -74,13 +74,9 @@ struct Settings {
 
     static func variable(_ name: String) -> String { "VDIT_\(name.uppercased())" }
 
-    /// - Throws: 64 for bytes that are no text: they would be read as others.
-    private func variable(_ row: any SettingRow) throws -> String? {
+    private func variable(_ row: any SettingRow) -> String? {
         guard row.isVariable, let bytes = getenv(Self.variable(row.name)), bytes.pointee != 0 else { return nil }
-        guard let text = String(validatingCString: bytes) else {
-            throw CommandError(description: "\(Self.variable(row.name)): not UTF-8; files need names in UTF-8")
-        }
-        return text
+        return String(path: bytes)
     }
 }
 

@@ -35,10 +35,9 @@ struct Vdit: ParsableCommand {
         Signals.prepare()
         Stack.withEnough {
             do {
-                try checkArguments()
                 try checkSubcommand()
                 noteUnknownVariables()
-                var command = try parseAsRoot()
+                var command = try parseAsRoot(Self.arguments)
                 try command.run()
             } catch {
                 Glibc.exit(report(error))
@@ -46,18 +45,13 @@ struct Vdit: ParsableCommand {
         }
     }
 
-    /// Names that are no text would be read as other names.
-    private static func checkArguments() throws(CommandError) {
-        for (index, argument) in CommandLine.arguments.enumerated() {
-            guard let bytes = CommandLine.unsafeArgv[index], String(validatingCString: bytes) == nil else { continue }
-            throw CommandError(
-                description: "argument \(index), \(argument.onOneLine): not UTF-8; files need names in UTF-8")
-        }
+    /// What stands behind the command's name. Names of files that are no text are kept.
+    static let arguments = (1..<max(1, Int(CommandLine.argc))).compactMap { index in
+        CommandLine.unsafeArgv[index].map { String(path: $0) }
     }
 
     /// A variable that is none of ours would be ignored: more likely it is misspelt.
     private static func noteUnknownVariables() {
-        let arguments = CommandLine.arguments
         if arguments.contains("-q") || arguments.contains("--quiet") { return }
         let known = SettingTable.all.filter(\.isVariable).map { Settings.variable($0.name) } + ["VDIT_ISA"]
         for name in ProcessInfo.processInfo.environment.keys.sorted()
@@ -70,7 +64,7 @@ struct Vdit: ParsableCommand {
     /// A word where a subcommand should be is often nearly one.
     private static func checkSubcommand() throws(CommandError) {
         var command: any ParsableCommand.Type = Vdit.self
-        for word in CommandLine.arguments.dropFirst() {
+        for word in arguments {
             let (subcommands, standard) = (command.configuration.subcommands, command.configuration.defaultSubcommand)
             if word.hasPrefix("-") || word == "help" || subcommands.isEmpty { return }
             if let next = subcommands.first(where: { $0._commandName == word }) {
@@ -105,7 +99,7 @@ struct Vdit: ParsableCommand {
             do { try Console.data(fullMessage(for: error)) } catch { return report(error) }
             return 0
         case .validationFailure:
-            let command = CommandLine.arguments.dropFirst().first.flatMap { name in
+            let command = arguments.first.flatMap { name in
                 configuration.subcommands.first { $0._commandName == name }?._commandName
             }
             let help = (["vdit", command, "--help"].compactMap { $0 }).joined(separator: " ")

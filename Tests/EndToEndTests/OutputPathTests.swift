@@ -97,26 +97,6 @@ struct OutputPathTests {
         #expect(try folder.contents == names && Digest.sha256(file: folder.path(Self.weights)) == weights)
     }
 
-    /// They would be read as others.
-    @Test func namesThatAreNoTextAreRefused() throws {
-        func refused(_ script: String) throws -> CommandRun.Result {
-            try CommandRun.run([], script: "cd '\(folder.path)' && B=$(printf 'b\\377') && \(script)")
-        }
-        let batch = "version: 1\noutput: ${NAME}/{seed}.mkv\ndefaults: {model: model, prompt_embedding: a.safetensors}\n"
-        try folder.write(batch + "jobs: [{name: clip}]\n", "batch.yaml")
-        for (script, status, words) in [
-            ("\"$VDIT\" mask --sparse radial --frames 3 --height 4 --width 4 -o \"$B.png\"", 64, "not UTF-8"),
-            ("VDIT_FPS=\"$B\" \"$VDIT\" render --model model --prompt-embedding a.safetensors -o o.mkv --dry-run", 64,
-                "VDIT_FPS: not UTF-8"),
-            ("NAME=\"$B\" \"$VDIT\" batch batch.yaml", 78, "'NAME'"),
-            ("mkdir -p frames && touch \"frames/${B}1.png\" && \"$VDIT\" compare frames frames", 66,
-                "the name is not UTF-8"),
-        ] as [(String, Int32, String)] {
-            let ended = try refused(script)
-            #expect(ended.status == status && ended.errors.contains(words), "\(ended.status) \(ended.errors)")
-        }
-    }
-
     @Test func aPercentSignInAVideosNameIsALetter() throws {
         #expect(try vdit(Self.render + ["-o", "50%.y4m"]).status == 0)
         #expect(folder.contents.contains("50%.y4m.json") && !folder.contents.contains("sequence.json"))
@@ -156,13 +136,6 @@ struct OutputPathTests {
         let ended = try CommandRun.run(
             Self.render + ["-o", "o.mkv"], script: "cd '\(folder.path)' && ulimit -s 64 && exec \"$VDIT\" \"$@\"")
         #expect(ended.status == 0, "\(ended.errors)")
-    }
-
-    @Test func aNameThatIsNoTextIsRefusedAndNotChanged() throws {
-        let ended = try CommandRun.run(
-            Self.render, script: "cd '\(folder.path)' && exec \"$VDIT\" \"$@\" -o \"$(printf 'caf\\351.mkv')\"")
-        #expect(ended.status == 64 && ended.errors.contains("not UTF-8"), "\(ended.errors)")
-        #expect(!folder.contents.contains { $0.hasPrefix("caf") })
     }
 
     // MARK: Batches

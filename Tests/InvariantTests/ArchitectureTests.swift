@@ -69,4 +69,26 @@ import TestSupport
             #expect(calls.isEmpty, "\(file.lastPathComponent): \(calls.map { String($0.output) })")
         }
     }
+
+    /// A path is text, and the system's own calls would take it as it is: see SystemCalls.swift.
+    @Test func everyCallThatTakesAPathKnowsItsBytes() throws {
+        let sources = Golden.root.appendingPathComponent("Sources")
+        let ours = try String(contentsOf: sources.appendingPathComponent("VditFiles/SystemCalls.swift"), encoding: .utf8)
+        let known = Set(ours.matches(of: /func (\w+)/).map { String($0.output.1) })
+        let others: Set = [
+            "chdir", "chmod", "chown", "creat", "glob", "mkdtemp", "mkstemp", "openat", "statfs", "symlink", "truncate",
+            "utimensat",
+        ]
+        let files = try #require(FileManager.default.enumerator(at: sources, includingPropertiesForKeys: nil))
+        for case let file as URL in files where file.pathExtension == "swift" && !file.path.hasSuffix("SystemCalls.swift") {
+            let code = try String(contentsOf: file, encoding: .utf8)
+            let calls = code.matches(of: /(Glibc\.|[^.\w])([a-z]+)\((?!\))/).map { (String($0.output.1), String($0.output.2)) }
+            let seesOurs = code.contains("import VDiT\n") || code.contains("import VditFiles\n") || file.path.contains("/VditFiles/")
+            for (place, call) in calls where known.contains(call) {
+                #expect(place != "Glibc." && seesOurs, "\(file.lastPathComponent): \(call)")
+            }
+            let strange = calls.filter { others.contains($0.1) }
+            #expect(strange.isEmpty, "\(file.lastPathComponent): \(strange)")
+        }
+    }
 }

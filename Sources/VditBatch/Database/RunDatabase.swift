@@ -51,7 +51,7 @@ public final class RunDatabase: Sendable {
             try db.execute(sql: "PRAGMA synchronous = FULL")
         }
         do {
-            queue = try DatabaseQueue(path: path, configuration: configuration)
+            queue = try DatabaseQueue(path: Self.name(path), configuration: configuration)
             try Self.refuseForeign(queue, path)
             if access == .readWrite {
                 if sharing == .thisMachine {
@@ -62,6 +62,22 @@ public final class RunDatabase: Sendable {
         } catch {
             throw Self.explained(error, path)
         }
+    }
+
+    /// What SQLite is to open, which takes text: a name that is not UTF-8 goes as a URI, where it knows those.
+    private static func name(_ path: String) throws -> String {
+        if !path.holdsEscapedBytes { return path.hasPrefix("file:") ? "./" + path : path }
+        let knows = try DatabaseQueue().read { try Bool.fetchOne($0, sql: "SELECT sqlite_compileoption_used('USE_URI')") }
+        guard knows == true else {
+            throw BatchError.database(
+                path: path, reason: "this SQLite opens names in UTF-8 only; choose another with 'database:'",
+                kind: .unsupported)
+        }
+        return "file:" + path.pathBytes.map { byte in
+            let character = Character(UnicodeScalar(byte))
+            let isPlain = character.isASCII && (character.isLetter || character.isNumber || "/._-".contains(character))
+            return isPlain ? String(character) : "%" + (byte < 16 ? "0" : "") + String(byte, radix: 16)
+        }.joined()
     }
 
     /// Another process may be creating the same file: the faster one wins, and both find it complete.
@@ -179,7 +195,7 @@ public final class RunDatabase: Sendable {
         try? queue.close()
         for attempt: UInt32 in 0..<3 where FilePath.exists(path + "-wal") && access(path, W_OK) == 0 {
             usleep(attempt * UInt32.random(in: 1...20_000))
-            let last = try? DatabaseQueue(path: path)
+            let last = try? DatabaseQueue(path: Self.name(path))
             _ = try? last?.read { try Int.fetchOne($0, sql: "PRAGMA user_version") }
             try? last?.close()
         }

@@ -59,13 +59,14 @@ public struct PipelineFile {
     ///
     /// - Parameters:
     ///   - overrides: `a.b=value` each, applied before anything is checked.
-    ///   - environment: for `${NAME}` in paths.
+    ///   - environment: for `${NAME}` in paths; nil is that of the process.
     /// - Throws: `BatchError.pipeline` with every problem: 65 for what is no YAML, else 78.
     public init(
         path: String, overrides: [String] = [],
-        environment: [String: String] = ProcessInfo.processInfo.environment
+        environment: [String: String]? = nil
     ) throws {
         let document = PipelineDocument(path: path)
+        let environment = environment ?? Surroundings.environment
         var root = try document.compose(PipelineDocument.text(path: path))
         for override in overrides { root = try document.applying(override, to: root) }
         self.path = path

@@ -157,10 +157,6 @@ extension PipelineDocument {
                 report(Self.mark(node), "\(what): the environment has no variable '\(name)'")
                 return nil
             }
-            guard !value.contains("\u{FFFD}") else {
-                report(Self.mark(node), "\(what): the environment's '\(name)' is not UTF-8")
-                return nil
-            }
             expanded += value
             rest = rest[rest.index(after: end)...]
         }

@@ -7,6 +7,9 @@ import VditPipeline
 public struct SlurmScript: Sendable {
     public let text: String
 
+    /// What a shell reads. Names of files in it may be no text.
+    public var bytes: [UInt8] { text.pathBytes }
+
     /// - Parameters:
     ///   - executable: the vdit to run on the nodes.
     ///   - arguments: after `vdit batch`, without the share.
@@ -81,7 +84,7 @@ public struct SlurmScript: Sendable {
         process.standardOutput = output
         process.standardError = output
         do { try process.run() } catch { throw .slurm("sbatch cannot be started: \(error)") }
-        try? input.fileHandleForWriting.write(contentsOf: Data(text.utf8))
+        try? input.fileHandleForWriting.write(contentsOf: Data(bytes))
         try? input.fileHandleForWriting.close()
         let said = (try? output.fileHandleForReading.readToEnd()) ?? Data()
         process.waitUntilExit()

@@ -11,11 +11,15 @@ public enum PromptSource: Sendable, Hashable {
 
     /// The words; nil where only an encoder's result is known.
     ///
-    /// - Throws: `SettingFailure` of "prompt_file" for a file that cannot be read, is too large or not UTF-8.
+    /// - Throws: `SettingFailure` of "prompt_file" for a file that cannot be read, is too large or not UTF-8;
+    ///   `FileError.malformed` for words that are not UTF-8.
     public func words() throws -> String? {
         switch self {
         case .embedding: nil
-        case .text(let text): text
+        case .text(let text):
+            if text.holdsEscapedBytes {
+                throw FileError.inaccessible(path: "prompt", reason: "the words are not UTF-8", kind: .usage)
+            } else { text }
         case .textFile(let path): try blaming("prompt_file") { try PromptFile.text(path) }
         }
     }

@@ -101,8 +101,8 @@ struct WeightFiles {
                 expected: "a file name inside the index's directory")
         }
         let path = "\(directory)/\(shard)"
-        guard let real = realPath(path) else { throw .reading(path, errno) }
-        guard let home = realPath(directory) else { throw .reading(directory, errno) }
+        guard let real = realpath(path) else { throw .reading(path, errno) }
+        guard let home = realpath(directory) else { throw .reading(directory, errno) }
         var allowed = [home]
         // The Hugging Face cache: snapshots/<revision>/… are links to blobs/<hash> of the same repository.
         let folders = home.split(separator: "/")
@@ -115,12 +115,6 @@ struct WeightFiles {
                 expected: "one inside the model's directory")
         }
         return path
-    }
-
-    private static func realPath(_ path: String) -> String? {
-        guard let resolved = realpath(path, nil) else { return nil }
-        defer { free(resolved) }
-        return String(cString: resolved)
     }
 
     private static func list(_ path: String) throws(FileError) -> [String] {
