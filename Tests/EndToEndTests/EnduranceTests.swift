@@ -16,7 +16,7 @@ struct EnduranceTests {
 
         init() throws {
             let pages = try String(contentsOfFile: "/proc/self/statm", encoding: .utf8).split(separator: " ")
-            mebibytes = (Int(pages[1]) ?? 0) * Int(sysconf(Int32(_SC_PAGESIZE))) >> 20
+            mebibytes = ((Int(pages[1]) ?? 0) * Int(sysconf(Int32(_SC_PAGESIZE)))) >> 20
         }
 
         var description: String { "\(files) files, \(threads) threads, \(mebibytes) MiB" }

@@ -56,11 +56,11 @@ struct PathBytesTests {
         let plain = "render --model m --prompt-embedding p.safetensors \(Self.settings) --steps 2"
         try expect("\"$VDIT\" \(plain) -o o.mkv; cmp o.mkv \"o$B.mkv\"; test -e \"o$B.mkv.json\" -a -e \"v$B.png\"")
         // Nothing else was made, under whatever name.
-        try expect("ls -A | wc -l", "10")
+        try expect("ls -A | wc -l", "11")
         // The record leads to them.
         try expect("\"$VDIT\" render --from \"o$B.mkv.json\" -o \"again$B.mkv\" -q; cmp o.mkv \"again$B.mkv\"")
         try expect("$R --steps 2 -o \"o$B.mkv\" --skip-existing")
-        try expect("$R --steps 2 -o \"o$B.mkv\"", status: 73, "o\\xE9.mkv: exists already")
+        try expect("$R --steps 2 -o \"o$B.mkv\"", status: 73, "o\\xE9.mkv.json: exists already")
         try expect("\"$VDIT\" info \"o$B.mkv\"")
         try expect("\"$VDIT\" inspect \"m$B\"; \"$VDIT\" inspect \"p$B.safetensors\"")
         try expect("\"$VDIT\" compare \"o$B.mkv\" o.mkv --csv \"c$B.csv\"; test -s \"c$B.csv\"")
@@ -82,7 +82,7 @@ struct PathBytesTests {
         try expect("\"$VDIT\" embed --model \"m$B\" --prompt-file \"t$B.txt\" -o \"e$B.safetensors\"")
         try expect("\"$VDIT\" embed --model \"m$B\" --prompt 'a cat' -o e.safetensors; cmp e.safetensors \"e$B.safetensors\"")
         try expect("\"$VDIT\" mask --sparse radial --frames 3 --height 4 --width 4 -o \"k$B.png\"; test -s \"k$B.png\"")
-        try expect("$R --steps 1 -o \"f$B/%03d.png\"; \"$VDIT\" compare \"f$B\" \"f$B/%03d.png\"")
+        try expect("mkdir \"f$B\"; $R --steps 1 -o \"f$B/%03d.png\"; \"$VDIT\" compare \"f$B\" \"f$B/%03d.png\"")
         let compare = "\"$VDIT\" compare --model \"m$B\" --prompt-embedding \"p$B.safetensors\" --methods dense,draft@0.8"
         try expect("\(compare) --steps 1 --size 128x128 --num-frames 9 -o \"r$B\" -q; test -s \"r$B/report.html\"")
         // From the environment too.
@@ -93,7 +93,7 @@ struct PathBytesTests {
         let batch = "ln -s \"m$B\" model; PLACE=\"$PWD\" \"$VDIT\" batch"
         try expect("\(batch) run \"b$B.yaml\" -q; test -s 1.mkv -a -s 2.mkv; ls *.sqlite | od -An -c | grep -q '351'")
         try expect("PLACE=\"$PWD\" \"$VDIT\" batch status \"b$B.yaml\" | grep -q done")
-        try expect("PLACE=\"$PWD\" \"$VDIT\" batch \"b$B.yaml\" --emit-only | od -An -c | grep -q '351'")
+        try expect("PLACE=\"$PWD\" \"$VDIT\" batch \"b$B.yaml\" --slurm --emit-only | od -An -c | grep -q '351'")
     }
 
     /// Words are no name.
