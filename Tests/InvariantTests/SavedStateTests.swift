@@ -78,7 +78,7 @@ struct SavedStateTests {
         let latents = kept.replacingOccurrences(of: ".vdit-checkpoint", with: ".latents.safetensors")
         let record = try Renderer(job).run { event in
             // Other names of the same files, with the times they have.
-            if case .frames(5, of: 5) = event { for path in [kept, latents] { link(path, path + ".kept") } }
+            if case .frames(5, of: 5) = event { for path in [kept, latents] { _ = link(path, path + ".kept") } }
         }
         for path in [kept, latents] { #expect(rename(path + ".kept", path) == 0) }
         return record
