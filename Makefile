@@ -52,7 +52,7 @@ fuzz: setup
 	VDIT_FUZZ=$(VDIT_FUZZ) swift test $(BUILD_FLAGS) --filter damagedFilesAreRefusedOrWork
 
 VDIT_FUZZ_SECONDS ?= 60
-# Without the last flag only the C code would be followed: in modules of many files `--sanitize fuzzer` leaves out Swift.
+# Without the last flag only C would be followed: in modules of many files `--sanitize fuzzer` leaves out Swift.
 FUZZ_FLAGS := $(BUILD_FLAGS) --sanitize fuzzer --sanitize address --scratch-path .build-fuzz --product Fuzz \
     -Xswiftc -sanitize-coverage=edge,trace-cmp,inline-8bit-counters,pc-table
 
