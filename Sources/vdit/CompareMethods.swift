@@ -34,6 +34,13 @@ struct CompareMethods: ParsableArguments {
     var sparseOption: [String] = []
 
     @Option(
+        name: .long, parsing: .unconditionalSingleValue,
+        help: ArgumentHelp(
+            "Patterns for every head of one of the methods, by 'vdit calibrate --sparse'; repeat for more.",
+            valueName: "file.json"))
+    var sparseTable: [String] = []
+
+    @Option(
         name: .long, parsing: .unconditional,
         help: ArgumentHelp("Where a method cannot serve a call: stop, or compute it densely. Default: refuse.", valueName: "refuse|dense"))
     var sparseFallback: AttentionContext.Fallback?
@@ -56,7 +63,8 @@ struct CompareMethods: ParsableArguments {
         let flags: [(String, Bool)] = [
             ("--methods", methods != nil),
             ("--densities", densities != nil), ("--seeds", seeds != nil),
-            ("--sparse-option", !sparseOption.isEmpty), ("--sparse-fallback", sparseFallback != nil),
+            ("--sparse-option", !sparseOption.isEmpty), ("--sparse-table", !sparseTable.isEmpty),
+            ("--sparse-fallback", sparseFallback != nil),
             ("--memory-limit", memoryLimit != nil), ("--output", output != nil), ("--dry-run", dryRun),
         ]
         return prompts.given ?? flags.first(where: \.1)?.0 ?? shared.given
@@ -67,6 +75,7 @@ struct CompareMethods: ParsableArguments {
         var inputs = try inputs()
         inputs.model.path = model ?? ""
         var files = inputs.reads()
+        for table in sparseTable { files.read(table, as: "sparse_table") }
         files.make(output, as: "report")
         prompts.note(in: &files)
         return files
@@ -104,6 +113,7 @@ struct CompareMethods: ParsableArguments {
         for option in sparseOption.flatMap({ $0.split(separator: ",") }) {
             job.options.append(try ComparisonOption(parsing: String(option)))
         }
+        job.sparseTables = sparseTable
         job.fallback = sparseFallback ?? .refuse
         job.memoryLimit = memoryLimit?.bytes
         job.command = commandLine

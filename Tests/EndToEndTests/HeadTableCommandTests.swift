@@ -86,6 +86,23 @@ struct HeadTableCommandTests {
             ])
         #expect(mask.status == 0, "\(mask.errors)")
 
+        func compare(_ methods: String, _ report: String) throws -> CommandRun.Result {
+            try CommandRun.run(
+                ["compare"] + smallRender(folder.path(report), steps: 5).dropFirst()
+                    + ["--seeds", "5", "--methods", methods, "--densities", "0.9", "--sparse-table", table]
+                    + ["--sparse-option", "dense-steps=1"])
+        }
+        // Densities are for methods without a table.
+        let compared = try compare("sta", "report")
+        #expect(compared.status == 0, "\(compared.errors)")
+        let decoder = JSONDecoder()
+        decoder.keyDecodingStrategy = .convertFromSnakeCase
+        let results = try decoder.decode(ComparisonResults.self, from: bytes(folder.path("report/results.json")))
+        #expect(results.variants.map(\.label) == ["dense", "sta"])
+        #expect(try results.clips[0].rows[1].latentsSha256 == RunRecord(path: folder.path("a.y4m.json")).latentsSha256)
+        let other = try compare("radial", "other")
+        #expect(other.status == 64 && other.errors.contains("of sta, expected one for each of radial"), "\(other.errors)")
+
         let used = ["--sparse-table", table, "--dry-run"]
         func refused(_ status: Int32, _ words: String, _ more: [String]) throws {
             let run = try CommandRun.run(smallRender(folder.path("d.y4m"), steps: 5, "--seed", "5") + more)

@@ -20,6 +20,8 @@ public struct Comparison {
     /// One for every render: prompt by prompt, seed by seed, dense before the variants.
     let cells: [ComparisonCell]
     let folder: ReportFolder
+    /// By the names of their methods.
+    let tables: [String: String]
     let book: PromptBook
 
     /// - Throws: an error that conforms to `Failure`, before anything is computed. Densities a method cannot
@@ -30,12 +32,13 @@ public struct Comparison {
         self.job = job
         self.book = book
         try Self.check(job)
-        let asked = try job.variants()
+        tables = try job.tablesByMethod()
+        let asked = try job.variants(tables)
         let model = try ModelDirectory(job.model).adapted(by: job.adapters)
         folder = try ReportFolder(job.directory)
         do {
             (variants, notices) = try Self.reachable(asked, job, model)
-            (cells, first) = try Self.plan(job, variants, model, book)
+            (cells, first) = try Self.plan(job, variants, tables, model, book)
         } catch {
             folder.removeIfEmpty()
             throw error
@@ -117,7 +120,8 @@ public struct Comparison {
     // MARK: Planning
 
     private static func plan(
-        _ job: ComparisonJob, _ variants: [ComparisonVariant], _ model: ModelDirectory, _ book: PromptBook
+        _ job: ComparisonJob, _ variants: [ComparisonVariant], _ tables: [String: String], _ model: ModelDirectory,
+        _ book: PromptBook
     ) throws -> ([ComparisonCell], first: Renderer) {
         var cells: [ComparisonCell] = []
         var first: Renderer?
@@ -126,7 +130,8 @@ public struct Comparison {
                 var dense: PlannedJob?
                 for variant in variants {
                     let stem = "\(name(of: prompt))-seed\(seed)-\(variant.fileName)"
-                    let renderer = try renderer(variant, job, prompt, seed, stem, model, book)
+                    let renderer = try renderer(
+                        variant, job, tables[variant.method.name], prompt, seed, stem, model, book)
                     let cell = try ComparisonCell(
                         variant, renderer, stem: stem, in: job.directory, position: 2 * cells.count, dense: dense)
                     first = first ?? renderer
@@ -140,8 +145,8 @@ public struct Comparison {
     }
 
     private static func renderer(
-        _ variant: ComparisonVariant, _ job: ComparisonJob, _ prompt: PromptSource, _ seed: Int, _ stem: String,
-        _ model: ModelDirectory, _ book: PromptBook
+        _ variant: ComparisonVariant, _ job: ComparisonJob, _ table: String?, _ prompt: PromptSource, _ seed: Int,
+        _ stem: String, _ model: ModelDirectory, _ book: PromptBook
     ) throws -> Renderer {
         let base = "\(job.directory)/\(ReportFolder.clips)/\(stem)"
         var options = VideoOptions(frameRate: try FrameRate(16))
@@ -154,6 +159,7 @@ public struct Comparison {
         render.negativePrompt = job.negativePrompt
         render.textEncoder = job.textEncoder
         render.adapters = job.adapters
+        render.sparseTable = table
         render.request = job.request
         render.request.seed = seed
         render.request.choose(variant.method)

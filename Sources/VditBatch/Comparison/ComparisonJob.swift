@@ -15,6 +15,8 @@ public struct ComparisonJob: Sendable {
     public var densities: [Double] = []
     public var seeds: [Int] = [1]
     public var options: [ComparisonOption] = []
+    /// Files of patterns for every head, each of one of the methods, which then has no density of its own.
+    public var sparseTables: [String] = []
     /// What all renders share; its seed, method, options and density give way to those above.
     public var request = RenderRequest()
     public var fallback = AttentionContext.Fallback.refuse

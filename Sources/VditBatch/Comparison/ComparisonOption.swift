@@ -33,9 +33,10 @@ public struct ComparisonOption: Sendable, Equatable {
 extension ComparisonJob {
     /// Dense, then every method at every density, in the order they were named.
     ///
+    /// - Parameter tables: of heads, by method.
     /// - Throws: `ChoiceError` for what is no method, density or option; `BatchError.invalid` for one named twice, an
     ///   option of a method that is not compared, or no method but dense.
-    func variants() throws -> [ComparisonVariant] {
+    func variants(_ tables: [String: String]) throws -> [ComparisonVariant] {
         for (index, density) in densities.enumerated() where densities[..<index].contains(density) {
             throw BatchError.invalid("densities", found: "\(density) twice", expected: "each once", kind: .usage)
         }
@@ -54,8 +55,8 @@ extension ComparisonJob {
             let cache = try named.cache.map {
                 try CacheChoice(cache: $0.name, options: values(of: $0.name, shared: false), budget: $0.budget)
             }
-            // A cache alone has no density to vary.
-            let isFixed = densities.isEmpty || method.density != nil || method.isDense
+            // A cache alone has no density to vary, a table says it for every head.
+            let isFixed = densities.isEmpty || method.density != nil || method.isDense || tables[method.name] != nil
             for density in isFixed ? [method.density] : densities.map(Optional.some) {
                 let own = method.isDense && cache != nil ? [:] : values(of: method.name, shared: true)
                 let variant = ComparisonVariant(
@@ -72,6 +73,24 @@ extension ComparisonJob {
                 expected: "at least one sparse method to compare with it", kind: .usage)
         }
         return variants
+    }
+
+    /// The table of each method that has one.
+    ///
+    /// - Throws: `FileError` and `PipelineError` for what is no table; `BatchError.invalid` for one of a method that is
+    ///   not compared, or that has another.
+    func tablesByMethod() throws -> [String: String] {
+        let named = try methods.map { try variant($0).method.name }
+        var tables: [String: String] = [:]
+        for path in sparseTables {
+            let method = try HeadTableFile(path: path).method
+            guard named.contains(method), tables.updateValue(path, forKey: method) == nil else {
+                throw BatchError.invalid(
+                    "sparse table", found: "\(path), of \(method)",
+                    expected: "one for each of \(named.uniqued.joined(separator: ", ")) at most", kind: .usage)
+            }
+        }
+        return tables
     }
 
     /// Options of a method or a cache.

@@ -21,7 +21,7 @@ public struct HeadTableFile: Sendable, Codable, Equatable {
     public var heads: [[[Int]]]
 
     /// - Throws: `FileError`; `PipelineError.invalid` (65) for what is no such file.
-    init(path: String) throws {
+    public init(path: String) throws {
         let decoder = JSONDecoder()
         decoder.keyDecodingStrategy = .convertFromSnakeCase
         self = try decodeJSON(Self.self, from: readSmallFile(path), path: path, decoder: decoder)
