@@ -18,11 +18,11 @@ extension RunDatabase {
                             VALUES (?, ?, 1, ?, ?, ?, 'pending', ?)
                             """,
                         arguments: [job.id, job.position, job.fingerprint, job.model, job.output, job.steps])
-                } else if row?["fingerprint"] == job.fingerprint {
+                } else if try row?.decode(String.self, forColumn: "fingerprint") == job.fingerprint {
                     try db.execute(
                         sql: "UPDATE job SET current = 1, position = ?, model = ?, output = ? WHERE id = ?",
                         arguments: [job.position, job.model, job.output, job.id])
-                } else if row?["state"] == "running" {
+                } else if try row?.decode(String.self, forColumn: "state") == "running" {
                     throw BatchError.invalid(
                         "job \(job.id)", found: "other settings than those it is being run with",
                         expected: "no change while another process runs it", kind: .temporary)
@@ -97,19 +97,22 @@ extension RunDatabase {
     /// All jobs of the current plan, in its order.
     public func status() throws -> [JobStatus] {
         try read { db in
-            let needs = Dictionary(
+            let needs = try Dictionary(
                 grouping: try Row.fetchAll(db, sql: "SELECT job, needs FROM need ORDER BY needs"),
-                by: { $0["job"] as String })
+                by: { try $0.decode(String.self, forColumn: "job") })
             return try Row.fetchAll(db, sql: "SELECT * FROM job WHERE current = 1 ORDER BY position").map { row in
-                let model: String = row["model"]
+                let id: String = try row.decode(forColumn: "id")
                 return JobStatus(
-                    id: row["id"], output: row["output"], state: JobState(rawValue: row["state"]) ?? .failed,
-                    attempts: row["attempts"], failures: row["failures"], step: row["step"], steps: row["steps"],
-                    needs: (needs[row["id"]] ?? []).map { $0["needs"] }, startedAt: row["started_at"],
-                    finishedAt: row["finished_at"], error: row["error"],
-                    metrics: (row["metrics"] as String?).flatMap {
+                    id: id, output: try row.decode(forColumn: "output"),
+                    state: JobState(rawValue: try row.decode(forColumn: "state")) ?? .failed,
+                    attempts: try row.decode(forColumn: "attempts"), failures: try row.decode(forColumn: "failures"),
+                    step: try row.decode(forColumn: "step"), steps: try row.decode(forColumn: "steps"),
+                    needs: try (needs[id] ?? []).map { try $0.decode(forColumn: "needs") },
+                    startedAt: try row.decode(forColumn: "started_at"),
+                    finishedAt: try row.decode(forColumn: "finished_at"), error: try row.decode(forColumn: "error"),
+                    metrics: try row.decode(String?.self, forColumn: "metrics").flatMap {
                         try? JSONDecoder().decode(JobMetrics.self, from: Data($0.utf8))
-                    }, kind: model.isEmpty ? .comparison : .render)
+                    }, kind: try row.decode(String.self, forColumn: "model").isEmpty ? .comparison : .render)
             }
         }
     }
@@ -120,7 +123,10 @@ extension RunDatabase {
             try Row.fetchAll(
                 db, sql: "SELECT * FROM event WHERE ? IS NULL OR job = ? ORDER BY number", arguments: [job, job]
             ).map {
-                JobEvent(job: $0["job"], attempt: $0["attempt"], at: $0["at"], kind: $0["kind"], text: $0["text"])
+                JobEvent(
+                    job: try $0.decode(forColumn: "job"), attempt: try $0.decode(forColumn: "attempt"),
+                    at: try $0.decode(forColumn: "at"), kind: try $0.decode(forColumn: "kind"),
+                    text: try $0.decode(forColumn: "text"))
             }
         }
     }

@@ -14,9 +14,11 @@ extension RunDatabase {
                     ORDER BY failures, model NOT IN (?, ''), position
                     """, arguments: [model])
             while let row = try ready.next() {
-                let id: String = row["id"]
+                let id: String = try row.decode(forColumn: "id")
                 if let only, !only.contains(id) { continue }
-                let attempt: Int = row["attempts"] + 1
+                let attempts: Int = try row.decode(forColumn: "attempts")
+                guard 0..<Int(Int32.max) ~= attempts else { throw Self.damaged(path, "\(attempts) attempts of a job") }
+                let attempt = attempts + 1
                 try db.execute(
                     sql: """
                         UPDATE job SET state = 'running', owner = ?, beat = beat + 1, attempts = ?, cancel = 0,
@@ -114,14 +116,21 @@ extension RunDatabase {
     ///
     /// - Returns: their ids.
     public func takeOver(_ watch: inout LeaseWatch) throws -> [String] {
-        let rows = try read { try Row.fetchAll($0, sql: "SELECT id, owner, beat FROM job WHERE state = 'running'") }
+        let running = try read { db in
+            try Row.fetchAll(db, sql: "SELECT id, owner, beat FROM job WHERE state = 'running'").map {
+                (
+                    id: try $0.decode(String.self, forColumn: "id"),
+                    owner: try $0.decode(String?.self, forColumn: "owner") ?? "",
+                    beat: try $0.decode(Int.self, forColumn: "beat")
+                )
+            }
+        }
         var silent: [(id: String, owner: String, beat: Int)] = []
-        for row in rows {
-            let (id, owner, beat) = (row["id"] as String, row["owner"] as String? ?? "", row["beat"] as Int)
+        for (id, owner, beat) in running {
             let isGone = WorkerIdentity(owner)?.isGone(seenBy: worker) ?? true
             if isGone || watch.isSilent(id, owner: owner, beat: beat) { silent.append((id, owner, beat)) }
         }
-        watch.forget(except: Set(rows.map { $0["id"] }))
+        watch.forget(except: Set(running.map(\.id)))
         if silent.isEmpty { return [] }
         return try write { db in
             try silent.compactMap { id, owner, beat in

@@ -114,7 +114,7 @@ public final class RunDatabase: Sendable {
         }
     }
 
-    private static func damaged(_ path: String, _ reason: String) -> BatchError {
+    static func damaged(_ path: String, _ reason: String) -> BatchError {
         .database(
             path: path,
             reason: "the run database is damaged (\(reason)); move it away and run the batch again: "
@@ -123,6 +123,7 @@ public final class RunDatabase: Sendable {
 
     /// SQLite's errors in words a person can act on.
     static func explained(_ error: any Error, _ path: String) -> any Error {
+        if let error = error as? RowDecodingError { return damaged(path, error.description.shortened.onOneLine) }
         guard let error = error as? DatabaseError else { return error }
         let text = error.message ?? "\(error.resultCode)"
         func database(_ reason: String, _ kind: FailureKind) -> BatchError {
@@ -131,7 +132,8 @@ public final class RunDatabase: Sendable {
         switch error.resultCode {
         case .SQLITE_BUSY, .SQLITE_LOCKED:
             return database("another process holds the run database locked; try again later", .temporary)
-        case .SQLITE_CORRUPT, .SQLITE_NOTADB: return damaged(path, text)
+        // Our statements are right: what SQLite cannot make sense of is in the file.
+        case .SQLITE_CORRUPT, .SQLITE_NOTADB, .SQLITE_ERROR, .SQLITE_TOOBIG: return damaged(path, text)
         case .SQLITE_READONLY, .SQLITE_PERM, .SQLITE_AUTH:
             return database("the run database cannot be written (\(text))", .permission)
         case .SQLITE_CANTOPEN: return database("the run database cannot be opened or created (\(text))", .cannotCreate)
