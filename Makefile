@@ -59,8 +59,8 @@ FUZZ_FLAGS := $(BUILD_FLAGS) --sanitize fuzzer --sanitize address --scratch-path
 fuzz-guided: setup
 	VDIT_FUZZER=1 swift build $(FUZZ_FLAGS)
 	@mkdir -p .build-fuzz/corpus
-	ASAN_OPTIONS=detect_leaks=0 .build-fuzz/release/Fuzz -max_total_time=$(VDIT_FUZZ_SECONDS) -max_len=65536 \
-	    -artifact_prefix=.build-fuzz/ .build-fuzz/corpus
+	ASAN_OPTIONS=detect_leaks=0 .build-fuzz/release/Fuzz -max_total_time=$(VDIT_FUZZ_SECONDS) -max_len=131072 \
+	    -artifact_prefix=.build-fuzz/ .build-fuzz/corpus Tests/Fuzz/corpus
 
 sanitize: setup
 	@scripts/sanitize thread $(BUILD_FLAGS)

@@ -1,9 +1,14 @@
 import Foundation
 import VDiT
 
-/// Kinds of file that vdit reads, for tests that damage them.
-public enum FileKind: String, CaseIterable, Sendable {
-    case safetensors, gguf, scaled, npy, checkpoint, record, config, pipeline, prompt
+/// Kinds of file that vdit reads, for tests that damage them. Their numbers are those of Tests/Fuzz/corpus: a new kind
+/// goes to the end.
+public enum FileKind: UInt8, CaseIterable, Sendable {
+    case safetensors = 1, gguf, scaled, npy, checkpoint, record, config, pipeline, prompt
+    case adapter, sentencePiece, tokenizer, vocabulary, database, image, video
+
+    /// Whether a small file can be worth much memory: pictures are compressed.
+    public var isCompressed: Bool { self == .image || self == .video }
 
     /// A good file of its kind.
     public func write(to path: String) throws {
@@ -15,7 +20,7 @@ public enum FileKind: String, CaseIterable, Sendable {
                 metadata: ["format": "pt"], to: path, existing: .replace)
         case .gguf, .scaled:
             let name = self == .gguf ? "gguf/bad/ok-every-value-type.gguf" : "fp8/bad/ok-scaled.safetensors"
-            try Data(contentsOf: URL(fileURLWithPath: Golden.path(name))).write(to: URL(fileURLWithPath: path))
+            try Self.copy(name, to: path)
         case .npy: try Npy.write(random.normal([4, 6]), to: path, existing: .replace)
         case .checkpoint: try CheckpointExample.make().write(to: path)
         case .record: try Data(Self.recordText.utf8).write(to: URL(fileURLWithPath: path))
@@ -25,6 +30,36 @@ public enum FileKind: String, CaseIterable, Sendable {
             try SafetensorsWriter.write(
                 ["prompt_embeds": random.normal([1, 8, 48])], metadata: ["prompt": "a ball"], to: path,
                 existing: .replace)
+        case .adapter: try Self.copy("lora/peft-names-metadata-alpha/lora.safetensors", to: path)
+        case .sentencePiece: try Self.copy("text-encoders/tokenizer-umt5-like/spiece.model", to: path)
+        case .tokenizer: try Self.copy("text-encoders/tokenizer-umt5-like/tokenizer.json", to: path)
+        case .vocabulary:
+            // It has only one kind of line: every 50th will do, with the special tokens.
+            let whole = try String(contentsOfFile: Golden.path("text-encoders/wordpiece-minilm/vocab.txt"), encoding: .utf8)
+            let lines = whole.split(separator: "\n").enumerated().filter { $0.offset % 50 == 0 || 100...103 ~= $0.offset }
+            try Data(lines.map { "\($0.element)\n" }.joined().utf8).write(to: URL(fileURLWithPath: path))
+        case .database:
+            let batch = try BatchFixture(BatchFixture.seeds(2))
+            try RunDatabase(path: path, sharing: .oneProcess).register(batch.plan().jobs)
+        case .image, .video:
+            let name = self == .image ? "frame.png" : "clip.mp4"
+            let folder = try TemporaryDirectory()
+            let frames = (0..<(self == .image ? 1 : 3)).map { Clips.smooth($0, width: 48, height: 32) }
+            try Clips.write(frames, to: folder.path(name), Clips.options())
+            try FileManager.default.moveItem(atPath: folder.path(name), toPath: path)
+        }
+    }
+
+    private static func copy(_ golden: String, to path: String) throws {
+        try Data(contentsOf: URL(fileURLWithPath: Golden.path(golden))).write(to: URL(fileURLWithPath: path))
+    }
+
+    /// What libFuzzer kept of this kind (Tests/Fuzz): files that reach what others do not.
+    public func corpus() throws -> [(name: String, bytes: [UInt8])] {
+        let folder = Golden.root.appendingPathComponent("Tests/Fuzz/corpus")
+        return try FileManager.default.contentsOfDirectory(atPath: folder.path).sorted().compactMap { name in
+            let bytes = try Data(contentsOf: folder.appendingPathComponent(name))
+            return bytes.first == rawValue ? (name, Array(bytes.dropFirst())) : nil
         }
     }
 
@@ -48,8 +83,40 @@ public enum FileKind: String, CaseIterable, Sendable {
         case .pipeline: _ = try PipelineFile(path: path).expand()
         case .prompt:
             _ = try PromptEmbedding.read(path, needs: ConditioningNeeds(promptWidth: 48))
+        case .adapter: _ = try Adapter(AdapterFile(path), for: Self.adapterNames())
+        case .sentencePiece: try Self.use(UnigramTokenizer(sentencePiece: path, sentinels: 30))
+        case .tokenizer: try Self.use(UnigramTokenizer(json: path))
+        case .vocabulary: try Self.use(WordPieceTokenizer(vocabulary: path))
+        case .database:
+            let looked = try RunDatabase(path: path, access: .readOnly)
+            _ = try looked.status()
+            _ = try looked.events()
+            let used = try RunDatabase(path: path, sharing: .oneProcess)
+            var watch = LeaseWatch(seconds: 60)
+            _ = try used.takeOver(&watch)
+            if let claim = try used.claim(model: "", only: nil) { try used.finish(claim, .interrupted(step: 1)) }
+        case .image: _ = try StillImage(path)
+        case .video:
+            let reader = try FFmpegReader(path)
+            while try reader.next() != nil {}
         }
     }
+
+    private static func adapterNames() throws -> AdapterNames {
+        let config = Golden.path("wan-transformer/t2v-2heads-dim64/config.json")
+        return try WanTransformerConfig(ConfigFile(path: config)).adapterNames
+    }
+
+    /// Texts and back: every id is one the file has.
+    private static func use(_ tokenizer: some Tokenizer) throws {
+        for text in ["A cat walks, ½ ﬁne ＦＵＬＬ ネコ ｶﾞ 각 \u{0}\u{7}", "<extra_id_0>▁ 🐱 <0x41>\u{301}", ""] {
+            let ids = try tokenizer.ids(text)
+            guard ids.allSatisfy({ 0..<tokenizer.count ~= Int($0) }) else { throw WrongIDs(ids: ids) }
+            _ = tokenizer.text(of: ids[...])
+        }
+    }
+
+    private struct WrongIDs: Error { let ids: [Int32] }
 
     /// What a reader made of a file.
     public enum Verdict: Equatable {
