@@ -71,24 +71,29 @@ package struct InputFile: ~Copyable {
         if range.isEmpty { return [] }
         var failure: FileError?
         let bytes = [UInt8](unsafeUninitializedCapacity: range.count) { buffer, count in
-            while count < range.count {
-                let got = pread(
-                    descriptor, buffer.baseAddress! + count, range.count - count,
-                    range.lowerBound + count)
-                if got > 0 {
-                    count += got
-                } else if got == 0 {
-                    failure = .inaccessible(
-                        path: path, reason: "became shorter while being read", kind: .ioError)
-                    return
-                } else if errno != EINTR {
-                    failure = .reading(path, errno)
-                    return
-                }
-            }
+            do throws(FileError) {
+                try read(range, into: UnsafeMutableRawBufferPointer(buffer))
+                count = range.count
+            } catch { failure = error }
         }
         if let failure { throw failure }
         return bytes
+    }
+
+    /// The same into memory of at least as many bytes.
+    package func read(_ range: Range<Int>, into buffer: UnsafeMutableRawBufferPointer) throws(FileError) {
+        precondition(buffer.count >= range.count)
+        var count = 0
+        while count < range.count, let base = buffer.baseAddress {
+            let got = pread(descriptor, base + count, range.count - count, off_t(range.lowerBound + count))
+            if got > 0 {
+                count += got
+            } else if got == 0 {
+                throw .inaccessible(path: path, reason: "became shorter while being read", kind: .ioError)
+            } else if errno != EINTR {
+                throw .reading(path, errno)
+            }
+        }
     }
 
     /// Whether two files hold the same bytes.

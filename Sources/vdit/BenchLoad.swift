@@ -15,12 +15,13 @@ struct BenchLoad: ParsableCommand {
         var compute = try options.compute()
         compute.keeping = weights
         let result = try LoadBenchmark(file).run(repeats: options.repeats, compute)
-        let ratios = zip(result.loading.seconds, result.reading.seconds).map { $0 / $1 }
         try options.report(
-            "load", result.loading, flops: nil, compute,
+            "load", result.cold.loading, flops: nil, compute,
             notes: [
-                "bytes": Double(result.byteCount), "seconds of reading": result.reading.medianSeconds,
-                "times the time of reading": Timing(seconds: ratios).medianSeconds,
+                "bytes": Double(result.byteCount), "seconds of reading": result.cold.reading.medianSeconds,
+                "times the time of reading": Timing(seconds: result.cold.ratios).medianSeconds,
+                "seconds from memory": result.warm.loading.medianSeconds,
+                "seconds of reading from memory": result.warm.reading.medianSeconds,
             ])
     }
 }
