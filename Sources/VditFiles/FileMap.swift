@@ -37,13 +37,13 @@ package final class FileMap: @unchecked Sendable {
     /// Gives the memory of bytes `range` back. Later reads fetch them from the file again.
     package func release(_ range: Range<Int>) { advise(range, MADV_DONTNEED) }
 
+    /// Has bytes `range` read in large pages, where the system and the file system have them, whoever reads them first:
+    /// small ones take a third of the time of a load to find and to map.
+    package func expect(_ range: Range<Int>) { advise(range, MADV_HUGEPAGE) }
+
     /// Reads bytes `range`, which are wanted soon, into the system's memory; waits until they are there, or where the
     /// system only begins.
-    ///
-    /// As faults of large pages, where the system and the file system have them: what is read on demand otherwise is
-    /// laid down in small ones, which take a third of the time of a load to find and to map.
     package func prefetch(_ range: Range<Int>) {
-        advise(range, MADV_HUGEPAGE)
         if advise(range, Self.populateForReading) { release(range) } else { advise(range, MADV_WILLNEED) }
     }
 

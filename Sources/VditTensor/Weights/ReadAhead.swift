@@ -13,8 +13,8 @@ final class ReadAhead: Sendable {
     /// Regions that are wanted or were read, and that nobody has given back since.
     let asked = Mutex<Set<Int>>([])
     private static let regionBytes = 8 << 20
-    /// Beyond what is wanted now: 64 MB, which is 30 ms of a disk of 2 GB/s and longer than packing a matrix takes.
-    private static let regionsAhead = 8
+    /// Beyond what is wanted now: 128 MB, which is 50 ms of a disk of 2.5 GB/s and longer than packing a matrix takes.
+    private static let regionsAhead = 16
 
     init(_ map: FileMap) { self.map = map }
 
@@ -24,6 +24,8 @@ final class ReadAhead: Sendable {
         let last = (range.upperBound - 1) / Self.regionBytes + Self.regionsAhead
         let wanted = range.lowerBound / Self.regionBytes...min(last, (map.byteCount - 1) / Self.regionBytes)
         let new = asked.withLock { asked in wanted.filter { asked.insert($0).inserted } }
+        guard let first = new.first, let end = new.last else { return }
+        map.expect(first * Self.regionBytes..<(end + 1) * Self.regionBytes)
         for region in new {
             queue.async { [self] in
                 // Who was faster than the disk has read it himself.
