@@ -10,16 +10,13 @@ public final class Storage: @unchecked Sendable {
     public let byteCount: Int
     private let release: (@Sendable (UnsafeMutableRawPointer, Int) -> Void)?
 
-    /// Zeroed memory, aligned to 64 bytes or a page. Large blocks come from `mmap` and go back to the
+    /// Zeroed memory, aligned to 64 bytes, a page or a large page. Large blocks come from `mmap` and go back to the
     /// system when freed.
     init(byteCount: Int) {
         self.byteCount = byteCount
         let size = max(64, (byteCount + 63) & ~63)
         if size >= 1 << 20 {
-            let mapped = mmap(nil, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
-            if mapped == MAP_FAILED { outOfMemory(size) }
-            madvise(mapped, size, MADV_HUGEPAGE)
-            base = mapped!
+            base = Self.map(size)
             release = { pointer, _ in munmap(pointer, size) }
         } else {
             var pointer: UnsafeMutableRawPointer?
@@ -28,6 +25,23 @@ public final class Storage: @unchecked Sendable {
             memset(base, 0, size)
             release = { pointer, _ in free(pointer) }
         }
+    }
+
+    /// Zeroed memory of the system, which takes it in large pages where whole ones fit: finding and mapping a small one
+    /// takes as long as clearing it. What is as large as one begins where one can; what is mapped around it is let go.
+    private static func map(_ size: Int) -> UnsafeMutableRawPointer {
+        let largePage = 2 << 20
+        let spare = size >= largePage ? largePage : 0
+        let mapped = mmap(nil, size + spare, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+        guard let mapped, mapped != MAP_FAILED else { outOfMemory(size) }
+        if spare == 0 { return mapped }
+        let page = Int(sysconf(Int32(_SC_PAGESIZE)))
+        let start = mapped.alignedUp(toMultipleOf: largePage)
+        let end = (start + size).alignedUp(toMultipleOf: page)
+        if start > mapped { munmap(mapped, start - mapped) }
+        if mapped + size + spare > end { munmap(end, mapped + size + spare - end) }
+        madvise(start, size, MADV_HUGEPAGE)
+        return start
     }
 
     /// Borrows memory that somebody else owns; `release` is called with the last view.

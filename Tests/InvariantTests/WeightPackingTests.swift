@@ -92,6 +92,52 @@ import Testing
         }
     }
 
+    /// Bytes in their places, scales behind them, then 128 times the sums; parts end inside groups of columns.
+    @Test(arguments: [(96, 1536), (50, 1537), (33, 77), (17, 15), (31, 250)], [13, 16, 32])
+    func wholeNumbersArePackedWhereProductsLookForThem(size: (outputs: Int, inputs: Int), step: Int) {
+        var random = SeededRandom.fresh()
+        let (outputs, inputs) = size
+        let numbers = (0..<outputs * inputs).map { _ in
+            random.next() % 3 == 0 ? Int8.min : Int8(truncatingIfNeeded: random.next())
+        }
+        let packed = Int8Kernel.unpacked(outputs: outputs, inputs: inputs)
+        for first in stride(from: 0, to: outputs, by: step) {
+            let rows = first..<min(outputs, first + step)
+            let values = Tensor(.i8, [rows.count, inputs])
+            for (index, number) in numbers[rows.lowerBound * inputs..<rows.upperBound * inputs].enumerated() {
+                values.pointer(as: Int8.self)[index] = number
+            }
+            Int8Kernel.pack(values, scales: Tensor(rows.map(Float.init)), at: first, of: outputs, into: packed)
+        }
+        let (pairs, steps) = ((outputs + 31) / 32, (inputs + 63) / 64)
+        var expected = [Int8](repeating: 0, count: pairs * steps * 2048)
+        for output in 0..<outputs {
+            for input in 0..<inputs {
+                let tile = 2 * (output / 32 * steps + input / 64) + output % 32 / 16
+                let place = 1024 * tile + input % 64 / 4 * 64 + output % 16 * 4 + input % 4
+                expected[place] = numbers[output * inputs + input]
+            }
+        }
+        let found = packed.pointer(as: UInt8.self)
+        #expect(expected.indices.allSatisfy { Int8(bitPattern: found[$0]) == expected[$0] }, "seed \(random.seed)")
+        let behind = packed.rawPointer + expected.count
+        for output in 0..<outputs {
+            let sum = numbers[output * inputs..<(output + 1) * inputs].reduce(0) { $0 + Int32($1) }
+            #expect(behind.load(fromByteOffset: 4 * output, as: Float.self) == Float(output))
+            #expect(behind.load(fromByteOffset: 4 * (32 * pairs + output), as: Int32.self) == 128 * sum)
+        }
+    }
+
+    /// Where the system has large pages, those that fit into a matrix are used.
+    @Test func whatHoldsALargePageBeginsAtOne() {
+        let largePage = 2 << 20
+        let tensors = [largePage, largePage + 1, largePage + 4097, 7_077_888].map { Tensor(.u8, [$0]) }
+        for tensor in tensors {
+            #expect(Int(bitPattern: tensor.rawPointer) % largePage == 0)
+            #expect(tensor.withBytes { $0.allSatisfy { $0 == 0 } })
+        }
+    }
+
     static let sizes = [(1, 3), (48, 100), (64, 64), (65, 77), (130, 8), (200, 50), (1000, 136)]
 
     private static let types = [DType.f32] + (InstructionSet.avx512bf16.isSupported ? [.bf16] : [])
