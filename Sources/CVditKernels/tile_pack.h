@@ -23,6 +23,30 @@ VDIT_INLINE int64_t tile_bytes(int64_t columns, int64_t depth_bytes) {
     return parts_of(columns, PAIR) * parts_of(depth_bytes, DEPTH) * STEP_BYTES;
 }
 
+typedef uint32_t vdit_words4 __attribute__((vector_size(16)));
+
+/// 16 bytes of each of 16 columns, which are `bytes` apart, as four lines.
+VDIT_INLINE void pack_lines(const char *columns, int64_t bytes, char *lines) {
+    for (int column = 0; column < 16; column += 4, columns += 4 * bytes) {
+        vdit_words4 a, b, c, d;
+        memcpy(&a, columns, 16);
+        memcpy(&b, columns + bytes, 16);
+        memcpy(&c, columns + 2 * bytes, 16);
+        memcpy(&d, columns + 3 * bytes, 16);
+        const vdit_words4 low_ab = __builtin_shufflevector(a, b, 0, 4, 1, 5);
+        const vdit_words4 high_ab = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+        const vdit_words4 low_cd = __builtin_shufflevector(c, d, 0, 4, 1, 5);
+        const vdit_words4 high_cd = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+        const vdit_words4 turned[4] = {
+            __builtin_shufflevector(low_ab, low_cd, 0, 1, 4, 5),
+            __builtin_shufflevector(low_ab, low_cd, 2, 3, 6, 7),
+            __builtin_shufflevector(high_ab, high_cd, 0, 1, 4, 5),
+            __builtin_shufflevector(high_ab, high_cd, 2, 3, 6, 7),
+        };
+        for (int line = 0; line < 4; line++) memcpy(lines + line * LINE + 4 * column, &turned[line], 16);
+    }
+}
+
 /// Columns first ..< first + count of a matrix whose tiles begin at `tiles`, 0 until then; each is depth_bytes at
 /// `columns`, one after the other.
 VDIT_INLINE void pack_columns(const void *columns, int64_t first, int64_t count, int64_t depth_bytes, void *tiles) {
@@ -35,6 +59,11 @@ VDIT_INLINE void pack_columns(const void *columns, int64_t first, int64_t count,
         // A line of all columns at a time: lines are 64 bytes apart, and a column of them does not stay in cache.
         for (int64_t d = 0; d < depth_bytes; d += 4) {
             char *line = to + d / DEPTH * STEP_BYTES + d % DEPTH / 4 * LINE;
+            if (width == 16 && depth_bytes - d >= 16) {
+                pack_lines(from + d, depth_bytes, line);
+                d += 12;
+                continue;
+            }
             if (depth_bytes - d >= 4) {
                 for (int64_t c = 0; c < width; c++) memcpy(line + 4 * c, from + c * depth_bytes + d, 4);
             } else {

@@ -32,13 +32,14 @@ extension Tensor {
     /// The first element with all bits of `exponent` set.
     private func first<Bits: FixedWidthInteger>(where exponent: Bits) -> Int? {
         let values = UnsafeBufferPointer(start: pointer(as: Bits.self), count: count)
-        let chunk = 4096
+        let (chunk, lowest) = (4096, exponent & (~exponent &+ 1))
         for start in stride(from: 0, to: values.count, by: chunk) {
             let range = start..<min(start + chunk, values.count)
-            // Without a branch inside, so that the compiler vectorises it.
+            // Without a branch or a comparison inside, so that the compiler vectorises it: only an exponent of ones
+            // carries into the sign's place.
             var found: Bits = 0
-            for index in range { found |= values[index] & exponent == exponent ? 1 : 0 }
-            if found != 0 { return range.first { values[$0] & exponent == exponent } }
+            for index in range { found |= (values[index] & exponent) &+ lowest }
+            if found & (exponent &+ lowest) != 0 { return range.first { values[$0] & exponent == exponent } }
         }
         return nil
     }
