@@ -38,6 +38,10 @@ public struct AttentionKernel: @unchecked Sendable, CustomStringConvertible {
         planning = PlanningKernels(.scalar)
     }
 
+    /// What keys, and values, are rounded to before anything else.
+    var keyType: DType { table.pointee.key_type == VDIT_BF16 ? .bf16 : .f32 }
+    var valueType: DType { table.pointee.value_type == VDIT_BF16 ? .bf16 : .f32 }
+
     /// What is subtracted from keys before they are packed, `[heads, headDim]` f32: their means over all tokens, where
     /// the kernel rounds them to a few bits. It moves all scores of a query by the same.
     ///

@@ -4,7 +4,8 @@ import Glibc
 /// Keys and values of every head in short, to stand for the blocks a query block does not keep.
 ///
 /// A run of consecutive keys of a block becomes one key: the mean of the keys with the mean of the values, its score
-/// greater by the logarithm of their number. Means are fp32; each query block packs those it needs for the kernel.
+/// greater by the logarithm of their number. Means are made in fp32 and kept in what the kernel multiplies; each query
+/// block packs those it needs.
 public struct PooledKeys: Sendable {
     /// How far `exp(q·k)` of the keys of a run is followed around the exponential of their mean.
     ///
@@ -33,7 +34,7 @@ public struct PooledKeys: Sendable {
     private struct Head: Sendable {
         /// At each level, the first run of each block and the end of all, among those of all levels.
         let runs: [[Int32]]
-        /// `[runs, headDim]` f32.
+        /// `[runs, headDim]`, in the kernel's types.
         let keys: Tensor
         let values: Tensor
         /// Of each run, the logarithm of its keys' number.
@@ -49,7 +50,12 @@ public struct PooledKeys: Sendable {
     ///   - k: `[heads, keys, headDim]` f32 or bf16, and so `v`.
     ///   - blocks: one entry per head, or one that all heads share.
     ///   - runs: for each entry of `blocks`; nil for heads that pool nothing.
-    public init(k: Tensor, v: Tensor, blocks: [KeyBlocks], runs: [Runs?], set: InstructionSet, pool: WorkPool) {
+    ///   - kernel: what they will be packed for.
+    ///   - set: what means are made with.
+    public init(
+        k: Tensor, v: Tensor, blocks: [KeyBlocks], runs: [Runs?], kernel: AttentionKernel, set: InstructionSet,
+        pool: WorkPool
+    ) {
         precondition(k.rank == 3 && k.shape == v.shape && blocks.count == runs.count)
         precondition(blocks.count == 1 || blocks.count == k.shape[0])
         let (dim, shared) = (k.shape[2], blocks.count == 1)
@@ -64,7 +70,7 @@ public struct PooledKeys: Sendable {
                     defer { first += level.first[level.first.count - 1] }
                     return level.first.map { $0 + first }
                 },
-                keys: Tensor(.f32, [sizes.count, dim]), values: Tensor(.f32, [sizes.count, dim]),
+                keys: Tensor(kernel.keyType, [sizes.count, dim]), values: Tensor(kernel.valueType, [sizes.count, dim]),
                 bias: sizes.map { logf(Float($0)) }, slope: order == .first ? ValueSlope(headDim: dim, set) : nil)
         }
         let kernels = PlanningKernels(set)
@@ -74,13 +80,16 @@ public struct PooledKeys: Sendable {
             let order = blocks[shared ? 0 : index].order
             for (level, runs) in zip(levels[shared ? 0 : index], head.runs) {
                 let part = Int(runs[0])..<Int(runs[runs.count - 1])
+                let means = scratch.tensor(.f32, [part.count, dim])
                 if item % 2 == 0 {
-                    kernels.blockMeans(k[index], order: order, offsets: level.offsets, into: head.keys.slice(part))
+                    kernels.blockMeans(k[index], order: order, offsets: level.offsets, into: means)
+                    head.keys.slice(part).convert(from: means)
                     head.slope?.sum(
                         k: HeadView(headMajor: k, head: index), v: HeadView(headMajor: v, head: index), order: order,
-                        offsets: level.offsets, means: head.keys, scratch: scratch)
+                        offsets: level.offsets, means: means, scratch: scratch)
                 } else {
-                    kernels.blockMeans(v[index], order: order, offsets: level.offsets, into: head.values.slice(part))
+                    kernels.blockMeans(v[index], order: order, offsets: level.offsets, into: means)
+                    head.values.slice(part).convert(from: means)
                 }
             }
         }
@@ -112,7 +121,8 @@ public struct PooledKeys: Sendable {
         kernel: AttentionKernel, scratch: Scratch
     ) -> (panels: vdit_key_panels, count: Int32, slope: ValueSlope?)? {
         guard let head = heads[head] else { return nil }
-        var rows: [Int32] = []
+        let rows = scratch.tensor(.i32, [head.bias.count]).pointer(as: Int32.self)
+        var count = 0
         var next = kept.startIndex
         for block in 0..<head.runs[0].count - 1 {
             if next < kept.endIndex, kept[next] == Int32(block) {
@@ -120,28 +130,29 @@ public struct PooledKeys: Sendable {
                 continue
             }
             let level = levels.map { Int($0[$0.startIndex + block]) } ?? 1
-            if level > 0 { rows += head.runs[level - 1][block]..<head.runs[level - 1][block + 1] }
+            if level == 0 { continue }
+            for run in head.runs[level - 1][block]..<head.runs[level - 1][block + 1] {
+                rows[count] = run
+                count += 1
+            }
         }
-        if rows.isEmpty { return nil }
+        if count == 0 { return nil }
         let table = kernel.table.pointee
         let (dim, perPanel) = (Int32(head.keys.columns), Int(table.keys_per_panel))
-        let panels = (rows.count + perPanel - 1) / perPanel
+        let panels = (count + perPanel - 1) / perPanel
         let keys = scratch.tensor(.u8, [panels * Int(table.key_bytes(dim))])
         let values = scratch.tensor(.u8, [panels * Int(table.value_bytes(dim))])
-        let bias = scratch.tensor(.f32, [panels * perPanel])
-        rows.withUnsafeBufferPointer { order in
-            var source = vdit_token_rows(
-                data: head.keys.rawPointer, type: VDIT_F32, stride: Int64(dim), order: order.baseAddress, first: 0)
-            table.pack_keys(&source, Int64(order.count), dim, mean, keys.rawPointer)
-            source.data = UnsafeRawPointer(head.values.rawPointer)
-            table.pack_values(&source, Int64(order.count), dim, values.rawPointer)
-        }
-        bias.withMutableFloats { bias in for (i, row) in rows.enumerated() { bias[i] = head.bias[Int(row)] } }
+        let bias = scratch.tensor(.f32, [panels * perPanel]).pointer(as: Float.self)
+        var source = vdit_token_rows(
+            data: head.keys.rawPointer, type: table.key_type, stride: Int64(dim), order: rows, first: 0)
+        table.pack_keys(&source, Int64(count), dim, mean, keys.rawPointer)
+        (source.data, source.type) = (UnsafeRawPointer(head.values.rawPointer), table.value_type)
+        table.pack_values(&source, Int64(count), dim, values.rawPointer)
+        head.bias.withUnsafeBufferPointer { of in for i in 0..<count { bias[i] = of[Int(rows[i])] } }
         return (
             vdit_key_panels(
-                keys: keys.rawPointer, values: values.rawPointer, bias: UnsafePointer(bias.pointer(as: Float.self)),
-                mean: mean),
-            Int32(rows.count), head.slope
+                keys: keys.rawPointer, values: values.rawPointer, bias: UnsafePointer(bias), mean: mean),
+            Int32(count), head.slope
         )
     }
 }

@@ -19,9 +19,9 @@ VDIT_ISA_BEGIN(VDIT_TARGET_AMX)
 #include "tile_weights.h"
 #include "pack.h"
 #include "scores_float.h"
+#include "../fetch.h"
 #include "chunk.h"
 
-#include "../fetch.h"
 #include "../tiles.h"
 #include "score_tiles_float.h"
 #include "attend_amx.h"
@@ -29,7 +29,8 @@ VDIT_ISA_BEGIN(VDIT_TARGET_AMX)
 VDIT_ISA_END
 
 const vdit_attention vdit_attention_bf16_amx = {
-    "amx", PANEL, 0, key_bytes, value_bytes, scratch_bytes, pack_keys, pack_values, attend,
+    "amx", PANEL, 0, VALUE_TYPE, VALUE_TYPE,
+    key_bytes, value_bytes, scratch_bytes, pack_keys, pack_values, attend,
 };
 
 #endif

@@ -21,9 +21,9 @@ VDIT_ISA_BEGIN(VDIT_TARGET_AVX512_BF16)
 #include "tile_weights.h"
 #include "pack.h"
 #include "scores_float.h"
+#include "../fetch.h"
 #include "chunk.h"
 
-#include "../fetch.h"
 #include "../tiles_emulated.h"
 #include "score_tiles_float.h"
 #include "attend_amx.h"
@@ -31,7 +31,8 @@ VDIT_ISA_BEGIN(VDIT_TARGET_AVX512_BF16)
 VDIT_ISA_END
 
 const vdit_attention vdit_attention_bf16_amx_emulated = {
-    "amx-emulated", PANEL, 0, key_bytes, value_bytes, scratch_bytes, pack_keys, pack_values, attend,
+    "amx-emulated", PANEL, 0, VALUE_TYPE, VALUE_TYPE,
+    key_bytes, value_bytes, scratch_bytes, pack_keys, pack_values, attend,
 };
 
 #endif

@@ -6,12 +6,16 @@
 // For each chunk of keys: the scores of all rows (in units of log 2), weights in place of them, output. A
 // row's reference maximum only moves when a score exceeds it by more than SLACK, so that the output is rarely
 // rescaled.
+//
+// While a chunk is multiplied the next one is fetched: a short query block is done with its keys before they would have
+// come by themselves.
 
 enum {
     CHUNK = CHUNK_PANELS * PANEL,  // keys whose scores are held at once
     TALL = 6,  // rows summed at once
     VECTORS = GROUP / LANES,
     WIDE = TILE_VECTORS / VECTORS,  // groups of columns summed at once
+    UNITS = PANEL / ELEMENTS,       // of a column of values
 };
 
 typedef struct {
@@ -23,6 +27,7 @@ typedef struct {
     float *total;            // [VDIT_ATTEND_ROWS][LANES], sums of weights
     float *reference;        // [VDIT_ATTEND_ROWS], subtracted from scores
     float *factor;           // [VDIT_ATTEND_ROWS], of the products of a row
+    fetching_chunk *ahead;   // the next chunk
 } work;
 
 static int64_t scratch_bytes(int32_t head_dim) {
@@ -47,10 +52,20 @@ VDIT_INLINE uint32_t *units_of_row(const work *w, int32_t row) {
     return w->q + (int64_t)(row / TALL) * TALL * w->units + row % TALL;
 }
 
-/// scores[rows][groups * 16] = factor * q × keys of `groups` panels.
+/// So many lines of the next chunk to fetch; the given ones, which are there, once all of it is on its way.
+VDIT_INLINE const char *lines_ahead(const work *w, int32_t count, const void *given) {
+    fetching_chunk *f = w->ahead;
+    if (f->now.line >= f->now.end) fetch_next_part(f);
+    if (f->now.line >= f->now.end) return given;
+    const char *lines = f->now.line;
+    f->now.line += count * 64;
+    return lines;
+}
+
+/// scores[rows][groups * 16] = factor * q × keys of `groups` panels; fetches a line with each step.
 VDIT_INLINE void score_tile(
     const int rows, const int groups, const uint32_t *q, int32_t units, const key_panel *panels, const float *factors,
-    float *scores) {
+    float *scores, const char *ahead) {
     score_sum sum[TALL][WIDE * VECTORS];
 #pragma clang loop unroll(full)
     for (int r = 0; r < rows; r++)
@@ -59,6 +74,7 @@ VDIT_INLINE void score_tile(
             sum[r][v] = s_start(panels[v / VECTORS].keys, units, v % VECTORS * LANES);
 #pragma clang loop unroll_count(2)
     for (int32_t u = 0; u < units; u++) {
+        _mm_prefetch(ahead + u * 64, _MM_HINT_T1);
         score_unit line[WIDE * VECTORS];
 #pragma clang loop unroll(full)
         for (int v = 0; v < groups * VECTORS; v++)
@@ -81,11 +97,10 @@ VDIT_INLINE void score_tile(
     }
 }
 
-/// out[rows][groups * 16 columns] += weights × values of all panels of the chunk.
+/// out[rows][groups * 16 columns] += weights × values of all panels of the chunk; fetches a line with each step.
 VDIT_INLINE void value_tile(
     const int rows, const int groups, const float *weights, const key_panel *panels, int count,
-    int32_t first_group, float *out, int32_t columns) {
-    enum { UNITS = PANEL / ELEMENTS };
+    int32_t first_group, float *out, int32_t columns, const char *ahead) {
     vec sum[TALL][WIDE * VECTORS];
 #pragma clang loop unroll(full)
     for (int r = 0; r < rows; r++)
@@ -98,6 +113,7 @@ VDIT_INLINE void value_tile(
         int32_t units = (panels[p].count + ELEMENTS - 1) / ELEMENTS;
 #pragma clang loop unroll_count(2)
         for (int32_t u = 0; u < units; u++) {
+            _mm_prefetch(ahead + (p * UNITS + u) * 64, _MM_HINT_T1);
             vec line[WIDE * VECTORS];
 #pragma clang loop unroll(full)
             for (int v = 0; v < groups * VECTORS; v++)
@@ -165,7 +181,8 @@ VDIT_INLINE void weigh(const work *w, int32_t row, int panels) {
 VDIT_INLINE void score_rows(
     const int groups, const work *w, int rows, const key_panel *panels, float *scores) {
 #define TILE(height) \
-    score_tile(height, groups, units_of_row(w, r), w->units, panels, w->factor + r, scores + r * CHUNK)
+    score_tile(height, groups, units_of_row(w, r), w->units, panels, w->factor + r, scores + r * CHUNK, \
+        lines_ahead(w, w->units, panels->keys))
     FOR_TILES(rows, TILE);
 #undef TILE
 }
@@ -174,7 +191,8 @@ VDIT_INLINE void value_rows(
     const int groups, const work *w, int rows, const key_panel *panels, int count, int32_t group) {
     float *out = w->out + group * GROUP;
 #define TILE(height) \
-    value_tile(height, groups, w->scores + r * CHUNK, panels, count, group, out + r * w->columns, w->columns)
+    value_tile(height, groups, w->scores + r * CHUNK, panels, count, group, out + r * w->columns, w->columns, \
+        lines_ahead(w, count * UNITS, panels->values))
     FOR_TILES(rows, TILE);
 #undef TILE
 }
@@ -206,8 +224,14 @@ static void attend(const vdit_attend_call *call) {
     }
     memset(w.out, 0, (size_t)call->rows * w.columns * 4);
     memset(w.total, 0, (size_t)call->rows * LANES * 4);
-    chunk keys = {0};
-    while (next_chunk(call, &keys, &keys)) attend_chunk(&w, call->rows, &keys);
+    chunk keys[2] = {0};
+    int more = next_chunk(call, &keys[0], &keys[0]);
+    for (int side = 0; more; side ^= 1) {
+        more = next_chunk(call, &keys[side], &keys[!side]);
+        fetching_chunk ahead = begin_fetching(more ? &keys[!side] : NULL, call->head_dim);
+        w.ahead = &ahead;
+        attend_chunk(&w, call->rows, &keys[side]);
+    }
     for (int32_t row = 0; row < call->rows; row++) {
         float total = 0;
         for (int32_t i = 0; i < LANES; i++) total += w.total[row * LANES + i];

@@ -1,7 +1,7 @@
 // Block-sparse attention of one query block by 16 × 16 tiles. Queries, scores, weights and output lie in
 // memory as whole tiles of 1 KiB, so that every tile load and store is sixteen consecutive lines.
 // Included inside an ISA region after vec_avx512.h, tile_weights.h, pack.h, scores_*.h, chunk.h, the tile instructions
-// (tiles_*.h), fetch.h and score_tiles_*.h.
+// (tiles_*.h) and score_tiles_*.h.
 //
 // A strip of 32 rows takes a chunk of keys, a group of panels at a time. A tile product keeps the tile unit busy for 16
 // cycles and leaves all else idle: after each, a row of the scores of the group before becomes weights. A strip's
@@ -75,14 +75,6 @@ typedef struct {
     float adjustment[PANEL] __attribute__((aligned(64)));
 } weighing;
 
-/// The next chunk on its way into the second-level cache.
-typedef struct {
-    const chunk *keys;  // NULL: nothing
-    fetching now;       // the part under way
-    int part;           // the next: keys and values of each panel
-    int bytes[2];       // of a part: of keys, of values
-} fetching_chunk;
-
 typedef struct {
     const work *w;
     weighing weighing;
@@ -92,21 +84,6 @@ typedef struct {
     int32_t column;      // of it, the next
     int side;            // of scores
 } pipeline;
-
-static fetching_chunk begin_fetching(const work *w, const chunk *keys, int strips) {
-    int products = strips * (w->depth + (w->columns + 1) / 2), dim = w->call->head_dim;
-    fetching_chunk f = {.keys = keys, .bytes = {(int)key_bytes(dim), (int)value_bytes(dim)}};
-    f.now.lines = ((f.bytes[0] + f.bytes[1]) / 64 + products - 1) / products;
-    return f;
-}
-
-static __attribute__((noinline)) void fetch_next_part(fetching_chunk *f) {
-    if (!f->keys || f->part >= 2 * f->keys->count) return;
-    const key_panel *panel = &f->keys->panels[f->part / 2];
-    f->now.line = (const char *)(f->part % 2 ? panel->values : panel->keys);
-    f->now.end = f->now.line + f->bytes[f->part % 2];
-    f->part++;
-}
 
 VDIT_INLINE void fetch_some_keys(fetching_chunk *f) {
     if (f->now.line >= f->now.end) fetch_next_part(f);
@@ -356,12 +333,14 @@ static void attend(const vdit_attend_call *call) {
     pipeline p = {.w = &w};
     tile_file file, *tiles = &file;
     const int32_t strips = (call->rows + STRIP - 1) / STRIP;
+    const int products = strips * (w.depth + (w.columns + 1) / 2);
     int more = next_chunk(call, &chunks[0], &chunks[0]), side = 0;
     TILES_BEGIN;
     for (int n = 0; more; n++) {
         const chunk *keys = &chunks[n % 4];
         more = next_chunk(call, keys, &chunks[(n + 1) % 4]);
-        p.fetching = begin_fetching(&w, more ? &chunks[(n + 1) % 4] : NULL, strips);
+        p.fetching = begin_fetching(more ? &chunks[(n + 1) % 4] : NULL, call->head_dim);
+        p.fetching.now.lines = ((p.fetching.bytes[0] + p.fetching.bytes[1]) / 64 + products - 1) / products;
         for (int32_t first = 0; first < call->rows; first += STRIP, side ^= 1) {
             const task t = {
                 .keys = keys, .first = first, .tiles = call->rows - first > 16 ? 2 : 1, .weights = w.weights[side]};

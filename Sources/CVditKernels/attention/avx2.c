@@ -17,13 +17,15 @@ VDIT_ISA_BEGIN(VDIT_TARGET_AVX2)
 #include "vec_avx2.h"
 #include "pack.h"
 #include "scores_float.h"
+#include "../fetch.h"
 #include "chunk.h"
 #include "attend.h"
 
 VDIT_ISA_END
 
 const vdit_attention vdit_attention_f32_avx2 = {
-    "avx2", PANEL, 0, key_bytes, value_bytes, scratch_bytes, pack_keys, pack_values, attend,
+    "avx2", PANEL, 0, VALUE_TYPE, VALUE_TYPE,
+    key_bytes, value_bytes, scratch_bytes, pack_keys, pack_values, attend,
 };
 
 #endif

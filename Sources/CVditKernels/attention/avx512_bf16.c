@@ -17,13 +17,15 @@ VDIT_ISA_BEGIN(VDIT_TARGET_AVX512_BF16)
 #include "vec_avx512.h"
 #include "pack.h"
 #include "scores_float.h"
+#include "../fetch.h"
 #include "chunk.h"
 #include "attend.h"
 
 VDIT_ISA_END
 
 const vdit_attention vdit_attention_bf16_avx512 = {
-    "avx512-bf16", PANEL, 0, key_bytes, value_bytes, scratch_bytes, pack_keys, pack_values, attend,
+    "avx512-bf16", PANEL, 0, VALUE_TYPE, VALUE_TYPE,
+    key_bytes, value_bytes, scratch_bytes, pack_keys, pack_values, attend,
 };
 
 #endif

@@ -1,5 +1,6 @@
 // What attend has in common whatever multiplies: the walk over the kept keys, a chunk of panels at a time, and
-// the end of a row, masses included. Included inside an ISA region after vec_*.h, pack.h and the definition of CHUNK_PANELS.
+// the end of a row, masses included. Included inside an ISA region after vec_*.h, pack.h, ../fetch.h and the definition
+// of CHUNK_PANELS.
 
 // In units of log 2: how far a score may exceed its row's reference before the row is rescaled; the score of
 // what is no key.
@@ -44,6 +45,26 @@ static int next_chunk(const vdit_attend_call *call, const chunk *last, chunk *ne
     next->kept = kept;
     next->panel = within;
     return count;
+}
+
+/// The next chunk on its way into the second-level cache.
+typedef struct {
+    const chunk *keys;  // NULL: nothing
+    fetching now;       // the part under way
+    int part;           // the next: keys and values of each panel
+    int bytes[2];       // of a part: of keys, of values
+} fetching_chunk;
+
+VDIT_INLINE fetching_chunk begin_fetching(const chunk *keys, int32_t head_dim) {
+    return (fetching_chunk){.keys = keys, .bytes = {(int)key_bytes(head_dim), (int)value_bytes(head_dim)}};
+}
+
+static __attribute__((noinline)) void fetch_next_part(fetching_chunk *f) {
+    if (!f->keys || f->part >= 2 * f->keys->count) return;
+    const key_panel *panel = &f->keys->panels[f->part / 2];
+    f->now.line = (const char *)(f->part % 2 ? panel->values : panel->keys);
+    f->now.end = f->now.line + f->bytes[f->part % 2];
+    f->part++;
 }
 
 /// Whether a panel's scores need biases added or what is no key masked.

@@ -22,9 +22,9 @@ VDIT_ISA_BEGIN(VDIT_TARGET_AMX_INT8)
 #include "pack.h"
 #include "../int8/dot_avx512_vnni.h"
 #include "scores_int8.h"
+#include "../fetch.h"
 #include "chunk.h"
 
-#include "../fetch.h"
 #include "../tiles.h"
 #include "score_tiles_int8.h"
 #include "attend_amx.h"
@@ -32,7 +32,8 @@ VDIT_ISA_BEGIN(VDIT_TARGET_AMX_INT8)
 VDIT_ISA_END
 
 const vdit_attention vdit_attention_int8_amx = {
-    "int8 amx, bf16", PANEL, 1, key_bytes, value_bytes, scratch_bytes, pack_keys, pack_values, attend,
+    "int8 amx, bf16", PANEL, 1, VDIT_F32, VALUE_TYPE,
+    key_bytes, value_bytes, scratch_bytes, pack_keys, pack_values, attend,
 };
 
 #endif

@@ -20,13 +20,15 @@ VDIT_ISA_BEGIN(VDIT_TARGET_AVX512_BF16 ",avx512vnni")
 #include "pack.h"
 #include "../int8/dot_avx512_vnni.h"
 #include "scores_int8.h"
+#include "../fetch.h"
 #include "chunk.h"
 #include "attend.h"
 
 VDIT_ISA_END
 
 const vdit_attention vdit_attention_int8_avx512_bf16 = {
-    "int8 avx512-vnni, avx512-bf16", PANEL, 1, key_bytes, value_bytes, scratch_bytes, pack_keys, pack_values, attend,
+    "int8 avx512-vnni, avx512-bf16", PANEL, 1, VDIT_F32, VALUE_TYPE,
+    key_bytes, value_bytes, scratch_bytes, pack_keys, pack_values, attend,
 };
 
 #endif

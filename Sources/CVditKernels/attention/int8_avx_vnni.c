@@ -20,13 +20,15 @@ VDIT_ISA_BEGIN(VDIT_TARGET_AVX_VNNI)
 #include "pack.h"
 #include "../int8/dot_avx_vnni.h"
 #include "scores_int8.h"
+#include "../fetch.h"
 #include "chunk.h"
 #include "attend.h"
 
 VDIT_ISA_END
 
 const vdit_attention vdit_attention_int8_avx_vnni = {
-    "int8 avx-vnni", PANEL, 1, key_bytes, value_bytes, scratch_bytes, pack_keys, pack_values, attend,
+    "int8 avx-vnni", PANEL, 1, VDIT_F32, VALUE_TYPE,
+    key_bytes, value_bytes, scratch_bytes, pack_keys, pack_values, attend,
 };
 
 #endif

@@ -12,6 +12,7 @@
 #endif
 
 enum { MAX_HEAD_DIM = 256, GROUP = 16 };
+#define VALUE_TYPE (ELEMENTS == 1 ? VDIT_F32 : VDIT_BF16)
 
 VDIT_INLINE int32_t rounded_up(int32_t value, int32_t multiple) {
     return (value + multiple - 1) / multiple * multiple;
@@ -37,10 +38,16 @@ VDIT_INLINE const uint32_t *units_of(
     static const uint32_t zeros[MAX_HEAD_DIM] = {0};
     if (i >= count) return zeros;
     int64_t start = row_of(rows, i) * rows->stride;
-    if (head_dim % (GROUP * 2) == 0 && rows->type == (ELEMENTS == 1 ? VDIT_F32 : VDIT_BF16))
+    if (head_dim % (GROUP * 2) == 0 && rows->type == VALUE_TYPE)
         return (const uint32_t *)((const char *)rows->data + start * 4 / ELEMENTS);
     load_units(rows, i, head_dim, line);
     return line;
+}
+
+/// Sixteen pairs.
+VDIT_INLINE void pair_up(
+    const any_bf16 *VDIT_RESTRICT low, const any_bf16 *VDIT_RESTRICT high, uint32_t *VDIT_RESTRICT to) {
+    for (int32_t i = 0; i < GROUP; i++) to[i] = low[i] | (uint32_t)high[i] << 16;
 }
 
 static void pack_values(const vdit_token_rows *rows, int64_t count, int32_t head_dim, void *panels) {
@@ -60,7 +67,7 @@ static void pack_values(const vdit_token_rows *rows, int64_t count, int32_t head
                 } else {
                     const any_bf16 *low = (const any_bf16 *)lines[0] + c;
                     const any_bf16 *high = (const any_bf16 *)lines[ELEMENTS - 1] + c;
-                    for (int32_t i = 0; i < GROUP; i++) to[i] = low[i] | (uint32_t)high[i] << 16;
+                    pair_up(low, high, to);
                 }
             }
         }

@@ -102,9 +102,11 @@ static void attend_int8(const vdit_attend_call *call) {
 }
 
 const vdit_attention vdit_attention_scalar = {
-    "scalar", 1, 0, panel_bytes, panel_bytes, scratch_bytes, pack_keys, pack, attend,
+    "scalar", 1, 0, VDIT_F32, VDIT_F32,
+    panel_bytes, panel_bytes, scratch_bytes, pack_keys, pack, attend,
 };
 
 const vdit_attention vdit_attention_int8_scalar = {
-    "int8 scalar", 1, 1, int8_key_bytes, panel_bytes, scratch_bytes, pack_int8_keys, pack, attend_int8,
+    "int8 scalar", 1, 1, VDIT_F32, VDIT_F32,
+    int8_key_bytes, panel_bytes, scratch_bytes, pack_int8_keys, pack, attend_int8,
 };

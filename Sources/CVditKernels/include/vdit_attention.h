@@ -68,6 +68,9 @@ typedef struct vdit_attention {
     int32_t keys_per_panel;
     /// Whether keys are to be packed less their mean over all tokens: they are rounded to a few bits.
     int smooths_keys;
+    /// VDIT_BF16 where packing rounds keys, and values, to that first: rows of it pack to the same bytes as the rows of
+    /// floats that were rounded to it. Else VDIT_F32.
+    vdit_float_type key_type, value_type;
     int64_t (*key_bytes)(int32_t head_dim);
     int64_t (*value_bytes)(int32_t head_dim);
     int64_t (*scratch_bytes)(int32_t head_dim);
