@@ -20,7 +20,9 @@ public struct SparseBenchmark: Sendable {
     public struct KernelRow: Sendable, Codable {
         /// Tokens of a query and of a key block.
         public let block: Int
-        /// Token pairs kept over all.
+        /// Whether the means of the blocks left out stand for them.
+        public let isPooled: Bool
+        /// Token pairs computed over all, means included.
         public let density: Double
         public let timing: Timing
         /// Its fastest time over `density ·` the fastest dense one: 1 is proportional to the work.
@@ -45,6 +47,12 @@ public struct SparseBenchmark: Sendable {
         public let planningShare: Double
     }
 
+    /// A method that could not be timed, and why.
+    public struct Refusal: Sendable, Codable {
+        public let method: String
+        public let reason: String
+    }
+
     public struct Result: Sendable, Codable {
         public let tokens: Int
         public let threads: Int
@@ -52,11 +60,12 @@ public struct SparseBenchmark: Sendable {
         public let dense: Timing
         public let kernel: [KernelRow]
         public let methods: [MethodRow]
+        public let refused: [Refusal]
     }
 
     /// - Parameters:
-    ///   - blocks: and `densities`: random masks to time, all pairs of both.
-    ///   - methods: each without dense steps; called for step after step.
+    ///   - blocks: and `densities`: random masks to time, all pairs of both, with the rest dropped and pooled.
+    ///   - methods: each without dense steps; called for step after step. What the size does not suit is refused.
     ///   - repeats: timed runs of each, dense and sparse ones alternating.
     public func run(
         blocks: [Int], densities: [Double], methods: [ConfiguredMethod], repeats: Int, pool: WorkPool,
@@ -69,37 +78,50 @@ public struct SparseBenchmark: Sendable {
             ).prepare(pool: pool, instructionSet: instructionSet)
         }
         let (call, densePlan) = random(128, 1)
-        let masks = blocks.flatMap { block in densities.map { (block, random(block, $0).1) } }
+        let masks = blocks.flatMap { block in
+            densities.flatMap { density in
+                let plan = random(block, density).1
+                return [(block, false, plan), (block, true, plan.with(rest: .pooled(run: nil)))]
+            }
+        }
         let buffers = TensorPool()
         var denseSeconds: [Double] = []
         var maskSeconds = [[Double]](repeating: [], count: masks.count)
         for round in 0...max(1, repeats) {
             let dense = seconds { _ = blockSparseAttention(call, densePlan, values: precision.dtype, buffers: buffers) }
             if round > 0 { denseSeconds.append(dense) }
-            for (index, (_, plan)) in masks.enumerated() {
+            for (index, (_, _, plan)) in masks.enumerated() {
                 let sparse = seconds { _ = blockSparseAttention(call, plan, values: precision.dtype, buffers: buffers) }
                 if round > 0 { maskSeconds[index].append(sparse) }
             }
         }
         let dense = Timing(seconds: denseSeconds)
         let kernel = zip(masks, maskSeconds).map { mask, seconds in
-            let density = mask.1.density(tokens: layout.tokens)
+            let density = mask.2.density(tokens: layout.tokens)
             let timing = Timing(seconds: seconds)
             return KernelRow(
-                block: mask.0, density: density, timing: timing,
+                block: mask.0, isPooled: mask.1, density: density, timing: timing,
                 overhead: timing.fastestSeconds / (density * dense.fastestSeconds))
         }
         var rows: [MethodRow] = []
-        for method in methods { rows.append(try run(method, call, densePlan, repeats)) }
+        var refused: [Refusal] = []
+        for method in methods {
+            do throws(AttentionError) {
+                rows.append(try run(method, call, densePlan, repeats))
+            } catch {
+                refused.append(Refusal(method: method.name, reason: "\(error)"))
+            }
+        }
         return Result(
             tokens: layout.tokens, threads: pool.threads, instructionSet: "\(instructionSet)", dense: dense,
-            kernel: kernel, methods: rows)
+            kernel: kernel, methods: rows, refused: refused)
     }
 
     private func run(
         _ method: ConfiguredMethod, _ call: AttentionCall, _ densePlan: AttentionPlan, _ repeats: Int
     ) throws(AttentionError) -> MethodRow {
         let context = try AttentionContext(method, layout: layout)
+        let trained = try trained(like: call, context.trained)
         // The last is the sparse one, in a refresh too.
         var plan = densePlan
         context.observer = { plan = $0.plans.last ?? plan }
@@ -110,8 +132,9 @@ public struct SparseBenchmark: Sendable {
         for step in 0..<count {
             _ = try context.attend(
                 AttentionCall(
-                    q: call.q, k: call.k, v: call.v, layout: layout, site: call.site, step: step,
-                    steps: count, pool: call.pool, instructionSet: call.instructionSet))
+                    q: call.q, k: call.k, v: call.v, gate: trained.gate, projection: trained.projection,
+                    layout: layout, site: call.site, step: step, steps: count,
+                    pool: call.pool, instructionSet: call.instructionSet))
             rows += context.statistics.rows.suffix(1)
             if step > 0 {
                 denseSeconds.append(
@@ -131,6 +154,22 @@ public struct SparseBenchmark: Sendable {
             attention: attention, dense: dense,
             overhead: attention.fastestSeconds / (density * dense.fastestSeconds),
             planningShare: (planning.medianSeconds + permutation) / dense.medianSeconds)
+    }
+
+    /// What a checkpoint brings for its own sparse attention, of other numbers: they take as long.
+    private func trained(
+        like call: AttentionCall, _ kind: TrainedAttention?
+    ) throws(AttentionError) -> (gate: Tensor?, projection: Linear?) {
+        switch kind {
+        case nil: return (nil, nil)
+        case .gates: return (call.q.reshaped([call.tokens, call.heads, call.headDim]), nil)
+        case .projections:
+            let zeros = Tensor(.f32, [call.headDim, call.headDim])
+            let layer = try tensorWork { () throws(TensorError) in
+                try Linear(weights: [zeros], biases: [], operand: .f32, on: call.instructionSet)
+            }
+            return (nil, layer)
+        }
     }
 
     private func packing(_ plan: AttentionPlan, _ call: AttentionCall, _ repeats: Int) -> Double {

@@ -9,10 +9,12 @@ struct BenchSparse: ParsableCommand {
 
               vdit bench sparse --heads 12 --tokens 14040 --head-dim 128
 
-            First the kernel on random block masks, then each method on random operands:
-            planning (after a first call, as in a run) and the gathering of keys in its
-            order, as parts of dense attention. Overhead is the kernel's time over
-            density · dense time, both at their fastest.
+            First the kernel on random block masks, what is left out dropped or standing in
+            as means, then each method on random operands: planning (after a first call, as
+            in a run) and the gathering of keys in its order, as parts of dense attention.
+            Overhead is the kernel's time over density · dense time, both at their fastest.
+            What a method was trained with (gates of vsa, a layer of sla) is made up. A
+            method that the size or the density does not suit gets a line that says why.
             """)
 
     @Option(name: .long, parsing: .unconditional) var heads = 12
@@ -24,6 +26,10 @@ struct BenchSparse: ParsableCommand {
         name: .long, parsing: .unconditional,
         help: ArgumentHelp("Separated by commas. Default: all sparse ones.", valueName: "names"))
     var methods: String?
+    @Option(
+        name: .long, parsing: .unconditional,
+        help: ArgumentHelp("Tokens of the random masks' blocks, separated by commas, or none.", valueName: "sizes"))
+    var blocks = "64,128"
     @Option(name: .long, parsing: .unconditional, help: "Part of the attention a method keeps. Default: its own.")
     var density: Double?
     @OptionGroup var options: BenchOptions
@@ -40,12 +46,24 @@ struct BenchSparse: ParsableCommand {
         guard tokens % (height * width) == 0 else {
             throw ValidationError("--tokens: found \(tokens), expected a multiple of \(height * width), one frame")
         }
+        guard maskBlocks != nil else {
+            throw ValidationError(
+                "--blocks: found \(blocks), expected none or up to 65536 tokens, \(AttentionPlan.mostBlocks) blocks")
+        }
+    }
+
+    /// Of the random masks; nil for what is no list of them.
+    private var maskBlocks: [Int]? {
+        if blocks == "none" { return [] }
+        let sizes = blocks.split(separator: ",", omittingEmptySubsequences: false).map { Int($0) ?? 0 }
+        let served = (tokens - 1) / AttentionPlan.mostBlocks + 1...65536
+        return sizes.allSatisfy(served.contains) ? sizes : nil
     }
 
     func run() throws {
         let names =
             methods?.split(separator: ",").map(String.init)
-            ?? MethodCatalogue.methods.filter { $0.trained == nil }.map(\.name).filter { $0 != Dense.name }
+            ?? MethodCatalogue.methods.map(\.name).filter { $0 != Dense.name }
         let chosen = try names.map {
             try MethodChoice($0, density: density).withoutWarmUp()
                 .configured(forModel: MethodCatalogue.modelOfBareGrids)
@@ -55,7 +73,7 @@ struct BenchSparse: ParsableCommand {
         let result = try SparseBenchmark(
             heads: heads, headDim: headDim, layout: layout, precision: compute.precision, seed: options.seed
         ).run(
-            blocks: [64, 128], densities: [0.5, 0.3, 0.15], methods: chosen, repeats: options.repeats,
+            blocks: maskBlocks ?? [], densities: [0.5, 0.3, 0.15], methods: chosen, repeats: options.repeats,
             pool: compute.pool, instructionSet: compute.instructionSet)
         if options.json {
             try Console.data(try Format.json(result))
@@ -64,8 +82,8 @@ struct BenchSparse: ParsableCommand {
         let dense = Format.seconds(result.dense.medianSeconds)
         let kernel = result.kernel.map {
             [
-                "\($0.block)", Format.fraction($0.density), Format.seconds($0.timing.medianSeconds),
-                Format.fraction($0.overhead),
+                "\($0.block)", $0.isPooled ? "pooled" : "dropped", Format.fraction($0.density),
+                Format.seconds($0.timing.medianSeconds), Format.fraction($0.overhead),
             ]
         }
         let methods = result.methods.map {
@@ -76,16 +94,18 @@ struct BenchSparse: ParsableCommand {
                 Format.fraction($0.overhead),
             ]
         }
+        let tables = [
+            [["block", "rest", "density", "time", "overhead"]] + kernel,
+            [["method", "density", "planning", "first", "permutation", "both/dense", "attention", "overhead"]]
+                + methods,
+        ].filter { $0.count > 1 }
+        let lines = tables.map { Console.table($0) + "\n" } + result.refused.map { "\($0.method): \($0.reason)" }
         try Console.data(
             """
             \(result.tokens) tokens, \(heads) heads of \(headDim), \(result.instructionSet), \(result.threads) threads
             dense attention \(dense), spread \(Format.percent(result.dense.spread))
 
-            \(Console.table([["block", "density", "time", "overhead"]] + kernel))
-
-            \(Console.table([
-                ["method", "density", "planning", "first", "permutation", "both/dense", "attention", "overhead"]
-            ] + methods))
+            \(lines.joined(separator: "\n"))
             """)
     }
 }

@@ -252,6 +252,24 @@ struct CLIToolsTests {
         ])
         #expect(linear.status == 0 && linear.output.contains("median"))
     }
+
+    @Test func everyMethodHasARowOfTheSparseBenchmarkOrALineThatSaysWhyNot() throws {
+        func bench(_ more: String...) throws -> CommandRun.Result {
+            try CommandRun.run(
+                ["bench", "sparse", "--heads", "1", "--tokens", "768", "--height", "8", "--width", "16"]
+                    + ["--head-dim", "32", "--repeats", "1"] + more)
+        }
+        let result = try bench("--blocks", "none", "--density", "0.3")
+        #expect(result.status == 0, "\(result.errors)")
+        let lines = result.output.split(separator: "\n")
+        for method in MethodCatalogue.methods where method.name != Dense.name {
+            #expect(lines.filter { $0.hasPrefix("\(method.name) ") || $0.hasPrefix("\(method.name): ") }.count == 1)
+        }
+        #expect(lines.contains { $0.hasPrefix("radial: density 0.3: ") }, "out of its reach: \(result.output)")
+        let masks = try bench("--blocks", "32", "--methods", "vsa")
+        #expect(masks.output.contains("pooled") && masks.output.contains("dropped"), "\(masks.output)")
+        #expect(try bench("--blocks", "64,x").status == 64)
+    }
 }
 
 extension JSONDecoder {
