@@ -41,7 +41,7 @@ public func prepare(
     guard FileManager.default.fileExists(atPath: corpus, isDirectory: &isFolder), isFolder.boolValue else { return 0 }
     for kind in FileKind.allCases {
         do {
-            let path = folder.path("example")
+            let path = folder.path("example-\(kind)")
             try kind.write(to: path)
             let bytes = Data([kind.rawValue]) + (try Data(contentsOf: URL(fileURLWithPath: path)))
             try bytes.write(to: URL(fileURLWithPath: "\(corpus)/example-\(kind)"))
