@@ -43,8 +43,6 @@ extension String {
     /// Calls `body` with the bytes of the name as C takes them.
     package func withPath<Result>(_ body: (UnsafePointer<CChar>) -> Result) -> Result {
         if !holdsEscapedBytes { return withCString(body) }
-        return (pathBytes + [0]).withUnsafeBufferPointer { bytes in
-            bytes.withMemoryRebound(to: CChar.self) { body($0.baseAddress!) }
-        }
+        return body(pathBytes.map(CChar.init(bitPattern:)) + [0])
     }
 }
