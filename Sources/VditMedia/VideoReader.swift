@@ -9,8 +9,8 @@ final class VideoReader {
     private let path: String
     private var container: UnsafeMutablePointer<AVFormatContext>?
     private var context: UnsafeMutablePointer<AVCodecContext>?
-    private var packet = av_packet_alloc()
-    private var picture = av_frame_alloc()
+    private var packet: UnsafeMutablePointer<AVPacket>?
+    private var picture: UnsafeMutablePointer<AVFrame>?
     private var stream = 0
     private var end: Int64 = 0
     private var frames = 0
@@ -19,10 +19,20 @@ final class VideoReader {
     init(_ path: String) throws(MediaError) {
         self.path = path
         let opened = try Self.open(path)
+        do throws(MediaError) {
+            info = try Self.describe(path, opened.container, opened.stream, opened.context)
+        } catch {
+            // What never was whole is not deinitialised.
+            var (container, context) = (Optional(opened.container), Optional(opened.context))
+            avcodec_free_context(&context)
+            avformat_close_input(&container)
+            throw error
+        }
         container = opened.container
         context = opened.context
         stream = opened.stream
-        info = try Self.describe(path, opened.container, opened.stream, opened.context)
+        packet = av_packet_alloc()
+        picture = av_frame_alloc()
         if packet == nil || picture == nil { throw Libav.outOfMemory(path, "av_frame_alloc") }
     }
 

@@ -74,6 +74,10 @@ struct MutationTests {
             if case .wrong(let error) = verdict { Issue.record("input \(number): \(error)") }
             return verdict == .accepted
         }
+        let kept = try FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd").compactMap {
+            try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/fd/\($0)")
+        }.filter { $0.hasPrefix(folder.path("")) }
+        #expect(kept.isEmpty, "\(kept.count) files were left open")
         // Many changes are found out; where text is free, not all can be.
         #expect(accepted < Self.count)
     }
