@@ -19,15 +19,7 @@ final class VideoReader {
     init(_ path: String) throws(MediaError) {
         self.path = path
         let opened = try Self.open(path)
-        do throws(MediaError) {
-            info = try Self.describe(path, opened.container, opened.stream, opened.context)
-        } catch {
-            // What never was whole is not deinitialised.
-            var (container, context) = (Optional(opened.container), Optional(opened.context))
-            avcodec_free_context(&context)
-            avformat_close_input(&container)
-            throw error
-        }
+        info = opened.info
         container = opened.container
         context = opened.context
         stream = opened.stream
@@ -147,6 +139,7 @@ extension VideoReader {
         var container: UnsafeMutablePointer<AVFormatContext>
         var context: UnsafeMutablePointer<AVCodecContext>
         var stream: Int
+        let info: VideoInfo
     }
 
     private static func open(_ path: String) throws(MediaError) -> Opened {
@@ -183,7 +176,9 @@ extension VideoReader {
             try Libav.check(path, "avcodec_open2", fallback: .unsupported) {
                 avcodec_open2(made, codec, nil)
             }
-            return Opened(container: opened, context: made, stream: Int(index))
+            // Here, where what was opened is closed when it throws.
+            let info = try describe(path, opened, Int(index), made)
+            return Opened(container: opened, context: made, stream: Int(index), info: info)
         } catch {
             avcodec_free_context(&context)
             avformat_close_input(&container)
