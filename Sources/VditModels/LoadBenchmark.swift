@@ -16,48 +16,58 @@ public struct LoadBenchmark: Sendable {
         public let warm: Pair
     }
 
-    /// Reading from the first byte to the last, and opening and packing; alternating.
+    /// Reading from the first byte to the last, the same into new memory that keeps it, and opening and packing; taking
+    /// turns.
     public struct Pair: Sendable {
         public let reading: Timing
+        public let keeping: Timing
         public let loading: Timing
 
         /// How many times the time of reading loading takes, of each run.
         public var ratios: [Double] { zip(loading.seconds, reading.seconds).map { $0 / $1 } }
+        /// The same of reading into new memory, which whoever goes on to use a file needs too.
+        public var ratiosOfKeeping: [Double] { zip(loading.seconds, keeping.seconds).map { $0 / $1 } }
     }
 
     /// - Throws: `FileError` for a file that cannot be read, what loading a transformer throws.
     public func run(repeats: Int, _ compute: ComputeContext) throws -> Result {
-        // One buffer all along, as what is read is used and let go.
-        let buffer = Tensor(.u8, [1 << 23])
         let file = try InputFile(path)
-        func read() throws {
-            for first in stride(from: 0, to: file.byteCount, by: buffer.count) {
-                let range = first..<min(file.byteCount, first + buffer.count)
-                try file.read(range, into: UnsafeMutableRawBufferPointer(start: buffer.rawPointer, count: range.count))
+        let step = 1 << 23
+        // One buffer all along, as what is read is used and let go.
+        let buffer = Tensor(.u8, [step])
+        func read() throws -> Tensor {
+            try readAll { range in buffer.slice(0..<range.count) }
+            return buffer
+        }
+        func keep() throws -> Tensor {
+            let whole = Tensor(.u8, [file.byteCount])
+            try readAll { range in whole.slice(range) }
+            return whole
+        }
+        func readAll(_ place: (Range<Int>) -> Tensor) throws {
+            for first in stride(from: 0, to: file.byteCount, by: step) {
+                let range = first..<min(file.byteCount, first + step)
+                let bytes = place(range).rawPointer
+                try file.read(range, into: UnsafeMutableRawBufferPointer(start: bytes, count: range.count))
             }
         }
         func load() throws -> any VideoModel {
             let opened = try ModelCatalogue.openTransformer(path)
             return try opened.specification.load(opened.weights, compute)
         }
-        var seconds = [[Double]](repeating: [], count: 4)
+        var (cold, warm) = ([[Double]](), [[Double]]())
         for _ in 0..<max(1, repeats) {
-            forget()
-            seconds[0].append(try Self.time(read))
-            forget()
-            seconds[1].append(try Self.time(load))
-            try read()
-            seconds[2].append(try Self.time(read))
-            seconds[3].append(try Self.time(load))
+            cold.append([try Self.time(read, after: forget), try Self.time(keep, after: forget),
+                         try Self.time(load, after: forget)])
+            _ = try read()
+            warm.append([try Self.time(read), try Self.time(keep), try Self.time(load)])
         }
-        let timings = seconds.map(Timing.init(seconds:))
-        return Result(
-            byteCount: file.byteCount, cold: Pair(reading: timings[0], loading: timings[1]),
-            warm: Pair(reading: timings[2], loading: timings[3]))
+        return Result(byteCount: file.byteCount, cold: Pair(rounds: cold), warm: Pair(rounds: warm))
     }
 
     /// Until it is made, and not until it is gone.
-    private static func time<Made>(_ make: () throws -> Made) rethrows -> Double {
+    private static func time<Made>(_ make: () throws -> Made, after prepare: () -> Void = {}) rethrows -> Double {
+        prepare()
         let start = ContinuousClock.now
         let made = try make()
         return withExtendedLifetime(made) { start.secondsUntilNow }
@@ -70,5 +80,13 @@ public struct LoadBenchmark: Sendable {
         fdatasync(file)
         posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED)
         close(file)
+    }
+}
+
+extension LoadBenchmark.Pair {
+    /// - Parameter rounds: seconds of reading, of keeping and of loading in each.
+    fileprivate init(rounds: [[Double]]) {
+        let timings = (0..<3).map { place in Timing(seconds: rounds.map { $0[place] }) }
+        (reading, keeping, loading) = (timings[0], timings[1], timings[2])
     }
 }

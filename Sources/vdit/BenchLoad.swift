@@ -20,8 +20,11 @@ struct BenchLoad: ParsableCommand {
             notes: [
                 "bytes": Double(result.byteCount), "seconds of reading": result.cold.reading.medianSeconds,
                 "times the time of reading": Timing(seconds: result.cold.ratios).medianSeconds,
+                "seconds of reading into new memory": result.cold.keeping.medianSeconds,
+                "times that time": Timing(seconds: result.cold.ratiosOfKeeping).medianSeconds,
                 "seconds from memory": result.warm.loading.medianSeconds,
                 "seconds of reading from memory": result.warm.reading.medianSeconds,
+                "seconds of copying from memory": result.warm.keeping.medianSeconds,
             ])
     }
 }
