@@ -65,6 +65,13 @@ public struct AttentionCall: Sendable {
         self.instructionSet = instructionSet
     }
 
+    /// The same of one head, without what a trained sparse attention brings.
+    func of(head: Int) -> AttentionCall {
+        AttentionCall(
+            q: q.slice(head..<head + 1), k: k.slice(head..<head + 1), v: v.slice(head..<head + 1), scale: scale,
+            layout: layout, site: site, step: step, steps: steps, pool: pool, instructionSet: instructionSet)
+    }
+
     public var heads: Int { q.shape[0] }
     public var tokens: Int { q.shape[1] }
     public var headDim: Int { q.shape[2] }

@@ -89,6 +89,18 @@ private func add(rowsOf matrix: Tensor, to sums: Tensor) {
     }
 }
 
+extension AttentionOutput {
+    /// Of each head, the share of the softmax mass of another output that this one's keys have, mean over queries.
+    ///
+    /// - Parameter all: of all keys.
+    package func recalls(of all: AttentionOutput) -> [Double] {
+        (0..<logSumExp.shape[0]).map { head in
+            let (kept, all) = (logSumExp[head].floats(), all.logSumExp[head].floats())
+            return zip(kept, all).reduce(0) { $0 + Double(min(1, exp($1.0 - $1.1))) } / Double(kept.count)
+        }
+    }
+}
+
 /// What a sparse attention lost against the dense one of the same operands, per head.
 public struct AttentionFidelity: Sendable {
     /// Share of the softmax mass that the plan keeps, averaged over queries: 1 keeps all that matters.
@@ -104,29 +116,22 @@ public struct AttentionFidelity: Sendable {
         let call = observation.call
         let dense = blockSparseAttention(call, .dense(tokens: call.tokens), values: .f32)
         let kept = blockSparseAttention(call, plan.with(rest: .dropped), values: .f32)
-            .logSumExp.floats()
-        let all = dense.logSumExp.floats()
         let (right, found) = (dense.values.floats(), observation.output.values.floats())
-        var recall: [Double] = []
+        recall = kept.recalls(of: dense)
         var squares: [(difference: Double, size: Double)] = []
         for head in 0..<call.heads {
-            var mass = 0.0
             var difference = 0.0
             var size = 0.0
             for token in 0..<call.tokens {
-                let row = head * call.tokens + token
-                mass += Double(min(1, exp(kept[row] - all[row])))
                 let start = (token * call.heads + head) * call.headDim
                 for i in start..<start + call.headDim {
                     difference += Double(found[i] - right[i]) * Double(found[i] - right[i])
                     size += Double(right[i]) * Double(right[i])
                 }
             }
-            recall.append(mass / Double(call.tokens))
             squares.append((difference, size))
         }
         let ratio = { (difference: Double, size: Double) in (difference / max(size, 1e-300)).squareRoot() }
-        self.recall = recall
         relativeError = squares.map(ratio)
         totalError = ratio(squares.reduce(0) { $0 + $1.difference }, squares.reduce(0) { $0 + $1.size })
     }

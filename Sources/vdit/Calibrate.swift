@@ -19,6 +19,12 @@ struct Calibrate: ParsableCommand {
                   --sparse sta -o sta.json
               vdit render --model MODEL … --sparse sta --sparse-table sta.json
 
+            Or a density for every head, more where that gains most: any method whose mask
+            follows from the layout, or from queries and keys of the call alone:
+
+              vdit calibrate --model MODEL --prompt-embedding a.safetensors b.safetensors \\
+                  --sparse psa --density 0.3 -o psa.json
+
             Runs the sampler for every prompt with every call computed densely; no video
             is made.
             """)
@@ -81,7 +87,7 @@ struct Calibrate: ParsableCommand {
         for notice in result.notices { progress.handle(.notice(notice)) }
         try result.file.write(to: output, existing: existing)
         if report.quiet { return }
-        let names = ["dense"] + search.candidates.map { options in
+        let names = ["dense"] + result.file.patterns.map { options in
             options.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }.joined(separator: ",")
         }
         let table = Console.table(zip(names, result.shares).map { [$0, "\(Format.fraction($1)) of all heads"] })
@@ -94,7 +100,7 @@ struct HeadTableOptions: ParsableArguments {
     @Option(
         name: .long, parsing: .unconditional,
         help: ArgumentHelp(
-            "Make a table of heads for this method, whose mask follows from the layout.", valueName: "method"))
+            "Make a table of heads for this method, which learns nothing from call to call.", valueName: "method"))
     var sparse: String?
 
     @Option(
@@ -105,9 +111,20 @@ struct HeadTableOptions: ParsableArguments {
     @Option(
         name: .long, parsing: .unconditionalSingleValue,
         help: ArgumentHelp(
-            "Options of a pattern to choose; repeat for more. Default: those the method's authors publish.",
+            "Options of a pattern to choose, or density=x; repeat for more. Default: those the method's authors "
+                + "publish, or densities around --density.",
             valueName: "name=value,…"))
     var pattern: [String] = []
+
+    @Option(
+        name: .long, parsing: .unconditional,
+        help: ArgumentHelp(
+            "Share of token pairs the heads of a step keep, mean over layers; instead of weight and limit.",
+            valueName: "x"))
+    var density: Double?
+
+    @Option(name: .long, parsing: .unconditional, help: "What a pattern is judged by.")
+    var measure: PatternSearch.Measure?
 
     @Option(
         name: .long, parsing: .unconditional,
@@ -123,9 +140,14 @@ struct HeadTableOptions: ParsableArguments {
 
     func validate() throws {
         for (flag, value) in [("--density-weight", densityWeight), ("--loss-limit", lossLimit)] {
-            if let value, !(value.isFinite && value >= 0) {
+            guard let value else { continue }
+            if !(value.isFinite && value >= 0) {
                 throw ValidationError("\(flag): found \(value), expected a number of at least 0")
             }
+            if density != nil { throw ValidationError("\(flag) and --density exclude each other") }
+        }
+        if let density, !(density > 0 && density <= 1) {
+            throw ValidationError("--density: found \(density), expected \(MethodChoice.densityRange)")
         }
     }
 
@@ -133,6 +155,7 @@ struct HeadTableOptions: ParsableArguments {
     var given: String? {
         [
             ("--sparse-option", !sparseOption.isEmpty), ("--pattern", !pattern.isEmpty),
+            ("--density", density != nil), ("--measure", measure != nil),
             ("--density-weight", densityWeight != nil), ("--loss-limit", lossLimit != nil),
         ].first(where: \.1)?.0
     }
@@ -149,6 +172,8 @@ struct HeadTableOptions: ParsableArguments {
         }
         search.densityWeight = densityWeight ?? search.densityWeight
         search.lossLimit = lossLimit ?? search.lossLimit
+        search.density = density
+        search.measure = measure ?? search.measure
         return (method, search)
     }
 }

@@ -200,3 +200,4 @@ extension Precision: ExpressibleByArgument {}
 extension AttentionPrecision: ExpressibleByArgument {}
 extension LayerKeeping: ExpressibleByArgument {}
 extension AttentionContext.Fallback: ExpressibleByArgument {}
+extension PatternSearch.Measure: ExpressibleByArgument {}

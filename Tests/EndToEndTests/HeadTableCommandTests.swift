@@ -55,6 +55,52 @@ struct HeadTableCommandTests {
         #expect(try calibrate(folder.path("1.json"), prompts: [a]).status == 73)
     }
 
+    /// A method that plans by queries and keys: heads differ, together they keep what was asked for, and a table of one
+    /// density is a run at that density.
+    @Test(arguments: ["error", "recall"])
+    func densitiesAreMovedBetweenHeads(_ measure: String) throws {
+        let folder = try TemporaryDirectory()
+        func calibrated(_ name: String, _ more: [String]) throws -> CommandRun.Result {
+            try CommandRun.run(
+                ["calibrate", "--model", Golden.sample("wan-mini"), "--prompt-embedding"]
+                    + [Golden.sample("prompts/01-red-ball-right.safetensors"), "--size", "192x128", "--num-frames", "9"]
+                    + ["--steps", "3", "--seed", "5", "--sparse", "jenga", "-o", folder.path(name)] + more)
+        }
+        let made = try calibrated("table.json", ["--density", "0.5", "--measure", measure])
+        #expect(made.status == 0, "\(made.errors)")
+        let table = try file(folder.path("table.json"))
+        let densities = try [1] + table.patterns.map { try #require($0["density"].flatMap(Double.init)) }
+        for (step, layers) in table.heads.enumerated() {
+            let heads = layers.joined().map { densities[$0] }
+            #expect(Set(heads).count > 1)
+            #expect(abs(heads.reduce(0, +) / Double(heads.count) - 0.5) < 0.05, "step \(step): \(heads)")
+        }
+        func render(_ name: String, _ more: [String]) throws -> RunRecord {
+            let run = try CommandRun.run(
+                [
+                    "render", "--model", Golden.sample("wan-mini"), "--prompt-embedding",
+                    Golden.sample("prompts/01-red-ball-right.safetensors"), "--size", "192x128", "--num-frames", "9",
+                    "--steps", "3", "--seed", "5", "--sparse", "jenga", "--dense-steps", "1", "-o", folder.path(name),
+                ] + more)
+            #expect(run.status == 0, "\(run.errors)")
+            return try RunRecord(path: folder.path(name + ".json"))
+        }
+        let run = try render("a.y4m", ["--sparse-table", folder.path("table.json")])
+        #expect(abs((run.attention?.densityMean ?? 0) - 0.5) < 0.05)
+        #expect(try calibrated("one.json", ["--pattern", "density=0.5", "--density-weight", "0"]).status == 0)
+        let one = try render("b.y4m", ["--sparse-table", folder.path("one.json"), "--threads", "1"])
+        let plain = try render("c.y4m", ["--density", "0.5"])
+        #expect(one.latentsSha256 == plain.latentsSha256 && one.latentsSha256 != run.latentsSha256)
+        for (more, words) in [
+            (["--density", "0.5", "--loss-limit", "1"], "--loss-limit and --density exclude each other"),
+            (["--density", "1.5"], "--density: found 1.5"), (["--density", "0.5", "--measure", "x"], "--measure"),
+            (["--density", "0.1", "--pattern", "density=0.5"], "which the sparsest patterns keep"),
+        ] {
+            let refused = try calibrated("no.json", more)
+            #expect(refused.status == 64 && refused.errors.contains(words), "\(refused.errors)")
+        }
+    }
+
     @Test func aTableServesItsMethodModelAndSizeAndNoOther() throws {
         let folder = try TemporaryDirectory()
         let table = folder.path("table.json")

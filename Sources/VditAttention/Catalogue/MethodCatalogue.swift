@@ -25,6 +25,9 @@ public enum MethodCatalogue {
     /// The model whose presets hold for a token grid of which no model is known.
     public static let modelOfBareGrids = "wan"
 
+    /// What a wanted density is called among the options of a table's pattern.
+    static let densityKey = "density"
+
     public static func description(of name: String) throws(ChoiceError) -> MethodDescription { try all.entry(name) }
 
     /// Splits `name=value`.
@@ -85,12 +88,21 @@ extension CatalogueChoice<any SparseMethod> {
                 "sparse option '\(both)'", found: "a value", expected: "none beside a table, which says it",
                 kind: .usage)
         }
-        let patterns = try table.patterns.map {
-            try Self(name, options: options.merging($0) { $1 }).configured(forModel: model)
-        }
+        let patterns = try table.patterns.map { try with(pattern: $0).configured(forModel: model) }
         configured.table = (table, patterns)
         for option in table.patterns.flatMap(\.keys) { configured.options[option] = nil }
         return configured
+    }
+
+    /// The same with what a pattern of a table says: options over its own, or a density.
+    ///
+    /// - Throws: `ChoiceError` for what is none of the method's.
+    public func with(pattern: [String: String]) throws(ChoiceError) -> Self {
+        var options = options.merging(pattern) { $1 }
+        guard let density = options.removeValue(forKey: MethodCatalogue.densityKey) else {
+            return try Self(name, options: options, density: density)
+        }
+        return try Self(parsing: "\(name)@\(density)", options: options)
     }
 
     /// The same at another density.
@@ -164,13 +176,15 @@ public struct ConfiguredMethod: Sendable {
     /// - Throws: what the method throws for a layout it cannot serve; `AttentionError.unreachableDensity` where the
     ///   nearest density it can plan is not near.
     public func planner(for layout: TokenLayout) throws(AttentionError) -> any AttentionPlanner {
-        try planner(of: method, density, layout)
+        resting(try planner(of: method, density, layout))
     }
 
     /// The same at every density of the run; that of most calls, which may be asked for or follow, is nil.
     func planners(for layout: TokenLayout) throws(AttentionError) -> [Double?: any AttentionPlanner] {
         var planners: [Double?: any AttentionPlanner] = [nil: try planner(for: layout)]
-        for (density, method) in scheduled { planners[density] = try planner(of: method, density, layout) }
+        for (density, method) in scheduled {
+            planners[density] = resting(try planner(of: method, density, layout))
+        }
         return planners
     }
 
@@ -188,19 +202,31 @@ public struct ConfiguredMethod: Sendable {
         {
             throw .unreachableDensity(density, method: name, reachable: found...found)
         }
-        return rest == .dropped ? planner : PooledRest(base: planner, rest: rest.rest)
+        return planner
     }
 
-    /// The plan of every call.
+    private func resting(_ planner: any AttentionPlanner) -> any AttentionPlanner {
+        rest == .dropped ? planner : PooledRest(base: planner, rest: rest.rest)
+    }
+
+    /// What plans any head of a call without the others.
     ///
-    /// - Throws: what `planner` throws; `AttentionError.unsupported` where queries and keys decide it.
-    package func layoutPlan(for layout: TokenLayout) throws(AttentionError) -> AttentionPlan {
-        if let plan = try planner(for: layout).layoutPlan { return plan }
-        throw .unsupported(method: name, found: "a table of heads", expected: "none: its mask follows queries and keys")
+    /// - Throws: what `planner` throws; `AttentionError.unsupported` where more than queries and keys of the head
+    ///   decide, or what comes after the plan.
+    package func headPlanner(for layout: TokenLayout) throws(AttentionError) -> any AttentionPlanner {
+        if method.learns.isEmpty, method.trained == nil {
+            let planner = try planner(of: method, density, layout)
+            if !planner.finishes { return resting(planner) }
+        }
+        throw .unsupported(
+            method: name, found: "a table of heads",
+            expected: "none: it goes by more than the queries and keys of a head")
     }
 
-    /// What its options are but for the schedule and the rest, which a run chooses whatever the pattern.
-    package var ownOptions: [String: String] {
+    /// What makes one pattern another: its density, or what its options are but for the schedule and the rest, which a
+    /// run chooses whatever the pattern.
+    package var pattern: [String: String] {
+        if let density { return [MethodCatalogue.densityKey: "\(density)"] }
         let others = [DenseSchedule.stepsOption.name, DenseSchedule.layersOption.name, RestChoice.option.name]
             + DensitySchedule.options.map(\.name)
         return options.filter { !others.contains($0.key) }

@@ -1,6 +1,6 @@
 /// Which of a method's patterns each head has at every step and layer, as a calibration chose them.
 public struct HeadTable: Sendable, Equatable {
-    /// The method's options of each pattern, as they are written.
+    /// The method's options of each pattern, as they are written; `density` is one.
     public let patterns: [[String: String]]
     /// `[steps][layers][heads]`: 0 is a head that sees everything, any other number counts from 1 in `patterns`.
     public let heads: [[[Int]]]
@@ -38,27 +38,39 @@ struct TablePlanner: AttentionPlanner {
     private let method: String
     private let table: HeadTable
     /// Of each number in the table.
-    private let plans: [AttentionPlan.Head]
-    /// Token pairs over all, of each step.
+    private let patterns: [Pattern]
+    /// Token pairs over all, of each step; none where that is not known.
     private let work: [Double]
+
+    private enum Pattern: Sendable {
+        /// Follows from the layout.
+        case fixed(AttentionPlan.Head)
+        case planned(any AttentionPlanner)
+    }
 
     /// - Parameters:
     ///   - table: of the run's own steps.
     ///   - patterns: the method as each pattern has it.
     ///   - first: the first layer that is not dense by schedule.
-    /// - Throws: what `ConfiguredMethod.layoutPlan` throws.
+    /// - Throws: what `ConfiguredMethod.headPlanner` throws.
     init(
         _ table: HeadTable, _ patterns: [ConfiguredMethod], _ layout: TokenLayout, first: Int
     ) throws(AttentionError) {
-        var plans = AttentionPlan.dense(tokens: layout.tokens).heads
-        for pattern in patterns { plans.append(try pattern.layoutPlan(for: layout).head(0)) }
-        let pairs = Double(layout.tokens) * Double(layout.tokens)
-        let shares = plans.map { Double($0.pairs) / pairs }
-        work = table.heads.map { step in
-            let numbers = step.dropFirst(first).joined()
-            return numbers.reduce(0) { $0 + shares[$1] } / Double(max(1, numbers.count))
+        let dense = AttentionPlan.dense(tokens: layout.tokens)
+        var all = [Pattern.fixed(dense.head(0))]
+        var shares: [Double?] = [1]
+        for pattern in patterns {
+            let planner = try pattern.headPlanner(for: layout)
+            let plan = planner.layoutPlan
+            all.append(plan.map { .fixed($0.head(0)) } ?? .planned(planner))
+            shares.append(plan?.density(tokens: layout.tokens) ?? pattern.density)
         }
-        (method, self.table, self.plans) = (patterns.first?.name ?? "", table, plans)
+        let known = shares.compactMap { $0 }
+        work = known.count < shares.count ? [] : table.heads.map { step in
+            let numbers = step.dropFirst(first).joined()
+            return numbers.reduce(0) { $0 + known[$1] } / Double(max(1, numbers.count))
+        }
+        (method, self.table, self.patterns) = (patterns.first?.name ?? "", table, all)
     }
 
     func predictedWork(step: Int, first: Int) -> Double? { work.indices.contains(step) ? work[step] : nil }
@@ -72,6 +84,16 @@ struct TablePlanner: AttentionPlanner {
                 expected: "one of its table's \(table.heads.count) steps, \(table.layers) layers, "
                     + "\(table.headCount) heads")
         }
-        return AttentionPlan(heads: table.heads[call.step][call.site.layer].map { plans[$0] })
+        let numbers = table.heads[call.step][call.site.layer]
+        return AttentionPlan(
+            heads: try call.pool.map(call.heads) { (head, _) throws(AttentionError) in
+                switch patterns[numbers[head]] {
+                case .fixed(let plan): return plan
+                case .planned(let planner):
+                    // What a method learns is of all heads: one with a table learns nothing.
+                    var nothing = MethodState()
+                    return try planner.plan(call.of(head: head), &nothing).head(0)
+                }
+            })
     }
 }

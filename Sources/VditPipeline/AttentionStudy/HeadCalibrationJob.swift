@@ -30,7 +30,6 @@ public struct HeadCalibrationJob: Sendable {
         stop: StopFlag = StopFlag(), onStep: (Int, Int) throws -> Void = { _, _ in }
     ) throws -> Result {
         let model = try ModelDirectory(render.model).adapted(by: render.adapters)
-        let patterns = try patterns(of: model.specification)
         let book = PromptBook()
         let runs = try prompts.map { prompt in
             var job = render
@@ -39,25 +38,26 @@ public struct HeadCalibrationJob: Sendable {
         }
         guard let plan = runs.first?.1.0 else { throw PipelineError.setting("prompt", found: "none", expected: "one") }
         try plan.settings.requireOneSize()
+        let patterns = try patterns(of: model.specification, layouts: plan.allLayouts)
         let loaded = try LoadedModel(model, plan.fitted(to: .current()))
-        var losses: [[Double]] = []
+        var trials: [[PatternSearch.Trial]] = []
         var notices: [String] = []
         for (number, (job, (plan, inputs))) in runs.enumerated() {
-            let seen = try HeadLosses(patterns, search, plan)
+            let seen = try HeadTrials(patterns, search.measure, plan)
             let contexts = try plan.attentionContexts()
-            for context in contexts { context.observer = { seen.add($0) } }
+            for context in contexts { context.observer = { (call) throws(AttentionError) in try seen.add(call) } }
             var generation = try plan.generation(loaded, inputs, contexts)
             while !generation.isFinished {
                 _ = try generation.advance { try stop.throwIfStopping() }
                 try onStep(number * plan.steps.count + generation.completed, runs.count * plan.steps.count)
             }
-            losses.append(seen.means)
+            trials.append(seen.means)
             notices += inputs.notices(job, plan).filter { !notices.contains($0) }
         }
-        let heads = table(losses, steps: plan.steps.count, of: model.specification)
+        let heads = try table(trials, patterns, steps: plan.steps.count, of: model.specification)
         let numbers = heads.joined().joined()
         var search = search
-        search.candidates = patterns.map(\.ownOptions)
+        search.candidates = patterns.map(\.pattern)
         return Result(
             file: HeadTableFile(
                 method: method.name, model: model.specification.defaults.name,
@@ -69,88 +69,145 @@ public struct HeadCalibrationJob: Sendable {
             notices: notices)
     }
 
-    /// The method as each pattern has it.
-    private func patterns(of model: ModelSpecification) throws -> [ConfiguredMethod] {
+    /// The method as each pattern has it; of densities that nobody named, as many as can be had.
+    private func patterns(
+        of model: ModelSpecification, layouts: Set<TokenLayout>
+    ) throws -> [ConfiguredMethod] {
         if let density = method.density {
             throw PipelineError.setting("density", found: "\(density)", expected: "none: patterns have their own")
         }
-        guard !search.candidates.isEmpty else {
+        func pattern(_ options: [String: String]) throws -> ConfiguredMethod {
+            let pattern = try method.with(pattern: options).configured(forModel: model.defaults.name)
+            for layout in layouts { _ = try pattern.headPlanner(for: layout) }
+            return pattern
+        }
+        if !search.candidates.isEmpty { return try search.candidates.map(pattern) }
+        guard let density = search.density else {
             throw PipelineError.setting(
-                "patterns", found: "none", expected: "at least one: nobody published any of \(method.name)")
+                "patterns", found: "none", expected: "at least one, or a density: nobody published any of \(method.name)")
         }
-        return try search.candidates.map {
-            try MethodChoice(method.name, options: method.options.merging($0) { $1 })
-                .configured(forModel: model.defaults.name)
+        var unreachable: AttentionError?
+        let patterns = try PatternSearch.densities(around: density).compactMap { options in
+            do {
+                return try pattern(options)
+            } catch let error as AttentionError {
+                guard case .unreachableDensity = error else { throw error }
+                unreachable = error
+                return nil
+            }
         }
+        if let unreachable, patterns.isEmpty { throw unreachable }
+        return patterns
     }
 
-    /// `[steps][layers][heads]`, by the mean of the prompts' losses, whatever their order.
-    private func table(_ losses: [[Double]], steps: Int, of model: ModelSpecification) -> [[[Int]]] {
+    /// `[steps][layers][heads]`, by the mean of the prompts' trials, whatever their order.
+    ///
+    /// - Throws: `PipelineError.setting` (64) where the sparsest patterns keep more than they should together.
+    private func table(
+        _ trials: [[PatternSearch.Trial]], _ patterns: [ConfiguredMethod], steps: Int, of model: ModelSpecification
+    ) throws -> [[[Int]]] {
         let (layers, heads) = (model.transformer.layers, model.transformer.heads)
-        let count = search.candidates.count
-        return (0..<steps).map { step in
-            (0..<layers).map { layer in
-                (0..<heads).map { head in
-                    let first = ((step * layers + layer) * heads + head) * count
-                    return search.choice(
-                        (first..<first + count).map { place in
-                            losses.map { $0[place] }.sorted().reduce(0, +) / Double(losses.count)
-                        })
+        func mean(_ numbers: [Double]) -> Double { numbers.sorted().reduce(0, +) / Double(numbers.count) }
+        let means = trials[0].indices.map { place in
+            PatternSearch.Trial(
+                loss: mean(trials.map { $0[place].loss }), density: mean(trials.map { $0[place].density }))
+        }
+        // Layers that are dense anyway have no part in what the others may keep.
+        let dense = min(patterns[0].schedule.layers, layers)
+        let ofStep = (layers - dense) * heads
+        return try (0..<steps).map { step in
+            let trials = (0..<ofStep).map { head in
+                let first = ((step * layers + dense) * heads + head) * patterns.count
+                return Array(means[first..<first + patterns.count])
+            }
+            if let wanted = search.density, ofStep > 0 {
+                let least = trials.reduce(0) { $0 + ($1.map(\.density).min() ?? 1) } / Double(ofStep)
+                if least > wanted {
+                    throw PipelineError.setting(
+                        "density", found: "\(wanted)",
+                        expected: "at least \(least) of step \(step), which the sparsest patterns keep")
                 }
+            }
+            let chosen = search.choices(trials)
+            return (0..<layers).map { layer in
+                layer < dense
+                    ? [Int](repeating: 0, count: heads) : Array(chosen[(layer - dense) * heads..<(layer - dense + 1) * heads])
             }
         }
     }
 }
 
-/// What each pattern costs every head of one run.
-private final class HeadLosses {
-    private let search: PatternSearch
-    private let plans: [TokenLayout: [AttentionPlan]]
+extension RenderPlan {
+    fileprivate var allLayouts: Set<TokenLayout> { Set(parts.flatMap(\.layouts.values)) }
+}
+
+/// What each pattern does to every head of one run.
+private final class HeadTrials {
+    private let measure: PatternSearch.Measure
+    private let planners: [TokenLayout: [any AttentionPlanner]]
     private let layers: Int
     private let precision: AttentionPrecision?
     private let buffers = TensorPool()
     /// Sums over branches, `[steps][layers][heads][patterns]`, and how many branches each layer of a step had.
-    private var sums: [Double]
+    private var sums: [PatternSearch.Trial]
     private var calls: [Int]
 
-    /// - Throws: what the method throws for a layout, see `ConfiguredMethod.layoutPlan`.
-    init(_ patterns: [ConfiguredMethod], _ search: PatternSearch, _ plan: RenderPlan) throws(AttentionError) {
-        self.search = search
-        var plans: [TokenLayout: [AttentionPlan]] = [:]
-        for layout in Set(plan.parts.flatMap(\.layouts.values)) {
-            plans[layout] = try patterns.map { (pattern) throws(AttentionError) in
-                try pattern.layoutPlan(for: layout)
+    /// - Throws: what the method throws for a layout, see `ConfiguredMethod.headPlanner`.
+    init(
+        _ patterns: [ConfiguredMethod], _ measure: PatternSearch.Measure, _ plan: RenderPlan
+    ) throws(AttentionError) {
+        self.measure = measure
+        var planners: [TokenLayout: [any AttentionPlanner]] = [:]
+        for layout in plan.allLayouts {
+            planners[layout] = try patterns.map { (pattern) throws(AttentionError) in
+                try pattern.headPlanner(for: layout)
             }
         }
-        self.plans = plans
+        self.planners = planners
         layers = plan.model.transformer.layers
         precision = plan.settings.attentionPrecision
         calls = [Int](repeating: 0, count: plan.steps.count * layers)
-        sums = [Double](repeating: 0, count: calls.count * plan.model.transformer.heads * patterns.count)
+        sums = Array(
+            repeating: PatternSearch.Trial(loss: 0, density: 0),
+            count: calls.count * plan.model.transformer.heads * patterns.count)
     }
 
-    func add(_ seen: AttentionContext.Observation) {
+    func add(_ seen: AttentionContext.Observation) throws(AttentionError) {
         let call = seen.call
         let place = call.step * layers + call.site.layer
         calls[place] += 1
         let kernel = AttentionKernel(call.instructionSet, operands: call.q.dtype, precision: precision)
-        let right = seen.output.values.converted(to: .f32)
-        let plans = plans[call.layout] ?? []
-        for (pattern, plan) in plans.enumerated() {
-            let found = blockSparseAttention(call, plan, values: call.q.dtype, kernel: kernel, buffers: buffers).values
-                .converted(to: .f32)
-            let density = plan.density(tokens: call.tokens)
-            for (head, error) in meanSquaredErrors(found, right, call.pool).enumerated() {
-                sums[(place * call.heads + head) * plans.count + pattern]
-                    += search.loss(meanSquaredError: error, density: density)
+        let planners = planners[call.layout] ?? []
+        let pairs = Double(call.tokens) * Double(call.tokens)
+        for (pattern, planner) in planners.enumerated() {
+            var nothing = MethodState()
+            let plan = try planner.plan(call, &nothing)
+            let found = blockSparseAttention(call, plan, values: call.q.dtype, kernel: kernel, buffers: buffers)
+            for (head, loss) in losses(of: found, beside: seen.output, call.pool).enumerated() {
+                let trial = (place * call.heads + head) * planners.count + pattern
+                sums[trial].loss += loss
+                sums[trial].density += Double(plan.head(head).pairs) / pairs
             }
         }
     }
 
     /// Means over branches.
-    var means: [Double] {
+    var means: [PatternSearch.Trial] {
         let perCall = sums.count / max(1, calls.count)
-        return sums.indices.map { sums[$0] / Double(max(1, calls[$0 / perCall])) }
+        return sums.enumerated().map { place, sum in
+            let calls = Double(max(1, calls[place / perCall]))
+            return PatternSearch.Trial(loss: sum.loss / calls, density: sum.density / calls)
+        }
+    }
+
+    /// Of each head.
+    private func losses(of found: AttentionOutput, beside right: AttentionOutput, _ pool: WorkPool) -> [Double] {
+        switch measure {
+        case .error:
+            return meanSquaredErrors(found.values.converted(to: .f32), right.values.converted(to: .f32), pool)
+        case .recall:
+            return found.recalls(of: right).map { 1 - $0 }
+        }
     }
 
     /// Of each head; tensors are `[tokens, heads, headDim]` f32.

@@ -12,10 +12,13 @@ public struct HeadTableFile: Sendable, Codable, Equatable {
     public var weights: String
     /// Frames, height and width of the video.
     public var size: [Int]
-    /// What the heads were judged by: names of prompts, and the loss as `PatternSearch` has it.
+    /// What the heads were judged by: names of prompts, and the loss as `PatternSearch` has it. Files of versions that
+    /// had but one measure do not say which.
     public var prompts: [String]
+    public var measure: PatternSearch.Measure?
     public var densityWeight: Double
     public var lossLimit: Double?
+    public var density: Double?
     /// As `HeadTable` has them.
     public var patterns: [[String: String]]
     public var heads: [[[Int]]]
@@ -33,6 +36,7 @@ public struct HeadTableFile: Sendable, Codable, Equatable {
     ) {
         (self.method, self.model, self.prompts) = (method, model, prompts)
         (size, weights) = (measured.size ?? [], measured.weights ?? "")
+        (measure, density) = (search.measure, search.density)
         (densityWeight, lossLimit) = (search.densityWeight, search.lossLimit)
         (patterns, self.heads) = (search.candidates, heads)
     }
@@ -77,7 +81,7 @@ public struct HeadTableFile: Sendable, Codable, Equatable {
         }
         for (place, pattern) in file.patterns.enumerated() {
             do {
-                _ = try MethodChoice(method.name, options: pattern)
+                _ = try MethodChoice(method.name).with(pattern: pattern)
             } catch {
                 throw PipelineError.invalid(
                     "\(path): pattern \(place + 1)", found: error.description,
