@@ -22,7 +22,9 @@ public struct DecodeBenchmark: Sendable {
     }
 
     public func run(repeats: Int, _ compute: ComputeContext) throws -> Result {
-        let vae = try specification.load(RandomWeights(specification.tensors, seed: seed), compute)
+        let vae = try compute.pool.asFirstWorker {
+            try specification.load(RandomWeights(specification.tensors, seed: seed), compute)
+        }
         var random = TorchRandom(seed: seed)
         let noise = random.normal(latents.extents, .f32)
         let size = specification.videoSize(of: latents)

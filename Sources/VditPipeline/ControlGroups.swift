@@ -1,4 +1,4 @@
-import Glibc
+import VditFiles
 
 /// The control groups of this process, of either version of the kernel's interface.
 struct ControlGroups {
@@ -11,11 +11,11 @@ struct ControlGroups {
         /// Version 2, where all controllers share a folder.
         let isUnified: Bool
 
-        func number(_ name: String) -> Int? { lines("\(folder)/\(name)").first.flatMap { Int($0) } }
+        func number(_ name: String) -> Int? { systemLines("\(folder)/\(name)").first.flatMap { Int($0) } }
 
         /// A value of a file that names one a line.
         func number(_ name: String, of file: String) -> Int? {
-            for line in lines("\(folder)/\(file)") where line.hasPrefix(name + " ") {
+            for line in systemLines("\(folder)/\(file)") where line.hasPrefix(name + " ") {
                 return Int(line.dropFirst(name.count + 1))
             }
             return nil
@@ -25,7 +25,7 @@ struct ControlGroups {
     /// The groups a controller (`memory`, `cpu`) may limit this process by: a limit may sit on any ancestor. Inside a
     /// container the process's own path may not exist, the topmost does.
     func groups(_ controller: String) -> [Group] {
-        lines("\(root)/proc/self/cgroup").flatMap { line -> [Group] in
+        systemLines("\(root)/proc/self/cgroup").flatMap { line -> [Group] in
             let fields = line.split(separator: ":", maxSplits: 2, omittingEmptySubsequences: false)
             guard fields.count == 3 else { return [] }
             let isUnified = fields[1].isEmpty
@@ -40,13 +40,4 @@ struct ControlGroups {
             return groups
         }
     }
-}
-
-/// The lines of a small text file of the kernel's; none where it cannot be read.
-func lines(_ path: String) -> [Substring] {
-    guard let file = fopen(path, "r") else { return [] }
-    defer { fclose(file) }
-    var buffer = [UInt8](repeating: 0, count: 1 << 16)
-    let count = fread(&buffer, 1, buffer.count, file)
-    return String(decoding: buffer[..<count], as: UTF8.self).split(separator: "\n")
 }

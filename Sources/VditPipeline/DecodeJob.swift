@@ -13,6 +13,8 @@ public struct DecodeJob: Sendable {
     public var frameRate: FrameRate?
     public var precision = Precision.bf16
     public var threads = usableProcessors()
+    /// Whether the threads keep to memory nodes (`WorkerPlaces`).
+    public var numa = false
     public var command: [String] = []
 
     public init(model: String? = nil, latents: String, destination: VideoDestination) {
@@ -37,7 +39,8 @@ public struct DecodeJob: Sendable {
             ?? FrameRate(directory.frameRate)
         _ = try destination.validate(
             width: size.width, height: size.height, frameCount: size.numFrames, frameRate: rate)
-        let compute = try ComputeContext(threads: threads, precision: precision)
+        let compute = try ComputeContext(threads: threads, numa: numa, precision: precision)
+        for notice in compute.notices { try onEvent(.notice(notice)) }
         var timing = RunRecord.Timing()
         let start = ContinuousClock.now
         try onEvent(.loading("vae"))
@@ -77,7 +80,8 @@ public struct DecodeJob: Sendable {
         try AtomicFile.checkStream(destination.path, existing: destination.existing)
         let conditions = try DecodeConditions(metadata: metadata, path: latents)
         let count = directory.specification.videoSize(of: LatentShape(values.shape)).numFrames
-        let compute = try ComputeContext(threads: threads, precision: precision)
+        let compute = try ComputeContext(threads: threads, numa: numa, precision: precision)
+        for notice in compute.notices { try onEvent(.notice(notice)) }
         try onEvent(.loading("vae"))
         var done = 0
         let video = try collectFrames(values, directory.decoder(compute), conditions, frameCount: count) { frames in

@@ -32,6 +32,9 @@ public struct MachineReport: Sendable, Codable {
     public let threads: Int
     /// Processors the cgroup allows, where it limits them.
     public let cpuLimit: Double?
+    /// Parts of memory, with the processors near them that may be used, and whether pages may be laid out over them.
+    public let memoryNodes: [MemoryNode]
+    public let memoryPolicies: Bool
     public let memoryBytes: Int
     public let availableBytes: Int
     /// Who limits `availableBytes`.
@@ -74,6 +77,8 @@ public struct MachineReport: Sendable, Codable {
         processors = ProcessInfo.processInfo.processorCount
         threads = usableProcessors()
         cpuLimit = processorLimit()
+        memoryNodes = MemoryNode.usable()
+        memoryPolicies = MemoryPolicy.isAllowed
         memoryBytes = Int(clamping: ProcessInfo.processInfo.physicalMemory)
         availableBytes = limit.bytes
         availableSource = limit.source

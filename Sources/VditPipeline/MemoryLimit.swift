@@ -1,4 +1,5 @@
 import Glibc
+import VditFiles
 
 /// How much memory a process may still take, and who says so.
 public struct MemoryLimit: Sendable, Equatable {
@@ -21,7 +22,7 @@ public struct MemoryLimit: Sendable, Equatable {
                 limit = MemoryLimit(bytes: max(0, bytes), source: source)
             }
         }
-        for line in lines("\(root)/proc/meminfo") where line.hasPrefix("MemAvailable:") {
+        for line in systemLines("\(root)/proc/meminfo") where line.hasPrefix("MemAvailable:") {
             let digits = line.drop { !$0.isNumber }.prefix { $0.isNumber }
             lower(Int(digits).map { $0 << 10 }, "MemAvailable")
         }
@@ -30,7 +31,7 @@ public struct MemoryLimit: Sendable, Equatable {
         if getrlimit(__rlimit_resource_t(RLIMIT_AS.rawValue), &addresses) == 0,
             addresses.rlim_cur < UInt64(Int.max)
         {
-            let pages = lines("/proc/self/statm").first?.split(separator: " ").first.flatMap { Int($0) }
+            let pages = systemLines("/proc/self/statm").first?.split(separator: " ").first.flatMap { Int($0) }
             lower(Int(addresses.rlim_cur) - (pages ?? 0) * Int(getpagesize()), "ulimit -v")
         }
         for group in ControlGroups(root: root).groups("memory") {

@@ -18,6 +18,8 @@ public struct PredictJob: Sendable {
     /// How blocks are kept between calls, of which there is one: other than packed it needs less memory.
     public var weights = LayerKeeping.packed
     public var threads = 1
+    /// Whether the threads keep to memory nodes (`WorkerPlaces`).
+    public var numa = false
 
     public init(model: String, inputs: String, output: String) {
         self.model = model
@@ -30,6 +32,8 @@ public struct PredictJob: Sendable {
         public let shape: [Int]
         public let loadSeconds: Double
         public let predictSeconds: Double
+        /// What a person should know: where the threads ran.
+        public let notices: [String]
     }
 
     /// - Throws: an error that conforms to `Failure`: everything about files and shapes before any weight is
@@ -51,7 +55,7 @@ public struct PredictJob: Sendable {
         let timesteps = try timesteps(file)
 
         let start = ContinuousClock.now
-        var compute = try ComputeContext(threads: threads, precision: precision)
+        var compute = try ComputeContext(threads: threads, numa: numa, precision: precision)
         compute.keeping = self.weights
         let transformer = try specification.load(weights, compute)
         try weights.verifyUnchanged()
@@ -69,7 +73,8 @@ public struct PredictJob: Sendable {
         }
         return Result(
             shape: [1] + sample.shape, loadSeconds: start.duration(to: loaded) / .seconds(1),
-            predictSeconds: loaded.duration(to: done) / .seconds(1))
+            predictSeconds: loaded.duration(to: done) / .seconds(1),
+            notices: compute.notices)
     }
 
     /// What the transformer takes beside latents and time.

@@ -1,19 +1,13 @@
-import Foundation
+import VditFiles
+import VditTensor
 
 /// Physical cores this process may use: its affinity, one per core, within the cgroup's share of time.
 public func usableProcessors() -> Int {
-    let status = (try? String(contentsOfFile: "/proc/self/status", encoding: .utf8)) ?? ""
-    let line = status.split(separator: "\n").first { $0.hasPrefix("Cpus_allowed_list:") }
-    let allowed = (line?.split(separator: "\t").last ?? "0").split(separator: ",").flatMap { part in
-        let ends = part.split(separator: "-").compactMap { Int($0) }
-        return Array((ends.first ?? 0)...max(ends.first ?? 0, ends.last ?? 0))
-    }
     // Hyperthreads of one core share its units; the kernels keep one thread busy all by themselves.
     let cores = Set(
-        allowed.map { processor in
-            let folder = "/sys/devices/system/cpu/cpu\(processor)/topology/"
-            let text = try? String(contentsOfFile: folder + "thread_siblings_list", encoding: .utf8)
-            return text ?? "\(processor)"
+        Affinity.current.map { processor in
+            systemLines("/sys/devices/system/cpu/cpu\(processor)/topology/thread_siblings_list").first
+                ?? "\(processor)"
         })
     let count = max(1, cores.count)
     guard let limit = processorLimit() else { return count }
@@ -26,7 +20,7 @@ public func usableProcessors() -> Int {
 public func processorLimit(root: String = "") -> Double? {
     ControlGroups(root: root).groups("cpu").compactMap { group -> Double? in
         let fields = group.isUnified
-            ? lines("\(group.folder)/cpu.max").first?.split(separator: " ").map { Double($0) } ?? []
+            ? systemLines("\(group.folder)/cpu.max").first?.split(separator: " ").map { Double($0) } ?? []
             : ["cpu.cfs_quota_us", "cpu.cfs_period_us"].map { group.number($0).map(Double.init) }
         guard fields.count == 2, let quota = fields[0], let period = fields[1], quota > 0, period > 0 else { return nil }
         return quota / period

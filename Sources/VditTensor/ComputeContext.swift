@@ -15,10 +15,16 @@ public struct ComputeContext: Sendable {
     }
 
     /// Threads and the best instruction set of this machine, or the one `VDIT_ISA` names.
-    public init(threads: Int, precision: Precision) throws(TensorError) {
+    ///
+    /// - Parameter numa: whether threads and memory are laid out over the machine's memory nodes (`WorkerPlaces`).
+    public init(threads: Int, numa: Bool = false, precision: Precision) throws(TensorError) {
         self.init(
-            pool: WorkPool(threads: threads), instructionSet: try .chosen(), precision: precision)
+            pool: WorkPool(threads: threads, places: numa ? WorkerPlaces(workers: threads) : nil),
+            instructionSet: try .chosen(), precision: precision)
     }
+
+    /// What a person should know of the threads.
+    public var notices: [String] { [pool.places?.description].compactMap { $0 } }
 
     /// The type operands are stored in. Where the CPU multiplies no bf16, bf16 weights are rounded to bf16
     /// and then kept as fp32, which is faster there than unpacking them in every product.

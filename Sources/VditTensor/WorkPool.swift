@@ -1,3 +1,4 @@
+import CVditKernels
 import Glibc
 import Synchronization
 
@@ -8,8 +9,10 @@ public final class Scratch {
     private var blocks: [Storage] = []
     private var block = 0
     private var used = 0
+    private let isLocal: Bool
 
-    public init() {}
+    /// - Parameter isLocal: whether memory lies on the node of who touches it first, whatever its thread's policy.
+    public init(isLocal: Bool = false) { self.isLocal = isLocal }
 
     /// A tensor with arbitrary contents, 64-byte aligned, valid until the current item ends.
     public func tensor(_ dtype: DType, _ shape: [Int]) -> Tensor {
@@ -19,7 +22,7 @@ public final class Scratch {
             used = 0
         }
         if block == blocks.count {
-            blocks.append(Storage(byteCount: max(bytes, 1 << 20)))
+            blocks.append(storage(max(bytes, 1 << 20)))
             used = 0
         }
         defer { used += bytes }
@@ -29,10 +32,17 @@ public final class Scratch {
     func reset() {
         // One block that holds everything is friendlier to the caches than several.
         if blocks.count > 1 {
-            blocks = [Storage(byteCount: blocks.reduce(0) { $0 + $1.byteCount })]
+            blocks = [storage(blocks.reduce(0) { $0 + $1.byteCount })]
         }
         block = 0
         used = 0
+    }
+
+    /// Untouched yet: of 1 MiB at least, which comes in pages of its own.
+    private func storage(_ bytes: Int) -> Storage {
+        let storage = Storage(byteCount: bytes)
+        if isLocal { _ = vdit_keep_memory_local(storage.base, bytes) }
+        return storage
     }
 }
 
@@ -42,16 +52,21 @@ public final class Scratch {
 /// is a function of its index alone. That is what makes every result independent of the thread count.
 public final class WorkPool: Sendable {
     public let threads: Int
+    /// Where the threads run; nil is wherever the system has them.
+    public let places: WorkerPlaces?
     private let crew: Crew
     private let exclusive = Mutex<Void>(())
     /// Of the thread: whether what it asks of a pool it does itself.
     @TaskLocal fileprivate static var isAlone = false
 
-    /// - Parameter threads: worker threads including the caller's, at least 1.
-    public init(threads: Int) {
+    /// - Parameters:
+    ///   - threads: worker threads including the caller's, at least 1.
+    ///   - places: where they run, the caller's too as long as it works here.
+    public init(threads: Int, places: WorkerPlaces? = nil) {
         precondition(threads >= 1)
         self.threads = threads
-        crew = Crew(threads)
+        self.places = places
+        crew = Crew(threads, places)
     }
 
     deinit { crew.dismiss() }
@@ -90,6 +105,12 @@ public final class WorkPool: Sendable {
         if let first = failure.withLock({ $0 }) { throw first.error }
     }
 
+    /// Runs something on this thread where the first worker runs: memory that it touches lies as the workers' does.
+    package func asFirstWorker<R, E: Error>(_ body: () throws(E) -> R) throws(E) -> R {
+        guard let places else { return try body() }
+        return try places.asWorker(0, body)
+    }
+
     /// Runs something whose calls of `run` are to be done on this thread.
     static func alone(_ body: () -> Void) { $isAlone.withValue(true) { body() } }
 }
@@ -109,9 +130,11 @@ private final class Crew: @unchecked Sendable {
     private var stopping = false
     private var handles: [pthread_t] = []
     private let scratch: [Scratch]
+    private let places: WorkerPlaces?
 
-    init(_ threads: Int) {
-        scratch = (0..<threads).map { _ in Scratch() }
+    init(_ threads: Int, _ places: WorkerPlaces?) {
+        self.places = places
+        scratch = (0..<threads).map { _ in Scratch(isLocal: places?.keepsScratchLocal ?? false) }
         pthread_mutex_init(lock, nil)
         pthread_cond_init(wake, nil)
         pthread_cond_init(done, nil)
@@ -124,7 +147,7 @@ private final class Crew: @unchecked Sendable {
                 { argument in
                     let start = Unmanaged<Start>.fromOpaque(argument!).takeRetainedValue()
                     serialNumericLibraries()
-                    start.crew.work(start.index)
+                    start.crew.asWorker(start.index) { start.crew.work(start.index) }
                     return nil
                 }, start.toOpaque())
             if status == 0 { handles.append(handle) } else { start.release() }
@@ -160,7 +183,7 @@ private final class Crew: @unchecked Sendable {
             next.store(0, ordering: .relaxed)
             if handles.isEmpty || count == 1 {
                 items = count
-                drain(work, 0)
+                asWorker(0) { drain(work, 0) }
                 return
             }
             pthread_mutex_lock(lock)
@@ -170,12 +193,17 @@ private final class Crew: @unchecked Sendable {
             active = handles.count
             pthread_cond_broadcast(wake)
             pthread_mutex_unlock(lock)
-            drain(work, 0)
+            asWorker(0) { drain(work, 0) }
             pthread_mutex_lock(lock)
             while active > 0 { pthread_cond_wait(done, lock) }
             job = nil
             pthread_mutex_unlock(lock)
         }
+    }
+
+    /// Where this worker belongs.
+    private func asWorker(_ worker: Int, _ body: () -> Void) {
+        if let places { places.asWorker(worker, body) } else { body() }
     }
 
     private func drain(_ work: Job, _ worker: Int) {

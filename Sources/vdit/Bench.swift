@@ -37,8 +37,10 @@ struct BenchOptions: ParsableArguments {
     }
 
     func compute() throws -> ComputeContext {
-        let (precision, threads) = try machine.decided()
-        return try ComputeContext(threads: threads, precision: precision)
+        let (precision, threads, numa) = try machine.decided()
+        let compute = try ComputeContext(threads: threads, numa: numa, precision: precision)
+        for notice in compute.notices { Console.note(notice) }
+        return compute
     }
 
     /// Prints what was measured; `flops` of one run, if there is a sensible count.

@@ -43,13 +43,14 @@ struct Decode: ParsableCommand {
     func validate() throws { try checkStandardOutput(output.output, json: json) }
 
     func run() throws {
-        let (precision, threads) = try machine.decided()
+        let (precision, threads, numa) = try machine.decided()
         let path = try output.path()
         var job = DecodeJob(
             model: model, latents: latents, destination: try output.destination(path, threads: threads))
         job.frameRate = try fps ?? SettingFlags<FrameRateSection>().request().frameRate
         job.precision = precision
         job.threads = threads
+        job.numa = numa
         job.command = commandLine
         let progress = Progress(report)
         if path.hasSuffix(".safetensors") {

@@ -36,6 +36,7 @@ struct Doctor: ParsableCommand {
                 "\(Bytes.text(machine.memoryBytes)), free \(Bytes.text(machine.availableBytes)) "
                     + "(\(machine.availableSource))",
             ],
+            ["memory nodes", nodes(machine)],
             [
                 "reading memory",
                 rate(machine.readBandwidth)
@@ -50,5 +51,12 @@ struct Doctor: ParsableCommand {
         rows += machine.warnings.map { ["warning", $0] }
         if machine.warnings.isEmpty { rows.append(["warnings", "none"]) }
         return Console.table(rows)
+    }
+
+    private func nodes(_ machine: MachineReport) -> String {
+        let nodes = machine.memoryNodes
+        if nodes.count == 1 { return "1" }
+        return "\(nodes.count): " + nodes.map { "\($0)" }.joined(separator: ", ") + "; --numa keeps threads to them"
+            + (machine.memoryPolicies ? "" : ", but the system refuses to lay memory out over them")
     }
 }

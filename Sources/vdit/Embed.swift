@@ -66,7 +66,7 @@ struct Embed: ParsableCommand {
     }
 
     func run() throws {
-        let (precision, threads) = try machine.decided()
+        let (precision, threads, numa) = try machine.decided()
         var given = Settings()
         given.add(text)
         var inputs = RenderJob(model: "", prompt: .text(""), destination: VideoDestination(path: ""))
@@ -75,7 +75,7 @@ struct Embed: ParsableCommand {
         job.negativePrompt = try inputs.negativePrompt?.words() ?? ""
         job.choice = TextEncoderChoice(model: model, folder: inputs.textEncoder)
         (job.choice.tokenizer, job.choice.family) = (tokenizer, family)
-        (job.precision, job.threads) = (precision, threads)
+        (job.precision, job.threads, job.numa) = (precision, threads, numa)
         guard !tokens, let output else { return try printTokens(job) }
         var files = inputs.reads()
         files.make(output, as: "embedding")

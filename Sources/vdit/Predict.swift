@@ -45,14 +45,16 @@ struct Predict: ParsableCommand {
     @OptionGroup(title: "Messages") var report: ReportOptions
 
     func run() throws {
-        let (precision, threads) = try machine.decided()
+        let (precision, threads, numa) = try machine.decided()
         var job = PredictJob(model: model, inputs: inputs, output: output)
         job.existing = overwrite ? .replace : .refuse
         job.precision = precision
         job.weights = weights
         job.threads = threads
+        job.numa = numa
         let result = try job.run()
         if report.quiet { return }
+        for notice in result.notices { Console.note(notice) }
         Console.message(
             "\(StandardOutput.shown(output)): sample \(result.shape), loading \(Format.seconds(result.loadSeconds)), "
                 + "prediction \(Format.seconds(result.predictSeconds))")

@@ -98,7 +98,7 @@ extension SettingFlags {
 
 extension SettingFlags {
     /// What these flags, variables and this machine decide, for jobs that have no table of settings.
-    func decided() throws -> (precision: Precision, threads: Int) { try request().machine() }
+    func decided() throws -> (precision: Precision, threads: Int, numa: Bool) { try request().machine() }
 }
 
 extension SettingFlags where Section == MethodSection {

@@ -61,6 +61,18 @@ struct CLIRenderTests {
         #expect(latents[0] == latents[1])
     }
 
+    @Test func memoryNodesChangeNoByteAndWhatIsDoneIsSaid() throws {
+        let folder = try TemporaryDirectory()
+        for (name, flags) in [("plain", []), ("nodes", ["--numa"])] {
+            let result = try CommandRun.run(smallRender(folder.path("\(name).y4m"), "--seed", "7") + flags)
+            #expect(result.status == 0, "\(result.errors)")
+            #expect(result.errors.contains("numa: ") == !flags.isEmpty)
+        }
+        #expect(try bytes(folder.path("plain.y4m")) == bytes(folder.path("nodes.y4m")))
+        let record = try RunRecord(path: folder.path("nodes.y4m.json"))
+        #expect(record.warnings.contains { $0.hasPrefix("numa: ") })
+    }
+
     @Test func existingOutputStaysUnlessOverwriteIsGiven() throws {
         let folder = try TemporaryDirectory()
         let path = try folder.write("precious", "a.y4m")

@@ -122,6 +122,7 @@ struct CLIToolsTests {
         #expect(machine.instructionSet == "scalar")
         #expect(machine.kernels == ["bf16": "scalar", "fp32": "scalar", "int8": "int8 scalar"])
         #expect(machine.threads >= 1 && machine.memoryBytes > 0)
+        #expect(!machine.memoryNodes.isEmpty && machine.memoryNodes.allSatisfy { !$0.processors.isEmpty })
         #expect(machine.readBandwidth > 0 && machine.readBandwidthOfOne > 0)
         #expect(machine.codecs.count == VideoCodec.allCases.count)
         #expect(!machine.warnings.isEmpty)

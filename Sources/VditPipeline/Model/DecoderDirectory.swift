@@ -36,7 +36,7 @@ struct DecoderDirectory {
     }
 
     func decoder(_ compute: ComputeContext) throws -> any VideoDecoder {
-        let loaded = try specification.load(weights, compute)
+        let loaded = try compute.pool.asFirstWorker { try specification.load(weights, compute) }
         try weights.verifyUnchanged()
         return loaded
     }

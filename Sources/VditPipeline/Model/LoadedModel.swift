@@ -17,15 +17,16 @@ public final class LoadedModel {
     /// Loads nothing yet.
     public init(_ model: ModelDirectory, _ plan: RenderPlan) throws {
         self.model = model
-        var compute = try ComputeContext(threads: plan.settings.threads, precision: plan.settings.precision)
+        var compute = try ComputeContext(
+            threads: plan.settings.threads, numa: plan.settings.numa, precision: plan.settings.precision)
         compute.keeping = plan.keeping
         self.compute = compute
     }
 
     /// Whether it computes what a run of this plan would.
     public func serves(_ plan: RenderPlan) -> Bool {
-        compute.pool.threads == plan.settings.threads && compute.precision == plan.settings.precision
-            && compute.keeping == plan.keeping
+        compute.pool.threads == plan.settings.threads && (compute.pool.places != nil) == plan.settings.numa
+            && compute.precision == plan.settings.precision && compute.keeping == plan.keeping
     }
 
     /// What the loaded parts take, about.
@@ -50,7 +51,9 @@ public final class LoadedModel {
 
     func decoder() throws -> any VideoDecoder {
         if let packedDecoder { return packedDecoder }
-        let loaded = try model.specification.decoder.load(model.decoderWeights, compute)
+        let loaded = try compute.pool.asFirstWorker {
+            try model.specification.decoder.load(model.decoderWeights, compute)
+        }
         try model.decoderWeights.verifyUnchanged()
         packedDecoder = loaded
         return loaded

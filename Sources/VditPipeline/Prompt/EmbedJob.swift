@@ -10,6 +10,8 @@ public struct EmbedJob: Sendable {
     public var negativePrompt = ""
     public var precision = Precision.bf16
     public var threads = 1
+    /// Whether the threads keep to memory nodes (`WorkerPlaces`).
+    public var numa = false
 
     public init(prompt: String) { self.prompt = prompt }
 
@@ -17,9 +19,13 @@ public struct EmbedJob: Sendable {
     public struct Result: Sendable {
         public let prompt: EncodedPrompt
         public let negative: EncodedPrompt
-        /// What a person should know: text that was cut off.
-        public var notices: [String] {
-            [prompt.notice("the prompt"), negative.notice("the negative prompt")].compactMap { $0 }
+        /// What a person should know: text that was cut off, where the threads ran.
+        public let notices: [String]
+
+        init(_ encoded: [EncodedPrompt], _ compute: ComputeContext) {
+            (prompt, negative) = (encoded[0], encoded[1])
+            notices = [prompt.notice("the prompt"), negative.notice("the negative prompt")].compactMap { $0 }
+                + compute.notices
         }
     }
 
@@ -35,9 +41,9 @@ public struct EmbedJob: Sendable {
         ).check()
         try AtomicFile.checkStream(path, existing: existing)
         let encoder = try choice.open()
-        let compute = try ComputeContext(threads: threads, precision: precision.unquantised)
+        let compute = try ComputeContext(threads: threads, numa: numa, precision: precision.unquantised)
         let encoded = try encoder.encode([prompt, negativePrompt], compute: compute, progress: progress)
-        let result = Result(prompt: encoded[0], negative: encoded[1])
+        let result = Result(encoded, compute)
         var tensors = [
             "prompt_embeds": Self.batched(result.prompt.embedding),
             "negative_prompt_embeds": Self.batched(result.negative.embedding),

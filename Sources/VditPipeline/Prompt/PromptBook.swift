@@ -80,7 +80,8 @@ public final class PromptBook {
         let open = (chapter.texts[place...] + chapter.texts[..<place]).filter {
             chapter.prompts[$0]?.isEncoded == false
         }
-        let compute = try ComputeContext(threads: reading.threads, precision: reading.precision)
+        let compute = try ComputeContext(
+            threads: reading.threads, numa: reading.numa, precision: reading.precision)
         let results = try chapter.encoder.encode(
             Array(open.prefix(Self.mostTogether)), compute: compute, progress: onProgress)
         for result in results { chapters[key]?.prompts[result.prompt] = (result, true) }
@@ -94,15 +95,17 @@ public struct PromptReading {
     let choice: TextEncoderChoice
     let precision: Precision
     let threads: Int
+    let numa: Bool
     /// False where only what is known beforehand is wanted: embeddings are zeros.
     let encodes: Bool
 
     public init(
         _ book: PromptBook = PromptBook(), _ choice: TextEncoderChoice = TextEncoderChoice(),
-        precision: Precision = .bf16, threads: Int = 1, encodes: Bool = true
+        precision: Precision = .bf16, threads: Int = 1, numa: Bool = false, encodes: Bool = true
     ) {
         (self.book, self.choice) = (book, choice)
         // Text encoders know no int8.
-        (self.precision, self.threads, self.encodes) = (precision.unquantised, threads, encodes)
+        (self.precision, self.threads, self.numa) = (precision.unquantised, threads, numa)
+        self.encodes = encodes
     }
 }

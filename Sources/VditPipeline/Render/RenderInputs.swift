@@ -75,6 +75,7 @@ public struct RenderInputs: Sendable {
 
     func notices(_ job: RenderJob, _ plan: RenderPlan) -> [String] {
         var notices = prompts.notices + pictures.notices
+        if plan.settings.numa { notices.append("\(WorkerPlaces(workers: plan.settings.threads))") }
         if plan.isGuided, prompts.lacksNegative {
             notices.append("no negative prompt embedding given: guidance uses an all-zero one")
         }

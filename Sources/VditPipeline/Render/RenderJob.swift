@@ -80,7 +80,8 @@ public struct RenderJob: Sendable {
         var choice = TextEncoderChoice(model: model.path.isEmpty ? nil : model.path, folder: textEncoder)
         choice.pipeline = pipeline
         return PromptReading(
-            book, choice, precision: settings.precision, threads: settings.threads, encodes: encodes)
+            book, choice, precision: settings.precision, threads: settings.threads, numa: settings.numa,
+            encodes: encodes)
     }
 }
 

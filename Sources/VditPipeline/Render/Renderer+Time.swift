@@ -21,7 +21,7 @@ extension Renderer {
     /// What a sparse method leaves out is not counted where that is known beforehand, nor is its planning.
     /// - Throws: what loading the model's files throws.
     public func expectedTime() throws -> ExpectedTime {
-        let compute = try ComputeContext(threads: settings.threads, precision: settings.precision)
+        let compute = try ComputeContext(threads: settings.threads, numa: settings.numa, precision: settings.precision)
         let transformer = plan.model.transformer
         let (layer, loading) = try timedLayer(compute)
         let decoder = try timedDecoder(compute)

@@ -69,12 +69,15 @@ public struct RenderRequest: Sendable {
         ask(name, given.merging(options) { $1 }, from: origin)
     }
 
-    /// What arithmetic is done in and by how many threads, for work that has no model to ask.
+    /// What arithmetic is done in, by how many threads and whether they keep to memory nodes, for work without a model.
     ///
     /// - Throws: `PipelineError.setting`.
-    public func machine() throws(PipelineError) -> (precision: Precision, threads: Int) {
+    public func machine() throws(PipelineError) -> (precision: Precision, threads: Int, numa: Bool) {
         let rows = SettingTable.rows
-        return (try rows.precision.value(in: self) ?? .bf16, try rows.threads.value(in: self) ?? 1)
+        return (
+            try rows.precision.value(in: self) ?? .bf16, try rows.threads.value(in: self) ?? 1,
+            try rows.numa.value(in: self) ?? false
+        )
     }
 
     /// The sparse method that was asked for; nil where none was.

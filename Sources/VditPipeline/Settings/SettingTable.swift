@@ -206,6 +206,13 @@ public final class SettingTable: Sendable {
         "threads", .machine, "worker threads; never changes the result", kind: .integer(1...1024),
         flag: SettingFlag("n", "Threads. Default: the cores this process may use.", short: "t"),
         effect: .none, rule: .builtIn(usableProcessors()))
+    public let numa = Setting<Bool>(
+        "numa", .machine, "whether threads and memory are laid out over several memory nodes; never changes the result",
+        flag: SettingFlag(
+            "", "Hold threads to memory nodes, evenly, and lay what they share over all; for several sockets "
+                + "(docs/performance.md).",
+            style: .present(means: true)),
+        effect: .none, isRecorded: false, rule: Rule<Bool>.builtIn(false).shown { $0 })
     public let sparse = Setting<String>(
         "sparse", .attention, "sparse attention method",
         kind: .choice(MethodCatalogue.methods.map(\.name) + [AutomaticChoice.name]),
