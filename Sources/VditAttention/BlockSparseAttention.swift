@@ -18,7 +18,7 @@ public func blockSparseAttention(
     let blocks = plan.heads.map { KeyBlocks(order: $0.keyOrder, offsets: $0.keyOffsets, kernel: kernel) }
     let packed = PackedKeys(
         k: call.k, v: call.v, blocks: blocks, kernel: kernel, pool: call.pool, buffers: buffers)
-    let rest = pooledRest(call, plan, blocks, kernel)
+    let rest = pooledRest(call, plan, packed, buffers)
     let rectification = plan.heads.contains { $0.rest == .rectified } ? Rectification(call, plan) : nil
     let values = buffers.tensor(dtype, [call.tokens, call.heads, call.headDim])
     let logSumExp = buffers.tensor(.f32, [call.heads, call.tokens])
@@ -49,17 +49,19 @@ public func blockSparseAttention(
 
 /// What stands for the blocks that are not kept; nil where nothing does or there are none.
 private func pooledRest(
-    _ call: AttentionCall, _ plan: AttentionPlan, _ blocks: [KeyBlocks], _ kernel: AttentionKernel
+    _ call: AttentionCall, _ plan: AttentionPlan, _ packed: PackedKeys, _ buffers: TensorPool
 ) -> PooledKeys? {
     let runs = plan.heads.map { head -> PooledKeys.Runs? in
-        let runs = head.rest.runs
-        if runs.isEmpty || head.keepsAll { return nil }
-        if case .pooled(_, let order) = head.rest { return PooledKeys.Runs(keys: runs, order: order) }
-        return PooledKeys.Runs(keys: runs)
+        if head.keepsAll { return nil }
+        switch head.rest {
+        case .dropped, .rectified: return nil
+        case .pooled(let run, let order): return PooledKeys.Runs(keys: run ?? .max, order: order)
+        case .levels(let levels, let runs): return PooledKeys.Runs(keys: runs, levels: levels)
+        }
     }
     if runs.allSatisfy({ $0 == nil }) { return nil }
     return PooledKeys(
-        k: call.k, v: call.v, blocks: blocks, runs: runs, kernel: kernel, set: call.instructionSet, pool: call.pool)
+        k: call.k, v: call.v, beside: packed, runs: runs, set: call.instructionSet, pool: call.pool, buffers: buffers)
 }
 
 /// Attention of token-major query rows to all packed keys, on the calling thread: for use inside an item

@@ -42,6 +42,11 @@ public struct AttentionKernel: @unchecked Sendable, CustomStringConvertible {
     var keyType: DType { table.pointee.key_type == VDIT_BF16 ? .bf16 : .f32 }
     var valueType: DType { table.pointee.value_type == VDIT_BF16 ? .bf16 : .f32 }
 
+    var keysPerPanel: Int { Int(table.pointee.keys_per_panel) }
+    /// Bytes of a panel of keys, and of values.
+    func keyBytes(_ headDim: Int) -> Int { Int(table.pointee.key_bytes(Int32(headDim))) }
+    func valueBytes(_ headDim: Int) -> Int { Int(table.pointee.value_bytes(Int32(headDim))) }
+
     /// What is subtracted from keys before they are packed, `[heads, headDim]` f32: their means over all tokens, where
     /// the kernel rounds them to a few bits. It moves all scores of a query by the same.
     ///
@@ -149,7 +154,8 @@ public struct PackedKeys: Sendable {
     private let packedKeys: Tensor
     private let packedValues: Tensor
     private let packedBias: Tensor?
-    private let means: Tensor?
+    /// Of each head, what its keys are packed less.
+    let means: Tensor?
 
     /// Bytes it holds.
     public var byteCount: Int { packedKeys.byteCount + packedValues.byteCount }
@@ -189,12 +195,11 @@ public struct PackedKeys: Sendable {
         }
         self.firstPanel = firstPanel
 
-        let ofKeys = Int(kernel.table.pointee.key_bytes(Int32(headDim)))
-        let ofValues = Int(kernel.table.pointee.value_bytes(Int32(headDim)))
+        let (ofKeys, ofValues) = (kernel.keyBytes(headDim), kernel.valueBytes(headDim))
         let packedKeys = buffers.tensor(.u8, [firstPanel[heads] * ofKeys])
         let packedValues = buffers.tensor(.u8, [firstPanel[heads] * ofValues])
         let means = kernel.means(of: k, pool)
-        let perPanel = Int(kernel.table.pointee.keys_per_panel)
+        let perPanel = kernel.keysPerPanel
         let packedBias = bias.map { _ in Tensor(.f32, [firstPanel[heads] * perPanel]) }
         let dim = Int32(headDim)
         pool.run(items.count) { [firstPanel, items] item, _ in
@@ -235,7 +240,7 @@ public struct PackedKeys: Sendable {
     /// - Parameters:
     ///   - order: `order[position]` is the row of `q`, `out` and `logSumExp`; nil is the identity.
     ///   - kept: indices of key blocks, ascending; at least one where there is no rest.
-    ///   - rest: stands for the key blocks that are not kept; nil leaves them out.
+    ///   - rest: made beside these, stands for the key blocks that are not kept; nil leaves them out.
     ///   - levels: of each key block, which of the rest's levels stands for it, counted from 1; 0 for none. Nil is the
     ///     only one.
     ///   - logSumExp: `[tokens]` f32, natural log of the softmax denominator.
@@ -253,14 +258,13 @@ public struct PackedKeys: Sendable {
         precondition(masses == nil || positions.count <= AttentionKernel.rows, "mass of many queries")
         let table = kernel.table.pointee
         let layout = blocks[blocks.count == 1 ? 0 : head]
-        let keys = packedKeys.rawPointer + firstPanel[head] * Int(table.key_bytes(Int32(headDim)))
-        let values = packedValues.rawPointer + firstPanel[head] * Int(table.value_bytes(Int32(headDim)))
+        let keys = packedKeys.rawPointer + firstPanel[head] * kernel.keyBytes(headDim)
+        let values = packedValues.rawPointer + firstPanel[head] * kernel.valueBytes(headDim)
         let mean = means.map { UnsafePointer($0[head].pointer(as: Float.self)) }
         let bias = packedBias.map {
-            UnsafePointer($0.pointer(as: Float.self)) + firstPanel[head] * Int(table.keys_per_panel)
+            UnsafePointer($0.pointer(as: Float.self)) + firstPanel[head] * kernel.keysPerPanel
         }
-        let pooled = rest?.packed(
-            head: head, leavingOut: kept, levels: levels, mean: mean, kernel: kernel, scratch: scratch)
+        let pooled = rest?.spans(head: head, leavingOut: kept, levels: levels, scratch: scratch)
         precondition(!kept.isEmpty || pooled != nil)
         let work = scratch.tensor(.u8, [Int(table.scratch_bytes(Int32(headDim)))])
         let sums = masses.map { _ in scratch.tensor(.f32, [positions.count, kept.count + 1]) }
@@ -275,7 +279,7 @@ public struct PackedKeys: Sendable {
                                 panels: vdit_key_panels(keys: keys, values: values, bias: bias, mean: mean),
                                 block_panel: panels.baseAddress, block_keys: offsets.baseAddress,
                                 kept: kept.baseAddress, kept_count: Int32(kept.count),
-                                rest: pooled?.panels ?? vdit_key_panels(), rest_count: pooled?.count ?? 0,
+                                rest: pooled.map { UnsafePointer($0.list) }, rest_count: Int32(pooled?.count ?? 0),
                                 out: out.data, out_type: out.type, out_stride: Int64(out.stride),
                                 lse: logSumExp?.pointer(as: Float.self), scratch: work.rawPointer,
                                 masses: masses?.pointer(as: Float.self),

@@ -4,8 +4,8 @@ import Glibc
 /// Keys and values of every head in short, to stand for the blocks a query block does not keep.
 ///
 /// A run of consecutive keys of a block becomes one key: the mean of the keys with the mean of the values, its score
-/// greater by the logarithm of their number. Means are made in fp32 and kept in what the kernel multiplies; each query
-/// block packs those it needs.
+/// greater by the logarithm of their number. Means are made in fp32 and packed as the kernel multiplies them, once for
+/// all query blocks: each says by its biases which of them it sees.
 public struct PooledKeys: Sendable {
     /// How far `exp(q·k)` of the keys of a run is followed around the exponential of their mean.
     ///
@@ -20,139 +20,141 @@ public struct PooledKeys: Sendable {
 
     /// How a head's blocks are shortened.
     public struct Runs: Sendable {
-        /// Keys of a run at each level, the last run of a block with what is left; `.max` for whole blocks.
-        let keys: [Int]
+        /// Keys of a run, the last run of a block with what is left; `.max` for whole blocks. Of each level, where pairs
+        /// of blocks choose among several; nil for one that no pair chooses.
+        let keys: [Int?]
         let order: Order
+        let areChosen: Bool
 
-        /// - Parameter order: the first for a single level only.
-        public init(keys: [Int], order: Order = .zeroth) {
-            precondition(!keys.isEmpty && keys.allSatisfy { $0 >= 1 } && (order == .zeroth || keys.count == 1))
-            (self.keys, self.order) = (keys, order)
+        /// The same for all blocks that are not kept.
+        public init(keys: Int, order: Order) {
+            precondition(keys >= 1)
+            (self.keys, self.order, areChosen) = ([keys], order, false)
+        }
+
+        /// - Parameter levels: of each pair of blocks, counted from 1 in `keys`; 0 for none.
+        public init(keys: [Int], levels: [UInt8]) {
+            precondition(keys.allSatisfy { $0 >= 1 })
+            self.keys = keys.enumerated().map { levels.contains(UInt8($0 + 1)) ? $1 : nil }
+            (order, areChosen) = (.zeroth, true)
         }
     }
 
     private struct Head: Sendable {
-        /// At each level, the first run of each block and the end of all, among those of all levels.
-        let runs: [[Int32]]
-        /// `[runs, headDim]`, in the kernel's types.
-        let keys: Tensor
-        let values: Tensor
-        /// Of each run, the logarithm of its keys' number.
-        let bias: [Float]
+        let levels: [PooledLevel?]
         /// Nil for the zeroth order.
         let slope: ValueSlope?
     }
 
+    /// Of each head, what keys are packed less.
+    private let means: Tensor?
     /// Nil where a head has none.
     private let heads: [Head?]
 
     /// - Parameters:
     ///   - k: `[heads, keys, headDim]` f32 or bf16, and so `v`.
-    ///   - blocks: one entry per head, or one that all heads share.
-    ///   - runs: for each entry of `blocks`; nil for heads that pool nothing.
-    ///   - kernel: what they will be packed for.
+    ///   - packed: the same keys in full, in their blocks.
+    ///   - runs: for each entry of the blocks; nil for heads that pool nothing.
     ///   - set: what means are made with.
+    ///   - buffers: where they live.
     public init(
-        k: Tensor, v: Tensor, blocks: [KeyBlocks], runs: [Runs?], kernel: AttentionKernel, set: InstructionSet,
-        pool: WorkPool
+        k: Tensor, v: Tensor, beside packed: PackedKeys, runs: [Runs?], set: InstructionSet, pool: WorkPool,
+        buffers: TensorPool
     ) {
-        precondition(k.rank == 3 && k.shape == v.shape && blocks.count == runs.count)
-        precondition(blocks.count == 1 || blocks.count == k.shape[0])
-        let (dim, shared) = (k.shape[2], blocks.count == 1)
-        let levels = zip(blocks, runs).map { blocks, runs in runs.map { $0.keys.map { Level(blocks, run: $0) } } ?? [] }
-        heads = (0..<k.shape[0]).map { head in
-            let index = shared ? 0 : head
-            guard let order = runs[index]?.order else { return nil }
-            let sizes = levels[index].flatMap { zip($0.offsets, $0.offsets.dropFirst()).map { $1 - $0 } }
-            var first: Int32 = 0
-            return Head(
-                runs: levels[index].map { level in
-                    defer { first += level.first[level.first.count - 1] }
-                    return level.first.map { $0 + first }
-                },
-                keys: Tensor(kernel.keyType, [sizes.count, dim]), values: Tensor(kernel.valueType, [sizes.count, dim]),
-                bias: sizes.map { logf(Float($0)) }, slope: order == .first ? ValueSlope(headDim: dim, set) : nil)
+        let (blocks, dim) = (packed.blocks, k.shape[2])
+        precondition(k.rank == 3 && k.shape == v.shape && blocks.count == runs.count && k.shape[0] == packed.heads)
+        means = packed.means
+        let cuts = zip(blocks, runs).map { blocks, runs in
+            runs.map { runs in
+                runs.keys.map { $0.map { RunCut(blocks, run: $0, areChosen: runs.areChosen, packed.kernel) } }
+            }
+        }
+        heads = (0..<packed.heads).map { head in
+            let entry = blocks.count == 1 ? 0 : head
+            return cuts[entry].map { cuts in
+                Head(
+                    levels: cuts.map { $0.map { PooledLevel($0, headDim: dim, packed.kernel, buffers) } },
+                    slope: runs[entry]?.order == .first ? ValueSlope(headDim: dim, set) : nil)
+            }
         }
         let kernels = PlanningKernels(set)
-        pool.run(2 * heads.count) { [heads] item, scratch in
-            let index = item / 2
-            guard let head = heads[index] else { return }
-            let order = blocks[shared ? 0 : index].order
-            for (level, runs) in zip(levels[shared ? 0 : index], head.runs) {
-                let part = Int(runs[0])..<Int(runs[runs.count - 1])
-                let means = scratch.tensor(.f32, [part.count, dim])
+        pool.run(2 * heads.count) { [heads, means] item, scratch in
+            let head = item / 2
+            guard let short = heads[head] else { return }
+            let order = blocks[blocks.count == 1 ? 0 : head].order
+            for case let level? in short.levels {
+                let offsets = level.cut.offsets
+                let rows = scratch.tensor(.f32, [offsets.count - 1, dim])
                 if item % 2 == 0 {
-                    kernels.blockMeans(k[index], order: order, offsets: level.offsets, into: means)
-                    head.keys.slice(part).convert(from: means)
-                    head.slope?.sum(
-                        k: HeadView(headMajor: k, head: index), v: HeadView(headMajor: v, head: index), order: order,
-                        offsets: level.offsets, means: means, scratch: scratch)
+                    kernels.blockMeans(k[head], order: order, offsets: offsets, into: rows)
+                    level.place(keys: rows, less: means?[head].pointer(as: Float.self))
+                    short.slope?.sum(
+                        k: HeadView(headMajor: k, head: head), v: HeadView(headMajor: v, head: head), order: order,
+                        offsets: offsets, means: rows, scratch: scratch)
                 } else {
-                    kernels.blockMeans(v[index], order: order, offsets: level.offsets, into: means)
-                    head.values.slice(part).convert(from: means)
+                    kernels.blockMeans(v[head], order: order, offsets: offsets, into: rows)
+                    level.place(values: rows)
                 }
             }
         }
     }
 
-    /// Where blocks are cut into runs, and the first run of each.
-    private struct Level {
-        private(set) var first: [Int32] = []
-        private(set) var offsets: [Int32] = []
+    /// What a query block sees.
+    struct Spans {
+        /// Of panels, in scratch memory with room for all.
+        let list: UnsafeMutablePointer<vdit_key_span>
+        fileprivate(set) var count = 0
+        let slope: ValueSlope?
 
-        init(_ blocks: KeyBlocks, run size: Int) {
-            for (start, end) in zip(blocks.offsets, blocks.offsets.dropFirst()) {
-                first.append(Int32(offsets.count))
-                offsets += stride(from: Int(start), to: Int(end), by: min(size, Int(end - start))).map(Int32.init)
-            }
-            first.append(Int32(offsets.count))
-            offsets += blocks.offsets.suffix(1)
+        mutating func append(_ panels: vdit_key_panels, count keys: Int) {
+            list[count] = vdit_key_span(panels: panels, count: Int32(keys))
+            count += 1
         }
     }
 
-    /// The runs that stand for blocks, in panels of scratch memory; nil where there are none.
+    /// The runs that stand for blocks; nil where there are none.
     ///
     /// - Parameters:
     ///   - kept: blocks that nothing stands for, ascending.
     ///   - levels: of each block, which level's runs stand for it, counted from 1; 0 for none. Nil is the only one.
-    ///   - mean: what the other keys were packed less.
-    func packed(
-        head: Int, leavingOut kept: ArraySlice<Int32>, levels: ArraySlice<UInt8>?, mean: UnsafePointer<Float>?,
-        kernel: AttentionKernel, scratch: Scratch
-    ) -> (panels: vdit_key_panels, count: Int32, slope: ValueSlope?)? {
-        guard let head = heads[head] else { return nil }
-        let rows = scratch.tensor(.i32, [head.bias.count]).pointer(as: Int32.self)
-        var count = 0
-        var next = kept.startIndex
-        for block in 0..<head.runs[0].count - 1 {
-            if next < kept.endIndex, kept[next] == Int32(block) {
-                next += 1
-                continue
-            }
-            let level = levels.map { Int($0[$0.startIndex + block]) } ?? 1
-            if level == 0 { continue }
-            for run in head.runs[level - 1][block]..<head.runs[level - 1][block + 1] {
-                rows[count] = run
-                count += 1
-            }
+    func spans(
+        head: Int, leavingOut kept: ArraySlice<Int32>, levels: ArraySlice<UInt8>?, scratch: Scratch
+    ) -> Spans? {
+        guard let short = heads[head] else { return nil }
+        let mean = means.map { UnsafePointer($0[head].pointer(as: Float.self)) }
+        let most = short.levels.reduce(0) { $0 + ($1?.cut.panels ?? 0) }
+        let room = scratch.tensor(.u8, [most * MemoryLayout<vdit_key_span>.stride])
+        var spans = Spans(
+            list: room.rawPointer.bindMemory(to: vdit_key_span.self, capacity: most), slope: short.slope)
+        for (index, level) in short.levels.enumerated() {
+            guard let level else { continue }
+            let blocks = levels.map { Self.ranges(of: UInt8(index + 1), in: $0) }
+                ?? Self.ranges(of: level.cut.places.count - 1, leavingOut: kept)
+            level.show(blocks, mean, in: &spans, scratch)
         }
-        if count == 0 { return nil }
-        let table = kernel.table.pointee
-        let (dim, perPanel) = (Int32(head.keys.columns), Int(table.keys_per_panel))
-        let panels = (count + perPanel - 1) / perPanel
-        let keys = scratch.tensor(.u8, [panels * Int(table.key_bytes(dim))])
-        let values = scratch.tensor(.u8, [panels * Int(table.value_bytes(dim))])
-        let bias = scratch.tensor(.f32, [panels * perPanel]).pointer(as: Float.self)
-        var source = vdit_token_rows(
-            data: head.keys.rawPointer, type: table.key_type, stride: Int64(dim), order: rows, first: 0)
-        table.pack_keys(&source, Int64(count), dim, mean, keys.rawPointer)
-        (source.data, source.type) = (UnsafeRawPointer(head.values.rawPointer), table.value_type)
-        table.pack_values(&source, Int64(count), dim, values.rawPointer)
-        head.bias.withUnsafeBufferPointer { of in for i in 0..<count { bias[i] = of[Int(rows[i])] } }
-        return (
-            vdit_key_panels(
-                keys: keys.rawPointer, values: values.rawPointer, bias: UnsafePointer(bias), mean: mean),
-            Int32(count), head.slope
-        )
+        return spans.count > 0 ? spans : nil
+    }
+
+    private static func ranges(of count: Int, leavingOut kept: ArraySlice<Int32>) -> [Range<Int>] {
+        var ranges: [Range<Int>] = []
+        ranges.reserveCapacity(kept.count + 1)
+        var next = 0
+        for block in kept {
+            if next < Int(block) { ranges.append(next..<Int(block)) }
+            next = Int(block) + 1
+        }
+        if next < count { ranges.append(next..<count) }
+        return ranges
+    }
+
+    private static func ranges(of level: UInt8, in levels: ArraySlice<UInt8>) -> [Range<Int>] {
+        var ranges: [Range<Int>] = []
+        var first = 0
+        for (block, own) in levels.enumerated() where own != level {
+            if first < block { ranges.append(first..<block) }
+            first = block + 1
+        }
+        if first < levels.count { ranges.append(first..<levels.count) }
+        return ranges
     }
 }

@@ -29,6 +29,32 @@ import VDiT
         }
     }
 
+    /// Means lie in panels that all query blocks share, each with those of its kept blocks hidden: the first panel and
+    /// the last, whole ones between, every other one, all but one, none and all.
+    @Test(arguments: AttentionCase.allKernels)
+    func panelsOfKeptBlocksAreNotSeen(kernel: AttentionKernelCase) {
+        var random = SeededRandom.fresh()
+        let (blocks, tokens) = (Int32(100), 310)
+        let call = AttentionCase.call(heads: 2, tokens: tokens, headDim: 40, kernel, &random)
+        let kept: [[Int32]] = [
+            Array(0..<40), Array(60..<blocks), Array(30..<70), Array(stride(from: 0, to: blocks, by: 2)),
+            Array(0..<blocks - 1), Array(1..<blocks), [], Array(0..<blocks),
+        ]
+        let head = AttentionPlan.Head(
+            keyOrder: (0..<Int32(tokens)).shuffled(using: &random),
+            queryOffsets: (0...8).map { Int32($0 * tokens / 8) }, keyOffsets: (0..<blocks).map { $0 * 3 } + [310],
+            rowStart: kept.reduce(into: [0]) { $0.append($0[$0.count - 1] + Int32($1.count)) },
+            keyBlocks: kept.flatMap(\.self))
+        let plan = AttentionPlan(heads: [head])
+        for rest in [
+            .pooled(run: nil), .pooled(run: 2), .pooled(run: nil, order: .first),
+        ] as [AttentionPlan.Rest] {
+            AttentionCase.expectParity(call, plan.with(rest: rest), kernel, "\(rest), seed \(random.seed)")
+        }
+        AttentionCase.expectParity(
+            call, AttentionCase.withLevels(plan, runs: [1, 2, 3], &random), kernel, "levels, seed \(random.seed)")
+    }
+
     /// A level for all is a pooled rest, and a level of single keys the block itself.
     @Test(arguments: AttentionCase.kernels)
     func oneLevelOfAllIsThePooledRest(kernel: AttentionKernelCase) {
@@ -50,10 +76,12 @@ import VDiT
         func values(_ plan: AttentionPlan) -> [Float] {
             blockSparseAttention(call, plan, values: .f32, kernel: kernel.kernel).values.floats()
         }
-        #expect(values(leveled(2)) == values(plan.with(rest: .pooled(run: 4))), "seed \(random.seed)")
         #expect(values(leveled(0)) == values(plan), "seed \(random.seed)")
-        let error = relativeError(values(leveled(1)), values(.dense(tokens: 150)))
-        #expect(error <= kernel.tolerance, "seed \(random.seed)")
+        let same: [UInt8: AttentionPlan] = [1: .dense(tokens: 150), 2: plan.with(rest: .pooled(run: 4))]
+        for (level, same) in same {
+            let error = relativeError(values(leveled(level)), values(same))
+            #expect(error <= kernel.tolerance, "level \(level), seed \(random.seed)")
+        }
         #expect(leveled(1).density(tokens: 150) == 1)
         for level in 0...2 {
             let rests: [AttentionPlan.Rest] = [.dropped, .pooled(run: 1), .pooled(run: 4)]

@@ -214,6 +214,7 @@ static void attend_chunk(const work *w, int32_t rows, const chunk *keys) {
 
 static void attend(const vdit_attend_call *call) {
     work w = divided(call);
+    fetch_queries(call);
     start_masses(call);
     uint32_t line[MAX_HEAD_DIM] = {0};
     for (int32_t row = 0; row < call->rows; row++) {
@@ -228,6 +229,7 @@ static void attend(const vdit_attend_call *call) {
     int more = next_chunk(call, &keys[0], &keys[0]);
     for (int side = 0; more; side ^= 1) {
         more = next_chunk(call, &keys[side], &keys[!side]);
+        if (!more) fetch_output(call);
         fetching_chunk ahead = begin_fetching(more ? &keys[!side] : NULL, call->head_dim);
         w.ahead = &ahead;
         attend_chunk(&w, call->rows, &keys[side]);

@@ -326,6 +326,7 @@ static void finish(const vdit_attend_call *call, const work *w) {
 
 static void attend(const vdit_attend_call *call) {
     work w = divided(call);
+    fetch_queries(call);
     start(call, &w);
     start_masses(call);
     // The next one, which is being fetched, down to the one whose output is under way.
@@ -339,6 +340,7 @@ static void attend(const vdit_attend_call *call) {
     for (int n = 0; more; n++) {
         const chunk *keys = &chunks[n % 4];
         more = next_chunk(call, keys, &chunks[(n + 1) % 4]);
+        if (!more) fetch_output(call);
         p.fetching = begin_fetching(more ? &chunks[(n + 1) % 4] : NULL, call->head_dim);
         p.fetching.now.lines = ((p.fetching.bytes[0] + p.fetching.bytes[1]) / 64 + products - 1) / products;
         for (int32_t first = 0; first < call->rows; first += STRIP, side ^= 1) {

@@ -39,11 +39,14 @@ typedef struct {
     int32_t count;
 } key_block;
 
-/// Blocks a call attends to: those it lists, then the rest.
-VDIT_INLINE int32_t block_count(const vdit_attend_call *call) { return call->kept_count + (call->rest_count > 0); }
+/// Blocks a call attends to: those it lists, then the spans of the rest.
+VDIT_INLINE int32_t block_count(const vdit_attend_call *call) { return call->kept_count + call->rest_count; }
 
 VDIT_INLINE key_block block_at(const vdit_attend_call *call, int32_t i) {
-    if (i == call->kept_count) return (key_block){&call->rest, 0, call->rest_count};
+    if (i >= call->kept_count) {
+        const vdit_key_span *span = &call->rest[i - call->kept_count];
+        return (key_block){&span->panels, 0, span->count};
+    }
     int32_t block = call->kept[i];
     return (key_block){
         &call->panels, call->block_panel[block], call->block_keys[block + 1] - call->block_keys[block]};

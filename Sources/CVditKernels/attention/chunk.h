@@ -4,14 +4,14 @@
 
 // In units of log 2: how far a score may exceed its row's reference before the row is rescaled; the score of
 // what is no key.
-static const float SLACK = 8, MASKED = -1e30f;
+static const float SLACK = 8, MASKED = VDIT_HIDDEN;
 static const float LOG2_E = 1.44269504f, LN_2 = 0.693147181f;
 
 typedef struct {
     const uint32_t *keys, *values;
     const float *bias;
     int32_t count;  // keys in it
-    int32_t block;  // the place of its block among those of the call
+    int32_t block;  // the place of its block among those kept; their number for the rest
 } key_panel;
 
 typedef struct {
@@ -34,7 +34,8 @@ static int next_chunk(const vdit_attend_call *call, const chunk *last, chunk *ne
         next->panels[count++] = (key_panel){
             (const uint32_t *)((const char *)from->keys + panel * of_keys),
             (const uint32_t *)((const char *)from->values + panel * of_values),
-            from->bias ? from->bias + panel * PANEL : NULL, left < PANEL ? left : PANEL, kept};
+            from->bias ? from->bias + panel * PANEL : NULL, left < PANEL ? left : PANEL,
+            kept < call->kept_count ? kept : call->kept_count};
         within++;
         if (left <= PANEL) {
             within = 0;
@@ -65,6 +66,23 @@ static __attribute__((noinline)) void fetch_next_part(fetching_chunk *f) {
     f->now.line = (const char *)(f->part % 2 ? panel->values : panel->keys);
     f->now.end = f->now.line + f->bytes[f->part % 2];
     f->part++;
+}
+
+/// Rows on their way into the caches: they lie apart, and one at a time each would be waited for.
+static void fetch_rows(const vdit_attend_call *call, const void *data, vdit_float_type type, int64_t stride) {
+    const int64_t size = type == VDIT_BF16 ? 2 : 4;
+    for (int32_t row = 0; row < call->rows; row++) {
+        const char *line = (const char *)data + row_of(&call->q, row) * stride * size;
+        for (const char *end = line + call->head_dim * size; line < end; line += 64) _mm_prefetch(line, _MM_HINT_T1);
+    }
+}
+
+VDIT_INLINE void fetch_queries(const vdit_attend_call *call) {
+    fetch_rows(call, call->q.data, call->q.type, call->q.stride);
+}
+
+VDIT_INLINE void fetch_output(const vdit_attend_call *call) {
+    fetch_rows(call, call->out, call->out_type, call->out_stride);
 }
 
 /// Whether a panel's scores need biases added or what is no key masked.

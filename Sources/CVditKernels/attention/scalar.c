@@ -76,7 +76,7 @@ static void attend_row(const int is_int8, const vdit_attend_call *call, int32_t 
             total += weight;
             for (int32_t c = 0; c < call->head_dim; c++) sum[c] += weight * value[c];
         }
-        if (call->masses) call->mass_sums[i] = (float)(total - before);
+        if (call->masses && i < call->kept_count) call->mass_sums[i] = (float)(total - before);
     }
 
     int64_t token = row_of(&call->q, row);

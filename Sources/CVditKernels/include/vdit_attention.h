@@ -20,14 +20,23 @@ typedef struct {
     int64_t first;
 } vdit_token_rows;
 
+/// The bias of a key that is not attended to: it weighs nothing beside one that is.
+#define VDIT_HIDDEN (-1e30f)
+
 /// Keys and values packed into panels, and what is added to the scaled score of packed key
-/// panel * keys_per_panel + i; bias is NULL for none.
+/// panel * keys_per_panel + i, finite or VDIT_HIDDEN; bias is NULL for none.
 typedef struct {
     const void *keys;
     const void *values;
     const float *bias;
     const float *mean;  // [head_dim], what the keys were packed less; NULL for nothing
 } vdit_key_panels;
+
+/// The first keys of some panels.
+typedef struct {
+    vdit_key_panels panels;
+    int32_t count;  // of keys, >= 1
+} vdit_key_span;
 
 /// One query block of one head: out = softmax(scale * q kᵀ + bias) v over the keys of the listed blocks and those
 /// of the rest.
@@ -43,9 +52,9 @@ typedef struct {
     const int32_t *block_keys;
     const int32_t *kept;  // block indices
     int32_t kept_count;
-    // Keys that stand for the blocks not kept, one block of panels of their own, less the same mean; none where
-    // rest_count is 0, which it may be where kept_count >= 1.
-    vdit_key_panels rest;
+    // Keys that stand for the blocks not kept, in panels of their own, packed less the same mean; in each panel one is
+    // not hidden. rest_count may be 0 where kept_count >= 1.
+    const vdit_key_span *rest;
     int32_t rest_count;
     // Rows go to out + row * out_stride elements and lse + row, `row` as for q. out overlaps nothing.
     void *out;

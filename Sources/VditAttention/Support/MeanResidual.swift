@@ -57,8 +57,9 @@ struct MeanResidual: Sendable {
             means.convert(from: residual.slice(some))
             var mean = UnsafePointer(means.pointer(as: Float.self))
             for run in some {
-                for token in blocks.tokens(offsets[run]..<offsets[run + 1]) {
-                    let row = values.pointer(as: Float.self) + Int(token) * width
+                for position in Int(offsets[run])..<Int(offsets[run + 1]) {
+                    let token = blocks.order.map { Int($0[position]) } ?? position
+                    let row = values.pointer(as: Float.self) + token * width
                     for column in 0..<width { row[column] += part * mean[column] }
                 }
                 mean += width

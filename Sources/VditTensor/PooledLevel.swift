@@ -1,0 +1,174 @@
+import CVditKernels
+import Glibc
+
+/// Where a head's blocks are cut into runs, and where those lie.
+struct RunCut: Sendable {
+    /// Boundaries of the runs, in positions.
+    private(set) var offsets: [Int32] = []
+    /// Of each block the first run, then the number of all.
+    private(set) var runs: [Int] = []
+    /// Of each block the place of its first run, then the number of all.
+    private(set) var places: [Int] = []
+    /// Of each place, the logarithm of its keys' number.
+    private(set) var bias: [Float] = []
+    /// Whether runs are packed once for all. Else they lie in rows, and each query block packs those it sees: where
+    /// those are few and their blocks fill no panels, it would be multiplied with many more.
+    let isPacked: Bool
+    /// Whether each block begins a panel; what the last one of a block does not fill is hidden.
+    let startsPanels: Bool
+    private let perPanel: Int
+
+    /// - Parameter areChosen: whether pairs of blocks choose these runs among several.
+    init(_ blocks: KeyBlocks, run size: Int, areChosen: Bool, _ kernel: AttentionKernel) {
+        perPanel = kernel.keysPerPanel
+        let bounds = zip(blocks.offsets, blocks.offsets.dropFirst()).map { (Int($0), Int($1)) }
+        let longest = bounds.map { $1 - $0 }.max() ?? 1
+        isPacked = !areChosen || (longest - 1) / size + 1 >= perPanel
+        startsPanels = areChosen && isPacked
+        for (start, end) in bounds {
+            fillPanel()
+            runs.append(offsets.count)
+            places.append(bias.count)
+            for first in stride(from: start, to: end, by: min(size, end - start)) {
+                offsets.append(Int32(first))
+                bias.append(logf(Float(min(size, end - first))))
+            }
+        }
+        fillPanel()
+        runs.append(offsets.count)
+        places.append(bias.count)
+        offsets += blocks.offsets.suffix(1)
+    }
+
+    private mutating func fillPanel() {
+        while startsPanels && bias.count % perPanel != 0 { bias.append(VDIT_HIDDEN) }
+    }
+
+    var panels: Int { (bias.count + perPanel - 1) / perPanel }
+}
+
+/// Keys and values of a head's runs of one length.
+struct PooledLevel: Sendable {
+    let cut: RunCut
+    private let kernel: AttentionKernel
+    private let headDim: Int
+    /// Panels, or `[runs, headDim]` in the kernel's types.
+    private let keys: Tensor
+    private let values: Tensor
+
+    init(_ cut: RunCut, headDim: Int, _ kernel: AttentionKernel, _ buffers: TensorPool) {
+        (self.cut, self.headDim, self.kernel) = (cut, headDim, kernel)
+        let rows = [cut.runs[cut.runs.count - 1], headDim]
+        if cut.isPacked {
+            keys = buffers.tensor(.u8, [cut.panels * kernel.keyBytes(headDim)])
+            values = buffers.tensor(.u8, [cut.panels * kernel.valueBytes(headDim)])
+        } else {
+            (keys, values) = (buffers.tensor(kernel.keyType, rows), buffers.tensor(kernel.valueType, rows))
+        }
+    }
+
+    /// - Parameters:
+    ///   - means: `[runs, headDim]` f32.
+    ///   - mean: what keys are packed less.
+    func place(keys means: Tensor, less mean: UnsafePointer<Float>?) {
+        guard cut.isPacked else { return keys.convert(from: means) }
+        forEachPiece(of: means) { rows, count, panel in
+            kernel.table.pointee.pack_keys(
+                &rows, count, Int32(headDim), mean, keys.rawPointer + panel * kernel.keyBytes(headDim))
+        }
+    }
+
+    /// - Parameter means: `[runs, headDim]` f32.
+    func place(values means: Tensor) {
+        guard cut.isPacked else { return values.convert(from: means) }
+        forEachPiece(of: means) { rows, count, panel in
+            kernel.table.pointee.pack_values(
+                &rows, count, Int32(headDim), values.rawPointer + panel * kernel.valueBytes(headDim))
+        }
+    }
+
+    /// Rows that lie side by side, and the first panel they go to.
+    private func forEachPiece(of means: Tensor, _ body: (inout vdit_token_rows, Int64, Int) -> Void) {
+        var rows = vdit_token_rows(
+            data: means.rawPointer, type: VDIT_F32, stride: Int64(headDim), order: nil, first: 0)
+        guard cut.startsPanels else { return body(&rows, Int64(means.rowCount), 0) }
+        for block in 0..<cut.runs.count - 1 {
+            rows.first = Int64(cut.runs[block])
+            body(&rows, Int64(cut.runs[block + 1] - cut.runs[block]), cut.places[block] / kernel.keysPerPanel)
+        }
+    }
+
+    /// Lists the panels that hold the runs of some blocks, ascending and none twice, with no other in sight.
+    func show(
+        _ blocks: [Range<Int>], _ mean: UnsafePointer<Float>?, in spans: inout PooledKeys.Spans, _ scratch: Scratch
+    ) {
+        if blocks.isEmpty { return }
+        let places = blocks.map { cut.places[$0.lowerBound]..<cut.places[$0.upperBound] }
+        if cut.isPacked { list(places, mean, &spans, scratch) } else { pack(places, mean, &spans, scratch) }
+    }
+
+    /// Lists the panels as they are, with biases that hide the other places.
+    private func list(
+        _ places: [Range<Int>], _ mean: UnsafePointer<Float>?, _ spans: inout PooledKeys.Spans, _ scratch: Scratch
+    ) {
+        let perPanel = kernel.keysPerPanel
+        let bias = scratch.tensor(.f32, [cut.panels * perPanel]).pointer(as: Float.self)
+        func append(_ panels: Range<Int>) {
+            if panels.isEmpty { return }
+            let first = panels.lowerBound
+            spans.append(
+                vdit_key_panels(
+                    keys: keys.rawPointer + first * kernel.keyBytes(headDim),
+                    values: values.rawPointer + first * kernel.valueBytes(headDim), bias: bias + first * perPanel,
+                    mean: mean),
+                count: min(panels.upperBound * perPanel, cut.bias.count) - first * perPanel)
+        }
+        var listed = 0..<0
+        for some in places {
+            let panels = max(listed.upperBound, some.lowerBound / perPanel)..<(some.upperBound - 1) / perPanel + 1
+            for place in panels.lowerBound * perPanel..<panels.upperBound * perPanel { bias[place] = VDIT_HIDDEN }
+            if panels.lowerBound > listed.upperBound {
+                append(listed)
+                listed = panels
+            }
+            listed = listed.lowerBound..<panels.upperBound
+            copyBias(of: some, to: bias + some.lowerBound)
+        }
+        append(listed)
+    }
+
+    /// Packs the places, one behind the other.
+    private func pack(
+        _ places: [Range<Int>], _ mean: UnsafePointer<Float>?, _ spans: inout PooledKeys.Spans, _ scratch: Scratch
+    ) {
+        let count = places.reduce(0) { $0 + $1.count }
+        let panels = (count - 1) / kernel.keysPerPanel + 1
+        let packedKeys = scratch.tensor(.u8, [panels * kernel.keyBytes(headDim)])
+        let packedValues = scratch.tensor(.u8, [panels * kernel.valueBytes(headDim)])
+        let bias = scratch.tensor(.f32, [panels * kernel.keysPerPanel]).pointer(as: Float.self)
+        let order = scratch.tensor(.i32, [count]).pointer(as: Int32.self)
+        var next = 0
+        for some in places {
+            copyBias(of: some, to: bias + next)
+            for place in some {
+                order[next] = Int32(place)
+                next += 1
+            }
+        }
+        let table = kernel.table.pointee
+        var rows = vdit_token_rows(
+            data: keys.rawPointer, type: table.key_type, stride: Int64(headDim), order: order, first: 0)
+        table.pack_keys(&rows, Int64(count), Int32(headDim), mean, packedKeys.rawPointer)
+        (rows.data, rows.type) = (UnsafeRawPointer(values.rawPointer), table.value_type)
+        table.pack_values(&rows, Int64(count), Int32(headDim), packedValues.rawPointer)
+        spans.append(
+            vdit_key_panels(keys: packedKeys.rawPointer, values: packedValues.rawPointer, bias: bias, mean: mean),
+            count: count)
+    }
+
+    private func copyBias(of places: Range<Int>, to: UnsafeMutablePointer<Float>) {
+        cut.bias.withUnsafeBufferPointer { bias in
+            for (index, place) in places.enumerated() { to[index] = bias[place] }
+        }
+    }
+}
