@@ -47,8 +47,8 @@ struct RunCut: Sendable {
     var panels: Int { (bias.count + perPanel - 1) / perPanel }
 }
 
-/// Keys and values of a head's runs of one length.
-struct PooledLevel: Sendable {
+/// Keys and values of a head's runs of one length. A class: every query block takes hold of it.
+final class PooledLevel: Sendable {
     let cut: RunCut
     private let kernel: AttentionKernel
     private let headDim: Int
@@ -103,13 +103,16 @@ struct PooledLevel: Sendable {
         _ blocks: [Range<Int>], _ mean: UnsafePointer<Float>?, in spans: inout PooledKeys.Spans, _ scratch: Scratch
     ) {
         if blocks.isEmpty { return }
-        let places = blocks.map { cut.places[$0.lowerBound]..<cut.places[$0.upperBound] }
-        if cut.isPacked { list(places, mean, &spans, scratch) } else { pack(places, mean, &spans, scratch) }
+        if cut.isPacked { list(blocks, mean, &spans, scratch) } else { pack(blocks, mean, &spans, scratch) }
+    }
+
+    private func places(of blocks: Range<Int>) -> Range<Int> {
+        cut.places[blocks.lowerBound]..<cut.places[blocks.upperBound]
     }
 
     /// Lists the panels as they are, with biases that hide the other places.
     private func list(
-        _ places: [Range<Int>], _ mean: UnsafePointer<Float>?, _ spans: inout PooledKeys.Spans, _ scratch: Scratch
+        _ blocks: [Range<Int>], _ mean: UnsafePointer<Float>?, _ spans: inout PooledKeys.Spans, _ scratch: Scratch
     ) {
         let perPanel = kernel.keysPerPanel
         let bias = scratch.tensor(.f32, [cut.panels * perPanel]).pointer(as: Float.self)
@@ -124,9 +127,9 @@ struct PooledLevel: Sendable {
                 count: min(panels.upperBound * perPanel, cut.bias.count) - first * perPanel)
         }
         var listed = 0..<0
-        for some in places {
+        for some in blocks.lazy.map(places) {
             let panels = max(listed.upperBound, some.lowerBound / perPanel)..<(some.upperBound - 1) / perPanel + 1
-            for place in panels.lowerBound * perPanel..<panels.upperBound * perPanel { bias[place] = VDIT_HIDDEN }
+            (bias + panels.lowerBound * perPanel).update(repeating: VDIT_HIDDEN, count: panels.count * perPanel)
             if panels.lowerBound > listed.upperBound {
                 append(listed)
                 listed = panels
@@ -137,18 +140,18 @@ struct PooledLevel: Sendable {
         append(listed)
     }
 
-    /// Packs the places, one behind the other.
+    /// Packs the runs, one behind the other.
     private func pack(
-        _ places: [Range<Int>], _ mean: UnsafePointer<Float>?, _ spans: inout PooledKeys.Spans, _ scratch: Scratch
+        _ blocks: [Range<Int>], _ mean: UnsafePointer<Float>?, _ spans: inout PooledKeys.Spans, _ scratch: Scratch
     ) {
-        let count = places.reduce(0) { $0 + $1.count }
+        let count = blocks.reduce(0) { $0 + places(of: $1).count }
         let panels = (count - 1) / kernel.keysPerPanel + 1
         let packedKeys = scratch.tensor(.u8, [panels * kernel.keyBytes(headDim)])
         let packedValues = scratch.tensor(.u8, [panels * kernel.valueBytes(headDim)])
         let bias = scratch.tensor(.f32, [panels * kernel.keysPerPanel]).pointer(as: Float.self)
         let order = scratch.tensor(.i32, [count]).pointer(as: Int32.self)
         var next = 0
-        for some in places {
+        for some in blocks.lazy.map(places) {
             copyBias(of: some, to: bias + next)
             for place in some {
                 order[next] = Int32(place)
@@ -167,8 +170,8 @@ struct PooledLevel: Sendable {
     }
 
     private func copyBias(of places: Range<Int>, to: UnsafeMutablePointer<Float>) {
-        cut.bias.withUnsafeBufferPointer { bias in
-            for (index, place) in places.enumerated() { to[index] = bias[place] }
+        cut.bias[places].withUnsafeBufferPointer { bias in
+            if let from = bias.baseAddress { to.update(from: from, count: places.count) }
         }
     }
 }
