@@ -64,7 +64,7 @@ struct HeadTableCommandTests {
             try CommandRun.run(
                 ["calibrate", "--model", Golden.sample("wan-mini"), "--prompt-embedding"]
                     + [Golden.sample("prompts/01-red-ball-right.safetensors"), "--size", "192x128", "--num-frames", "9"]
-                    + ["--steps", "3", "--seed", "5", "--sparse", "jenga", "-o", folder.path(name)] + more)
+                    + ["--steps", "3", "--seed", "5", "--sparse", "sparge", "-o", folder.path(name)] + more)
         }
         let made = try calibrated("table.json", ["--density", "0.5", "--measure", measure])
         #expect(made.status == 0, "\(made.errors)")
@@ -80,7 +80,7 @@ struct HeadTableCommandTests {
                 [
                     "render", "--model", Golden.sample("wan-mini"), "--prompt-embedding",
                     Golden.sample("prompts/01-red-ball-right.safetensors"), "--size", "192x128", "--num-frames", "9",
-                    "--steps", "3", "--seed", "5", "--sparse", "jenga", "--dense-steps", "1", "-o", folder.path(name),
+                    "--steps", "3", "--seed", "5", "--sparse", "sparge", "--dense-steps", "1", "-o", folder.path(name),
                 ] + more)
             #expect(run.status == 0, "\(run.errors)")
             return try RunRecord(path: folder.path(name + ".json"))

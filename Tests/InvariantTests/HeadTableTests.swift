@@ -115,7 +115,7 @@ private func namesOfMethodsForTables() throws -> [String] {
     /// another gets the plan it would have with that one.
     @Test(arguments: try namesOfMethodsForTables())
     func headsHaveTheDensitiesOfTheTable(_ name: String) throws {
-        let layout = TokenLayout(frames: 6, height: 8, width: 12, textAfter: 3)
+        let layout = TokenLayout(frames: 9, height: 16, width: 20, textAfter: 3)
         var ladder: [Double] = []
         for density in [0.3, 0.5, 0.7] where try reaches(density, name, layout) { ladder.append(density) }
         let last = try #require(ladder.last)
@@ -123,7 +123,8 @@ private func namesOfMethodsForTables() throws -> [String] {
         let count = patterns.count
         let heads = [[[0, 1, count]], [[1, 1, 1]]]
         let table = try #require(HeadTable(patterns: patterns, heads: heads))
-        let planner = try MethodChoice(name).configured(table: table).planner(for: layout)
+        let planner = try MethodChoice(name, options: ["dense-layers": "0"]).configured(table: table)
+            .planner(for: layout)
         var random = SeededRandom.fresh()
         for step in 0..<2 {
             let call = MethodCase.call(layout, heads: 3, step: step, steps: 2, &random)

@@ -171,7 +171,7 @@ public struct ConfiguredMethod: Sendable {
     fileprivate var table: (table: HeadTable, patterns: [ConfiguredMethod])?
 
     /// How far a plan may be from the density that was asked for.
-    static let densityTolerance = 0.01
+    package static let densityTolerance = 0.01
 
     /// - Throws: what the method throws for a layout it cannot serve; `AttentionError.unreachableDensity` where the
     ///   nearest density it can plan is not near.

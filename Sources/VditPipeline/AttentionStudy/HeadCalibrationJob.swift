@@ -122,10 +122,11 @@ public struct HeadCalibrationJob: Sendable {
             }
             if let wanted = search.density, ofStep > 0 {
                 let least = trials.reduce(0) { $0 + ($1.map(\.density).min() ?? 1) } / Double(ofStep)
-                if least > wanted {
+                if least > wanted + ConfiguredMethod.densityTolerance {
                     throw PipelineError.setting(
                         "density", found: "\(wanted)",
-                        expected: "at least \(least) of step \(step), which the sparsest patterns keep")
+                        expected: "at least \((least * 1000).rounded(.up) / 1000), which the sparsest patterns keep of "
+                            + "step \(step)")
                 }
             }
             let chosen = search.choices(trials)
