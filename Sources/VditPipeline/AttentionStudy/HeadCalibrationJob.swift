@@ -84,7 +84,8 @@ public struct HeadCalibrationJob: Sendable {
         if !search.candidates.isEmpty { return try search.candidates.map(pattern) }
         guard let density = search.density else {
             throw PipelineError.setting(
-                "patterns", found: "none", expected: "at least one, or a density: nobody published any of \(method.name)")
+                "patterns", found: "none",
+                expected: "at least one, or a density: nobody published any of \(method.name)")
         }
         var unreachable: AttentionError?
         let patterns = try PatternSearch.densities(around: density).compactMap { options in
@@ -129,11 +130,8 @@ public struct HeadCalibrationJob: Sendable {
                             + "step \(step)")
                 }
             }
-            let chosen = search.choices(trials)
-            return (0..<layers).map { layer in
-                layer < dense
-                    ? [Int](repeating: 0, count: heads) : Array(chosen[(layer - dense) * heads..<(layer - dense + 1) * heads])
-            }
+            let numbers = [Int](repeating: 0, count: dense * heads) + search.choices(trials)
+            return (0..<layers).map { layer in Array(numbers[layer * heads..<(layer + 1) * heads]) }
         }
     }
 }
