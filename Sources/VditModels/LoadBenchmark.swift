@@ -12,13 +12,13 @@ public struct LoadBenchmark: Sendable {
 
     public struct Result: Sendable {
         public let byteCount: Int
-        public let cold: Pair
-        public let warm: Pair
+        public let cold: Rounds
+        public let warm: Rounds
     }
 
     /// Reading from the first byte to the last, the same into new memory that keeps it, and opening and packing; taking
     /// turns.
-    public struct Pair: Sendable {
+    public struct Rounds: Sendable {
         public let reading: Timing
         public let keeping: Timing
         public let loading: Timing
@@ -62,7 +62,7 @@ public struct LoadBenchmark: Sendable {
             _ = try read()
             warm.append([try Self.time(read), try Self.time(keep), try Self.time(load)])
         }
-        return Result(byteCount: file.byteCount, cold: Pair(rounds: cold), warm: Pair(rounds: warm))
+        return Result(byteCount: file.byteCount, cold: Rounds(seconds: cold), warm: Rounds(seconds: warm))
     }
 
     /// Until it is made, and not until it is gone.
@@ -83,10 +83,10 @@ public struct LoadBenchmark: Sendable {
     }
 }
 
-extension LoadBenchmark.Pair {
-    /// - Parameter rounds: seconds of reading, of keeping and of loading in each.
-    fileprivate init(rounds: [[Double]]) {
-        let timings = (0..<3).map { place in Timing(seconds: rounds.map { $0[place] }) }
+extension LoadBenchmark.Rounds {
+    /// - Parameter seconds: of reading, of keeping and of loading, in each round.
+    fileprivate init(seconds: [[Double]]) {
+        let timings = (0..<3).map { place in Timing(seconds: seconds.map { $0[place] }) }
         (reading, keeping, loading) = (timings[0], timings[1], timings[2])
     }
 }

@@ -128,33 +128,25 @@ public struct PooledKeys: Sendable {
             list: room.rawPointer.bindMemory(to: vdit_key_span.self, capacity: most), slope: short.slope)
         for (index, level) in short.levels.enumerated() {
             guard let level else { continue }
-            let blocks = levels.map { Self.ranges(of: UInt8(index + 1), in: $0) }
-                ?? Self.ranges(of: level.cut.places.count - 1, leavingOut: kept)
+            let count = level.cut.places.count - 1
+            let blocks = levels.map { levels in
+                let others = (0..<count).lazy.filter { levels[levels.startIndex + $0] != index + 1 }
+                return Self.ranges(of: count, leavingOut: others)
+            } ?? Self.ranges(of: count, leavingOut: kept.lazy.map(Int.init))
             level.show(blocks, mean, in: &spans, scratch)
         }
         return spans.count > 0 ? spans : nil
     }
 
-    private static func ranges(of count: Int, leavingOut kept: ArraySlice<Int32>) -> [Range<Int>] {
+    /// The numbers below `count` but for some, ascending.
+    private static func ranges(of count: Int, leavingOut others: some Sequence<Int>) -> [Range<Int>] {
         var ranges: [Range<Int>] = []
-        ranges.reserveCapacity(kept.count + 1)
         var next = 0
-        for block in kept {
-            if next < Int(block) { ranges.append(next..<Int(block)) }
-            next = Int(block) + 1
+        for other in others {
+            if next < other { ranges.append(next..<other) }
+            next = other + 1
         }
         if next < count { ranges.append(next..<count) }
-        return ranges
-    }
-
-    private static func ranges(of level: UInt8, in levels: ArraySlice<UInt8>) -> [Range<Int>] {
-        var ranges: [Range<Int>] = []
-        var first = 0
-        for (block, own) in levels.enumerated() where own != level {
-            if first < block { ranges.append(first..<block) }
-            first = block + 1
-        }
-        if first < levels.count { ranges.append(first..<levels.count) }
         return ranges
     }
 }
