@@ -95,7 +95,17 @@ int vdit_dnnl_conv_same_weights(const vdit_dnnl_conv *a, const vdit_dnnl_conv *b
 }
 
 int vdit_dnnl_conv_repack(const vdit_dnnl_conv *from, const void *packed, const vdit_dnnl_conv *to, void *repacked) {
-    return vdit_dnnl_reorder(from->w, packed, to->w, repacked);
+    // By way of plain weights: from one blocking to another oneDNN goes element by element.
+    const int64_t count = from->w_dims[0] * from->w_dims[1] * from->w_dims[2] * from->w_dims[3];
+    float *plain = aligned_alloc(64, (size_t)(count * 4 + 63) / 64 * 64);
+    if (!plain) return dnnl_out_of_memory;
+    vdit_md layout;
+    TRY_OR(vdit_dnnl_md(&layout, 4, from->w_dims, dnnl_f32, dnnl_oihw), free(plain));
+    dnnl_status_t status = vdit_dnnl_reorder(from->w, packed, MD_REF(layout), plain);
+    if (status == dnnl_success) status = vdit_dnnl_reorder(MD_REF(layout), plain, to->w, repacked);
+    MD_FREE(layout);
+    free(plain);
+    return status;
 }
 
 int vdit_dnnl_conv_run(const vdit_dnnl_conv *conv, const void *x, const void *packed, float *y, void *scratch) {

@@ -5,45 +5,64 @@ import Synchronization
 /// The pool keeps what it ever handed out until it goes away itself, so it holds at most as much as was alive at once, by
 /// size; sizes are rounded up by a sixteenth at most, so that those that vary a little share.
 public final class TensorPool: Sendable {
-    private let storages = Mutex<[Int: [Storage]]>([:])
+    private let storages = Mutex(Storages())
     private let reclaims: Bool
 
-    /// - Parameter reclaims: whether idle tensors of other sizes are given back before one is made, so that the pool
-    ///   holds as much as is alive at once, whatever the sizes; new memory has to be cleared by the system.
+    /// - Parameter reclaims: whether idle tensors of other sizes are given back before one is made, where the pool would
+    ///   hold more than an eighth beyond what was alive at once: new memory has to be cleared by the system.
     public init(reclaims: Bool = false) { self.reclaims = reclaims }
 
     /// Bytes handed out and kept.
-    public var byteCount: Int {
-        storages.withLock { $0.reduce(0) { $0 + $1.key * $1.value.count } }
-    }
+    public var byteCount: Int { storages.withLock { $0.byteCount } }
 
     /// A tensor with arbitrary contents.
     public func tensor(_ dtype: DType, _ shape: [Int]) -> Tensor {
         let bytes = Self.rounded(shape.reduce(1, *) * dtype.byteCount)
         let storage = storages.withLock { storages in
-            var candidates = storages.removeValue(forKey: bytes) ?? []
-            defer { storages[bytes] = candidates }
-            for index in candidates.indices where isKnownUniquelyReferenced(&candidates[index]) {
-                return candidates[index]
-            }
-            if reclaims { Self.giveBack(bytes, of: &storages) }
-            let storage = Storage(byteCount: bytes)
-            candidates.append(storage)
-            return storage
+            if let idle = storages.idle(bytes) { return idle }
+            if reclaims { storages.giveBack(for: bytes) }
+            return storages.make(bytes)
         }
         return Tensor(dtype, shape, storage: storage, byteOffset: 0)
     }
 
-    /// Gives back idle storages, the largest first, until so many bytes are free or none is left.
-    private static func giveBack(_ bytes: Int, of storages: inout [Int: [Storage]]) {
-        var wanted = bytes
-        for size in storages.keys.sorted(by: >) where wanted > 0 {
-            var held = storages.removeValue(forKey: size) ?? []
-            for index in held.indices.reversed() where wanted > 0 && isKnownUniquelyReferenced(&held[index]) {
-                held.remove(at: index)
-                wanted -= size
+    private struct Storages {
+        private var ofSize: [Int: [Storage]] = [:]
+        /// The most bytes that were alive at once when one was made.
+        private var mostAlive = 0
+
+        var byteCount: Int { ofSize.reduce(0) { $0 + $1.key * $1.value.count } }
+
+        mutating func idle(_ bytes: Int) -> Storage? {
+            var candidates = ofSize.removeValue(forKey: bytes) ?? []
+            defer { ofSize[bytes] = candidates }
+            for index in candidates.indices where isKnownUniquelyReferenced(&candidates[index]) {
+                return candidates[index]
             }
-            storages[size] = held.isEmpty ? nil : held
+            return nil
+        }
+
+        mutating func make(_ bytes: Int) -> Storage {
+            let storage = Storage(byteCount: bytes)
+            ofSize[bytes, default: []].append(storage)
+            return storage
+        }
+
+        /// Gives back idle storages, the largest first, until so many bytes more are no more than may be held.
+        mutating func giveBack(for bytes: Int) {
+            var idle: [(size: Int, index: Int)] = []
+            var held = bytes
+            for size in ofSize.keys.sorted(by: <) {
+                var ofThis = ofSize.removeValue(forKey: size) ?? []
+                held += ofThis.count * size
+                for index in ofThis.indices where isKnownUniquelyReferenced(&ofThis[index]) { idle.append((size, index)) }
+                ofSize[size] = ofThis
+            }
+            mostAlive = max(mostAlive, held - idle.reduce(0) { $0 + $1.size })
+            while held > mostAlive + mostAlive / 8, let (size, index) = idle.popLast() {
+                ofSize[size]?.remove(at: index)
+                held -= size
+            }
         }
     }
 

@@ -11,13 +11,17 @@
 
 /// A tile cut out of a frame, or out of the sum or difference of two. Outside the frame it is zero, or what the
 /// nearest pixel within is.
+///
+/// With a plane the tile is what F(2, 3) of Winograd along its rows multiplies, four tiles [row][pair][channel] of half
+/// as many columns each: of columns 2j to 2j + 3 the differences and sums 0 - 2, 1 + 2, 2 - 1 and 1 - 3.
 typedef struct {
     const void *first, *second;  // frames of one type and shape; NULL: a frame of zeros
     float sign;                  // tile = first + sign * second, sign being 1 or -1
     vdit_float_type from, to;    // f32 to f32, bf16 to bf16, or f32 to bf16
     int64_t height, width, channels;
     int64_t top, left;           // the tile's corner in the frame; may be negative
-    int64_t tile_height, tile_width;
+    int64_t tile_height, tile_width;  // with a plane: pairs
+    int64_t plane;               // elements from one of four tiles to the next, channels a multiple of 16; or 0
     int replicated;              // outside is the nearest pixel; at least one column of the tile is inside
 } vdit_vae_gather;
 
@@ -26,15 +30,18 @@ typedef struct {
 ///   stream = value,  operand = value, or silu(normalised value), or normalised value
 /// where normalised(v) = v / max(|v|, 1e-12) * sqrt(channels) * gamma + shift, |v| over the pixel's channels, in f32;
 /// with an epsilon above 0 the divisor is sqrt(|v|^2 / channels + epsilon) instead of |v| / sqrt(channels).
+///
+/// With a plane each term is the four products that F(2, 3) makes two pixels of: 0 + 1 + 2 and 1 - 2 - 3.
 typedef struct {
     const float *terms[3];
     int term_count;               // 1 to 3
+    int64_t plane;                // elements from one of a term's four products to the next, or 0
     float sign;
     const float *bias;            // [channels] or NULL
     const float *noise;           // a number for each pixel, or NULL
     const float *noise_scale;     // [channels]
-    const float *residual;        // like terms[0], or NULL
-    float *value;                 // scratch like terms[0]; may be one of the terms or the residual
+    const float *residual;        // dense pixels, or NULL
+    float *value;                 // scratch, [2 * channels]
     void *stream;                 // of stream_type, pixel_stride apart, or NULL
     vdit_float_type stream_type;  // f32 or bf16
     void *operand;                // of operand_type, pixel_stride apart, or NULL

@@ -26,42 +26,67 @@ public struct ConvolutionShape: Sendable, Hashable {
 
     /// Input pixels under so many output pixels in a row.
     func span(_ extent: Int) -> Int { (extent - 1) * stride + kernel }
+
+    /// Whether two output pixels of a row are made of four products instead of six: F(2, 3) of Winograd, "Arithmetic
+    /// Complexity of Computations" (1980). What is done around the products takes as long as they do where channels are
+    /// few.
+    var isFast: Bool { kernel == 3 && stride == 1 && inChannels % 16 == 0 && min(inChannels, outChannels) >= 32 }
+
+    /// A tile's input, panels and products are so many planes, multiplied each by itself: of every second column where
+    /// the convolution is fast.
+    var planes: Int { isFast ? 4 : 1 }
+    /// Columns of the kernel that multiplies a plane.
+    var planeColumns: Int { isFast ? 1 : kernel }
+    /// Output pixels of a row that come of a plane's column.
+    var pixelsPerColumn: Int { isFast ? 2 : 1 }
+
+    /// What multiplies each plane, `[out, in, kernel, planeColumns]` f32.
+    func planes(of panel: Tensor) -> [Tensor] {
+        guard isFast else { return [panel] }
+        let taps = panel.floats()
+        func plane(_ made: (_ row: ArraySlice<Float>) -> Float) -> Tensor {
+            Tensor(Swift.stride(from: 0, to: taps.count, by: kernel).map { made(taps[$0..<$0 + kernel]) })
+        }
+        func outer(_ row: ArraySlice<Float>) -> Float { 0.5 * (row[row.startIndex] + row[row.endIndex - 1]) }
+        func middle(_ row: ArraySlice<Float>) -> Float { 0.5 * row[row.startIndex + 1] }
+        return [
+            plane { $0[$0.startIndex] }, plane { outer($0) + middle($0) }, plane { outer($0) - middle($0) },
+            plane { $0[$0.endIndex - 1] },
+        ]
+    }
 }
 
-/// A convolution of one tile compiled by oneDNN.
+/// A convolution of one plane compiled by oneDNN.
 final class ConvolutionPrimitive: PlaneProduct, @unchecked Sendable {  // oneDNN primitives may run on any thread
     let handle: OpaquePointer
     let pitch: Int
     let inputCount: Int
     let productCount: Int
 
-    init(
-        _ shape: ConvolutionShape, tileHeight: Int, tileWidth: Int, operand: DType
-    ) throws(TensorError) {
+    init(_ shape: ConvolutionShape, height: Int, width: Int, operand: DType) throws(TensorError) {
         var handle: OpaquePointer?
         let status = vdit_dnnl_conv_create(
-            Int64(shape.inChannels), Int64(shape.outChannels), Int64(shape.kernel),
-            Int64(shape.kernel), Int64(shape.stride), Int64(tileHeight), Int64(tileWidth),
-            operand.dnnlType, &handle)
+            Int64(shape.inChannels), Int64(shape.outChannels), Int64(shape.kernel), Int64(shape.planeColumns),
+            Int64(shape.stride), Int64(height), Int64(width), operand.dnnlType, &handle)
         guard status == 0, let handle else {
             throw .library(name: "oneDNN", call: "convolution of \(shape)", status: Int(status))
         }
         self.handle = handle
-        pitch = tileWidth
-        inputCount = shape.span(tileHeight) * shape.span(tileWidth) * shape.inChannels
-        productCount = tileHeight * tileWidth * shape.outChannels
+        pitch = width
+        inputCount = shape.span(height) * ((width - 1) * shape.stride + shape.planeColumns) * shape.inChannels
+        productCount = height * width * shape.outChannels
     }
 
     deinit { vdit_dnnl_conv_destroy(handle) }
 
-    var weightBytes: Int { Int(vdit_dnnl_conv_weight_bytes(handle)) }
+    var panelBytes: Int { Int(vdit_dnnl_conv_weight_bytes(handle)) }
     var scratchBytes: Int { Int(vdit_dnnl_conv_scratch_bytes(handle)) }
 
-    func run(_ input: Tensor, _ panel: Tensor, into products: Tensor, _ workspace: Tensor) throws(TensorError) {
-        try check(
-            vdit_dnnl_conv_run(
-                handle, input.rawPointer, panel.rawPointer, products.pointer(as: Float.self),
-                workspace.rawPointer), "convolution")
+    func run(
+        _ input: UnsafeRawPointer, _ panel: UnsafeRawPointer, into products: UnsafeMutablePointer<Float>,
+        _ workspace: Tensor
+    ) throws(TensorError) {
+        try check(vdit_dnnl_conv_run(handle, input, panel, products, workspace.rawPointer), "convolution")
     }
 }
 
@@ -70,6 +95,7 @@ public final class ConvolutionWeights: Sendable {
     public let shape: ConvolutionShape
     /// f32 or bf16.
     public let operand: DType
+    /// The planes of each, one after the other.
     private let panels: [Tensor]
     private let layout: Layout
 
@@ -99,21 +125,28 @@ public final class ConvolutionWeights: Sendable {
         }
         if let tiles, operand == .bf16, TilePlaneProduct.serves(shape) {
             layout = .tiles(tiles)
-            self.panels = panels.map { TilePlaneProduct.pack($0, shape, tiles) }
+            self.panels = panels.map { panel in
+                let planes = shape.planes(of: panel).map { TilePlaneProduct.pack($0, shape, tiles) }
+                let target = Tensor(.u8, [planes.count, planes[0].byteCount])
+                for (index, plane) in planes.enumerated() {
+                    target[index].rawPointer.copyMemory(from: plane.rawPointer, byteCount: plane.byteCount)
+                }
+                return target
+            }
             return
         }
-        let primitive = try ConvolutionPrimitive(
-            shape, tileHeight: 8, tileWidth: 32, operand: operand)
+        let primitive = try ConvolutionPrimitive(shape, height: 8, width: 32, operand: operand)
+        layout = .library(primitive)
         var packed: [Tensor] = []
         for panel in panels {
-            let target = Tensor(.u8, [primitive.weightBytes])
-            try check(
-                vdit_dnnl_conv_pack(
-                    primitive.handle, panel.pointer(as: Float.self), target.rawPointer),
-                "convolution pack")
+            let target = Tensor(.u8, [shape.planes, primitive.panelBytes])
+            for (index, plane) in shape.planes(of: panel).enumerated() {
+                try check(
+                    vdit_dnnl_conv_pack(primitive.handle, plane.pointer(as: Float.self), target[index].rawPointer),
+                    "convolution pack")
+            }
             packed.append(target)
         }
-        layout = .library(primitive)
         self.panels = packed
     }
 
@@ -125,16 +158,13 @@ public final class ConvolutionWeights: Sendable {
         if case .tiles = layout { true } else { false }
     }
 
-    /// What multiplies tiles of one size, and the panels as it reads them.
-    func product(
-        tileHeight: Int, tileWidth: Int
-    ) throws(TensorError) -> (product: any PlaneProduct, panels: [Tensor]) {
+    /// What multiplies planes of one size, and the panels as it reads them.
+    func product(height: Int, width: Int) throws(TensorError) -> (product: any PlaneProduct, panels: [Tensor]) {
         switch layout {
         case .tiles(let kernel):
-            return (TilePlaneProduct(shape, kernel, tileHeight: tileHeight, tileWidth: tileWidth), panels)
+            return (TilePlaneProduct(shape, kernel, height: height, width: width), panels)
         case .library(let layout):
-            let primitive = try ConvolutionPrimitive(
-                shape, tileHeight: tileHeight, tileWidth: tileWidth, operand: operand)
+            let primitive = try ConvolutionPrimitive(shape, height: height, width: width, operand: operand)
             return (primitive, try fit(layout, to: primitive))
         }
     }
@@ -145,11 +175,13 @@ public final class ConvolutionWeights: Sendable {
         if vdit_dnnl_conv_same_weights(layout.handle, primitive.handle) != 0 { return panels }
         var fitted: [Tensor] = []
         for panel in panels {
-            let target = Tensor(.u8, [primitive.weightBytes])
-            try check(
-                vdit_dnnl_conv_repack(
-                    layout.handle, panel.rawPointer, primitive.handle, target.rawPointer),
-                "convolution repack")
+            let target = Tensor(.u8, [shape.planes, primitive.panelBytes])
+            for plane in 0..<shape.planes {
+                try check(
+                    vdit_dnnl_conv_repack(
+                        layout.handle, panel[plane].rawPointer, primitive.handle, target[plane].rawPointer),
+                    "convolution repack")
+            }
             fitted.append(target)
         }
         return fitted

@@ -52,7 +52,7 @@ public struct ConvolutionProgram: Sendable {
     }
 
     public struct Output: Sendable {
-        /// Products: `terms[0] + sign · (terms[1] + terms[2])`. The last is used by this output alone.
+        /// Products: `terms[0] + sign · (terms[1] + terms[2])`.
         public var terms: [Int]
         public var sign: Float
         /// `[outChannels]` f32.

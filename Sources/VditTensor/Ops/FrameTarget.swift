@@ -94,7 +94,7 @@ public func finishFrame(
         finish.terms.0 = UnsafePointer(value.pointer(as: Float.self) + offset)
         finish.term_count = 1
         finish.residual = addend.map { UnsafePointer($0.pointer(as: Float.self) + offset) }
-        finish.value = scratch.tensor(.f32, [width, channels]).pointer(as: Float.self)
+        finish.value = scratch.tensor(.f32, [2, channels]).pointer(as: Float.self)
         finish.pixel_stride = Int64(channels)
         target.fill(&finish, at: offset)
         rows.table.pointee.finish(&finish, Int64(width), Int64(channels))

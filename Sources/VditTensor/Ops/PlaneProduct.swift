@@ -2,18 +2,22 @@ import CVditKernels
 
 /// What multiplies a tile of pixels by a convolution's panel.
 protocol PlaneProduct: Sendable {
-    /// Pixels from a row of the products to the next: the tile's width at least.
+    /// Pixels from a row of the products to the next: the plane's width at least.
     var pitch: Int { get }
-    /// Elements of a tile's input and of its products, with what is read or written beyond them.
+    /// Elements of a plane's input and of its products, with what is read or written beyond them.
     var inputCount: Int { get }
     var productCount: Int { get }
+    var panelBytes: Int { get }
     var scratchBytes: Int { get }
 
     /// - Parameters:
-    ///   - input: the tile with its edges, `[rows, columns, inChannels]` of the operand type, dense.
+    ///   - input: the plane with its edges, `[rows, columns, inChannels]` of the operand type, dense.
     ///   - panel: packed as the weights are.
     ///   - products: `[rows, pitch, outChannels]` f32.
-    func run(_ input: Tensor, _ panel: Tensor, into products: Tensor, _ workspace: Tensor) throws(TensorError)
+    func run(
+        _ input: UnsafeRawPointer, _ panel: UnsafeRawPointer, into products: UnsafeMutablePointer<Float>,
+        _ workspace: Tensor
+    ) throws(TensorError)
 }
 
 /// A convolution of bf16 pixels by tiles: the product of the pixels around each and the panel. Rows of the input
@@ -32,24 +36,28 @@ final class TilePlaneProduct: PlaneProduct {
         shape.stride == 1 && shape.inChannels % 32 == 0 && shape.outChannels % 32 == 0
     }
 
-    init(_ shape: ConvolutionShape, _ kernel: TileKernel, tileHeight: Int, tileWidth: Int) {
+    init(_ shape: ConvolutionShape, _ kernel: TileKernel, height: Int, width: Int) {
         self.shape = shape
         self.kernel = kernel
-        let pitch = tileWidth + shape.kernel - 1
+        let columns = shape.planeColumns
+        let pitch = width + columns - 1
         self.pitch = pitch
-        rowTiles = (tileHeight * pitch + 15) / 16
-        steps = (0..<shape.kernel * shape.kernel).flatMap { tap in
-            let pixel = tap / shape.kernel * pitch + tap % shape.kernel
+        rowTiles = (height * pitch + 15) / 16
+        steps = (0..<shape.kernel * columns).flatMap { tap in
+            let pixel = tap / columns * pitch + tap % columns
             return stride(from: 0, to: shape.inChannels, by: 32).map { Int32(2 * (pixel * shape.inChannels + $0)) }
         }
     }
 
-    var inputCount: Int { (rowTiles * 16 + (shape.kernel - 1) * (pitch + 1)) * shape.inChannels }
+    var inputCount: Int {
+        (rowTiles * 16 + (shape.kernel - 1) * pitch + shape.planeColumns - 1) * shape.inChannels
+    }
     var productCount: Int { rowTiles * 16 * shape.outChannels }
+    var panelBytes: Int { 2 * shape.kernel * shape.planeColumns * shape.inChannels * shape.outChannels }
 
-    /// A panel `[to, from, kernel, kernel]` f32 as `run` reads it.
+    /// A panel `[to, from, rows, columns]` f32 as `run` reads it.
     static func pack(_ panel: Tensor, _ shape: ConvolutionShape, _ kernel: TileKernel) -> Tensor {
-        let (from, taps) = (shape.inChannels, shape.kernel * shape.kernel)
+        let (from, taps) = (shape.inChannels, shape.kernel * shape.planeColumns)
         let matrix = Tensor(.f32, [shape.outChannels, taps * from])
         panel.withFloats { panel in
             matrix.withMutableFloats { matrix in
@@ -66,15 +74,17 @@ final class TilePlaneProduct: PlaneProduct {
         return kernel.packed(matrix.converted(to: .bf16))
     }
 
-    func run(_ input: Tensor, _ panel: Tensor, into products: Tensor, _ workspace: Tensor) {
-        precondition(input.dtype == .bf16 && input.count >= inputCount && products.count >= productCount)
+    func run(
+        _ input: UnsafeRawPointer, _ panel: UnsafeRawPointer, into products: UnsafeMutablePointer<Float>,
+        _ workspace: Tensor
+    ) {
         let (from, to) = (shape.inChannels, Int64(shape.outChannels))
         steps.withUnsafeBufferPointer { steps in
             var product = vdit_tile_product(
-                rows: input.rawPointer, row_bytes: Int64(2 * from), tile_bytes: Int64(32 * from),
+                rows: input, row_bytes: Int64(2 * from), tile_bytes: Int64(32 * from),
                 steps: steps.baseAddress, step_count: Int32(steps.count), row_tiles: Int32(rowTiles),
-                matrix: panel.rawPointer, column_tiles: Int32(shape.outChannels / 16),
-                sums: products.pointer(as: Float.self), sum_row: to, sum_tile: 16 * to, sum_column: 16)
+                matrix: panel, column_tiles: Int32(shape.outChannels / 16),
+                sums: products, sum_row: to, sum_tile: 16 * to, sum_column: 16)
             kernel.multiply(&product)
         }
     }

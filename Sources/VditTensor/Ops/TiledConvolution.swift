@@ -9,6 +9,8 @@ public final class TiledConvolution: Sendable {
     private let product: any PlaneProduct
     private let panels: [Tensor]
     private let grid: TileGrid
+    /// Columns of a tile's planes; elements from one to the next of its input and of its products.
+    private let planeWidth, inputPlane, productPlane: Int
     private let rows: FrameRows
     private let pool: WorkPool
 
@@ -19,11 +21,14 @@ public final class TiledConvolution: Sendable {
         self.weights = weights
         rows = FrameRows(compute.instructionSet)
         pool = compute.pool
-        let channels = max(weights.shape.inChannels, weights.shape.outChannels)
+        let shape = weights.shape
         grid = TileGrid(
-            height: height, width: width, channels: channels,
-            elements: weights.isTiled ? TileGrid.ofTiles : TileGrid.ofLibrary)
-        (product, panels) = try weights.product(tileHeight: grid.tileHeight, tileWidth: grid.tileWidth)
+            height: height, width: width, channels: max(shape.inChannels, shape.outChannels),
+            elements: weights.isTiled ? TileGrid.ofTiles : TileGrid.ofLibrary, step: shape.pixelsPerColumn)
+        planeWidth = grid.tileWidth / shape.pixelsPerColumn
+        (product, panels) = try weights.product(height: grid.tileHeight, width: planeWidth)
+        inputPlane = product.inputCount.rounded(upTo: 32)
+        productPlane = product.productCount.rounded(upTo: 16)
     }
 
     /// Runs the programs, which may not depend on each other, and returns when all frames are written.
@@ -37,48 +42,49 @@ public final class TiledConvolution: Sendable {
     private func runTile(
         _ program: ConvolutionProgram, _ tile: TileGrid.Tile, _ scratch: Scratch
     ) throws(TensorError) {
-        let shape = weights.shape
-        let operand = weights.operand
-        let (height, width) = (grid.tileHeight, grid.tileWidth)
+        let planes = weights.shape.planes
         let workspace = scratch.tensor(.u8, [product.scratchBytes])
-
-        let inputs = program.inputs.map { input in
-            let tensor = scratch.tensor(operand, [product.inputCount])
-            gather(
-                input.first, input.second, sign: input.sign,
-                top: tile.top * shape.stride + input.top,
-                left: tile.left * shape.stride + input.left,
-                into: tensor.leading([shape.span(height), shape.span(width), shape.inChannels]))
-            return tensor
-        }
+        // A product is the only one of its input, nearly always: it is made when it is wanted, where it is still warm.
+        let input = scratch.tensor(weights.operand, [planes, inputPlane])
+        var gathered: Int?
         var products: [Tensor] = []
         for step in program.products {
-            let result = scratch.tensor(.f32, [product.productCount])
-            try product.run(inputs[step.input], panels[step.panel], into: result, workspace)
+            if gathered != step.input { gather(program.inputs[step.input], tile, into: input) }
+            gathered = step.input
+            let result = scratch.tensor(.f32, [planes, productPlane])
+            for plane in 0..<planes {
+                try product.run(
+                    input.rawPointer + plane * inputPlane * input.dtype.byteCount,
+                    panels[step.panel].rawPointer + plane * product.panelBytes,
+                    into: result.pointer(as: Float.self) + plane * productPlane, workspace)
+            }
             products.append(result)
         }
+        let value = scratch.tensor(.f32, [2, weights.shape.outChannels])
         for output in program.outputs {
-            finish(output, products, addend(of: output, tile, scratch), tile)
+            finish(output, products, addend(of: output, tile, scratch), tile, value)
         }
     }
 
-    private func gather(
-        _ first: Tensor?, _ second: Tensor?, sign: Float, top: Int, left: Int, into tile: Tensor
-    ) {
+    private func gather(_ input: ConvolutionProgram.Input, _ tile: TileGrid.Tile, into planes: Tensor) {
+        let shape = weights.shape
         var gather = vdit_vae_gather()
-        gather.first = first.map { UnsafeRawPointer($0.rawPointer) }
-        gather.second = second.map { UnsafeRawPointer($0.rawPointer) }
-        gather.sign = sign
-        if let frame = first ?? second {
+        gather.first = input.first.map { UnsafeRawPointer($0.rawPointer) }
+        gather.second = input.second.map { UnsafeRawPointer($0.rawPointer) }
+        gather.sign = input.sign
+        if let frame = input.first ?? input.second {
             gather.from = frame.rowType
             (gather.height, gather.width) = (Int64(frame.shape[0]), Int64(frame.shape[1]))
         }
-        gather.to = tile.rowType
-        gather.channels = Int64(tile.shape[2])
-        (gather.top, gather.left) = (Int64(top), Int64(left))
-        (gather.tile_height, gather.tile_width) = (Int64(tile.shape[0]), Int64(tile.shape[1]))
-        gather.replicated = weights.shape.edge == .replicated ? 1 : 0
-        rows.table.pointee.gather(&gather, tile.rawPointer)
+        gather.to = planes.rowType
+        gather.channels = Int64(shape.inChannels)
+        gather.top = Int64(tile.top * shape.stride + input.top)
+        gather.left = Int64(tile.left * shape.stride + input.left)
+        gather.tile_height = Int64(shape.span(grid.tileHeight))
+        gather.tile_width = Int64(shape.isFast ? planeWidth : shape.span(planeWidth))
+        gather.plane = Int64(shape.isFast ? inputPlane : 0)
+        gather.replicated = shape.edge == .replicated ? 1 : 0
+        rows.table.pointee.gather(&gather, planes.rawPointer)
     }
 
     /// Rows to add: a pointer and the elements from one row to the next.
@@ -113,13 +119,15 @@ public final class TiledConvolution: Sendable {
 
     private func finish(
         _ output: ConvolutionProgram.Output, _ products: [Tensor], _ addend: Rows?,
-        _ tile: TileGrid.Tile
+        _ tile: TileGrid.Tile, _ value: Tensor
     ) {
         let channels = weights.shape.outChannels
         let terms = output.terms.map { products[$0].pointer(as: Float.self) }
         var finish = vdit_vae_finish()
         finish.term_count = Int32(terms.count)
         finish.sign = output.sign
+        finish.plane = Int64(weights.shape.isFast ? productPlane : 0)
+        finish.value = value.pointer(as: Float.self)
         finish.bias = output.bias.map { UnsafePointer($0.pointer(as: Float.self)) }
         finish.noise_scale = output.noise.map { UnsafePointer($0.scale.pointer(as: Float.self)) }
         finish.pixel_stride = Int64(output.scale * channels)
@@ -128,7 +136,6 @@ public final class TiledConvolution: Sendable {
             finish.terms.0 = UnsafePointer(terms[0] + start)
             if terms.count > 1 { finish.terms.1 = UnsafePointer(terms[1] + start) }
             if terms.count > 2 { finish.terms.2 = UnsafePointer(terms[2] + start) }
-            finish.value = terms[terms.count - 1] + start
             finish.noise = output.noise.map {
                 UnsafePointer($0.plane.pointer(as: Float.self) + (tile.top + row) * grid.width + tile.left)
             }
@@ -154,13 +161,14 @@ struct TileGrid: Sendable {
     /// weights faster than the cache beyond has them, unless each serves more pixels.
     static let ofLibrary = 49_152, ofTiles = 98_304
 
-    /// Tiles of so many elements, and enough of them to share.
-    init(height: Int, width: Int, channels: Int, elements: Int) {
+    /// Tiles of so many elements, and enough of them to share; their width is a multiple of `step`.
+    init(height: Int, width: Int, channels: Int, elements: Int, step: Int) {
         let target = min(max(elements / channels, 96), max(64, height * width / 16))
-        let across = (width + 127) / 128
+        let widest = 128 / step
+        let across = (width + widest - 1) / widest
         self.height = height
         self.width = width
-        tileWidth = (width + across - 1) / across
+        tileWidth = ((width + across - 1) / across).rounded(upTo: step)
         let wanted = max(1, min(height, target / tileWidth))
         // Of the heights near the wanted one, that which overhangs the edge least.
         let candidates = max(1, wanted - wanted / 3)...min(height, wanted + wanted / 3)
@@ -178,4 +186,8 @@ struct TileGrid: Sendable {
             top: top, left: left, height: min(tileHeight, height - top),
             width: min(tileWidth, width - left))
     }
+}
+
+extension Int {
+    fileprivate func rounded(upTo multiple: Int) -> Int { (self + multiple - 1) / multiple * multiple }
 }
