@@ -103,8 +103,9 @@ public struct AttentionBenchmark: Sendable {
         call.pool.run(heads) { head, scratch in
             for row in rows {
                 packed.attend(
-                    head: head, q: HeadView(headMajor: call.q, head: head), positions: row..<row + 1,
-                    kept: plan.head(head).kept(row / block), scale: call.scale,
+                    head: head, q: HeadView(headMajor: call.q, head: head),
+                    blocks: [QueryBlock(positions: row..<row + 1, kept: plan.head(head).kept(row / block))],
+                    scale: call.scale,
                     out: HeadView(tokenMajor: right, head: head), scratch: scratch)
             }
         }

@@ -28,20 +28,27 @@ public func blockSparseAttention(
     call.pool.run(items.count) { index, scratch in
         let item = items[index]
         let head = plan.head(item.head)
-        let kept = head.kept(item.block)
-        if item.keys == 0 {
-            for position in item.positions {
+        let blocks = item.keys.indices.filter { item.keys[$0] > 0 }
+        packed.attend(
+            head: item.head, q: HeadView(headMajor: call.q, head: item.head), order: head.queryOrder,
+            blocks: blocks.map { block in
+                let kept = head.kept(block)
+                return QueryBlock(
+                    positions: item.positions(head, block), kept: kept, levels: head.levels(block),
+                    masses: masses.isEmpty ? nil : masses[item.head].slice(kept.indices))
+            },
+            rest: rest, scale: call.scale, out: HeadView(tokenMajor: values, head: item.head),
+            logSumExp: logSumExp[item.head], scratch: scratch)
+        for block in blocks {
+            rectification?.apply(
+                to: values, head: item.head, block: block, tokens: item.positions(head, block), scratch)
+        }
+        for block in item.keys.indices where item.keys[block] == 0 {
+            for position in item.positions(head, block) {
                 let token = head.queryOrder.map { Int($0[position]) } ?? position
                 logSumExp[item.head].withMutableFloats { $0[token] = -.infinity }
                 values[token][item.head].fill(byte: 0)
             }
-        } else {
-            packed.attend(
-                head: item.head, q: HeadView(headMajor: call.q, head: item.head), order: head.queryOrder,
-                positions: item.positions, kept: kept, rest: rest, levels: head.levels(item.block), scale: call.scale,
-                out: HeadView(tokenMajor: values, head: item.head), logSumExp: logSumExp[item.head],
-                masses: masses.isEmpty ? nil : masses[item.head].slice(kept.indices), scratch: scratch)
-            rectification?.apply(to: values, head: item.head, block: item.block, tokens: item.positions, scratch)
         }
     }
     return AttentionOutput(values: values, logSumExp: logSumExp, masses: masses)
@@ -77,39 +84,71 @@ public func crossAttention(
     precondition(q.shape == out.shape && q.rank == 3 && q.shape[1] == keys.heads)
     let scale = scale ?? 1 / Float(keys.headDim).squareRoot()
     for head in 0..<keys.heads {
-        keys.attend(
-            head: head, q: HeadView(tokenMajor: q, head: head), positions: 0..<q.shape[0], kept: [0],
-            scale: scale, out: HeadView(tokenMajor: out, head: head), scratch: scratch)
+        for part in (0..<q.shape[0]).parts(atMost: AttentionKernel.rows) {
+            keys.attend(
+                head: head, q: HeadView(tokenMajor: q, head: head), blocks: [QueryBlock(positions: part, kept: [0])],
+                scale: scale, out: HeadView(tokenMajor: out, head: head), scratch: scratch)
+        }
     }
 }
 
+/// Consecutive query blocks, or a part of one.
 private struct WorkItem {
     let head: Int
-    let block: Int
     let positions: Range<Int>
-    let keys: Int
+    /// Of each of the blocks.
+    let keys: ArraySlice<Int>
+
+    /// Those of a block.
+    func positions(_ head: AttentionPlan.Head, _ block: Int) -> Range<Int> {
+        head.positions(block).clamped(to: positions)
+    }
 }
 
-/// Query blocks, long ones cut: head by head, so that the threads share one head's keys in their caches, and
-/// costliest first within a head, so that the last items to finish are short.
+/// Query blocks, short ones together, as neighbours keep much the same keys, and long ones cut: head by head, so that
+/// the threads share one head's keys in their caches, and costliest first within a head, so that the last items to
+/// finish are short.
 private func workItems(_ plan: AttentionPlan, heads: Int) -> [WorkItem] {
     var items: [WorkItem] = []
     for index in 0..<heads {
-        let head = plan.head(index)
-        var ofHead: [WorkItem] = []
-        for (block, keys) in head.keysOfRows.enumerated() {
-            let positions = Int(head.queryOffsets[block])..<Int(head.queryOffsets[block + 1])
+        let head = plan.head(index), keys = head.keysOfRows
+        var ofHead: [(item: WorkItem, cost: Int)] = []
+        for blocks in head.gangs {
+            let positions = head.positions(blocks.lowerBound).lowerBound..<head.positions(blocks.last!).upperBound
             for part in positions.parts(atMost: AttentionKernel.rows) {
-                ofHead.append(
-                    WorkItem(head: index, block: block, positions: part, keys: keys))
+                let item = WorkItem(head: index, positions: part, keys: keys[blocks])
+                ofHead.append((item, blocks.reduce(0) { $0 + item.positions(head, $1).count * keys[$1] }))
             }
         }
-        items += ofHead.sorted { $0.keys * $0.positions.count > $1.keys * $1.positions.count }
+        items += ofHead.sorted { $0.cost > $1.cost }.map(\.item)
     }
     return items
 }
 
 extension AttentionPlan.Head {
+    fileprivate func positions(_ block: Int) -> Range<Int> {
+        Int(queryOffsets[block])..<Int(queryOffsets[block + 1])
+    }
+
+    /// Runs of short query blocks, of `AttentionKernel.rows` together at most; others alone.
+    fileprivate var gangs: [Range<Int>] {
+        var gangs: [Range<Int>] = []
+        var rows = AttentionKernel.rows
+        for block in 0..<queryBlocks {
+            // A long one fills what is left for others.
+            let count = positions(block).count
+            let room = count <= AttentionKernel.rows / 2 ? count : AttentionKernel.rows
+            if rows + room <= AttentionKernel.rows, let last = gangs.popLast() {
+                gangs.append(last.lowerBound..<block + 1)
+                rows += room
+            } else {
+                gangs.append(block..<block + 1)
+                rows = room
+            }
+        }
+        return gangs
+    }
+
     /// Stops on a plan that would make the kernel read or write elsewhere.
     fileprivate func require(tokens: Int) {
         func ascend(_ offsets: [Int32]) -> Bool {

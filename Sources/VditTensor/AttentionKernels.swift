@@ -17,7 +17,7 @@ public struct AttentionKernel: @unchecked Sendable, CustomStringConvertible {
     /// For what goes before it.
     fileprivate let planning: PlanningKernels
 
-    /// Most query rows one call takes; longer query blocks are cut.
+    /// Most query rows of a block; longer ones are cut.
     public static let rows = Int(VDIT_ATTEND_ROWS)
     /// Head dimensions the kernels are written for.
     public static func serves(headDim: Int) -> Bool { headDim % 8 == 0 && (8...256).contains(headDim) }
@@ -46,6 +46,11 @@ public struct AttentionKernel: @unchecked Sendable, CustomStringConvertible {
     /// Bytes of a panel of keys, and of values.
     func keyBytes(_ headDim: Int) -> Int { Int(table.pointee.key_bytes(Int32(headDim))) }
     func valueBytes(_ headDim: Int) -> Int { Int(table.pointee.value_bytes(Int32(headDim))) }
+
+    /// What it works in for such calls.
+    func memory(for calls: [vdit_attend_call], _ scratch: Scratch) -> Tensor {
+        scratch.tensor(.u8, [Int(table.pointee.scratch_bytes(calls, Int32(calls.count)))])
+    }
 
     /// What is subtracted from keys before they are packed, `[heads, headDim]` f32: their means over all tokens, where
     /// the kernel rounds them to a few bits. It moves all scores of a query by the same.
@@ -235,65 +240,88 @@ public struct PackedKeys: Sendable {
         self.init(k: k, v: v, blocks: [whole], kernel: kernel, pool: pool)
     }
 
-    /// Attention of the queries at `positions` of one head to the kept blocks, on the calling thread.
+    /// Attention of query blocks of one head, on the calling thread. Each comes to the bytes it comes to alone; keys
+    /// that several of them keep are fetched once.
     ///
     /// - Parameters:
     ///   - order: `order[position]` is the row of `q`, `out` and `logSumExp`; nil is the identity.
-    ///   - kept: indices of key blocks, ascending; at least one where there is no rest.
     ///   - rest: made beside these, stands for the key blocks that are not kept; nil leaves them out.
-    ///   - levels: of each key block, which of the rest's levels stands for it, counted from 1; 0 for none. Nil is the
-    ///     only one.
     ///   - logSumExp: `[tokens]` f32, natural log of the softmax denominator.
-    ///   - masses: `[kept]` f32, the softmax mass on each kept block, mean over the queries, of which there are
-    ///     `AttentionKernel.rows` at most then.
     public func attend(
-        head: Int, q: HeadView, order: [Int32]? = nil, positions: Range<Int>, kept: ArraySlice<Int32>,
-        rest: PooledKeys? = nil, levels: ArraySlice<UInt8>? = nil, scale: Float, out: HeadView,
-        logSumExp: Tensor? = nil, masses: Tensor? = nil, scratch: Scratch
+        head: Int, q: HeadView, order: [Int32]? = nil, blocks queries: [QueryBlock], rest: PooledKeys? = nil,
+        scale: Float, out: HeadView, logSumExp: Tensor? = nil, scratch: Scratch
     ) {
         precondition(q.headDim == headDim && out.headDim == headDim)
-        precondition(positions.lowerBound >= 0 && positions.upperBound <= min(q.tokens, out.tokens))
         precondition(logSumExp.map { $0.dtype == .f32 && $0.count == q.tokens } ?? true)
-        precondition(masses.map { $0.dtype == .f32 && $0.count == kept.count } ?? true)
-        precondition(masses == nil || positions.count <= AttentionKernel.rows, "mass of many queries")
-        let table = kernel.table.pointee
         let layout = blocks[blocks.count == 1 ? 0 : head]
-        let keys = packedKeys.rawPointer + firstPanel[head] * kernel.keyBytes(headDim)
-        let values = packedValues.rawPointer + firstPanel[head] * kernel.valueBytes(headDim)
-        let mean = means.map { UnsafePointer($0[head].pointer(as: Float.self)) }
-        let bias = packedBias.map {
-            UnsafePointer($0.pointer(as: Float.self)) + firstPanel[head] * kernel.keysPerPanel
-        }
-        let pooled = rest?.spans(head: head, leavingOut: kept, levels: levels, scratch: scratch)
-        precondition(!kept.isEmpty || pooled != nil)
-        let work = scratch.tensor(.u8, [Int(table.scratch_bytes(Int32(headDim)))])
-        let sums = masses.map { _ in scratch.tensor(.f32, [positions.count, kept.count + 1]) }
+        let panels = vdit_key_panels(
+            keys: packedKeys.rawPointer + firstPanel[head] * kernel.keyBytes(headDim),
+            values: packedValues.rawPointer + firstPanel[head] * kernel.valueBytes(headDim),
+            bias: packedBias.map {
+                UnsafePointer($0.pointer(as: Float.self)) + firstPanel[head] * kernel.keysPerPanel
+            }, mean: means.map { UnsafePointer($0[head].pointer(as: Float.self)) })
         order.withPointer { order in
-            layout.panels.withUnsafeBufferPointer { panels in
+            layout.panels.withUnsafeBufferPointer { blockPanels in
                 layout.offsets.withUnsafeBufferPointer { offsets in
-                    kept.withUnsafeBufferPointer { kept in
-                        for part in positions.parts(atMost: AttentionKernel.rows) {
-                            var call = vdit_attend_call(
-                                q: q.rows(order, part.lowerBound), rows: Int32(part.count),
-                                head_dim: Int32(headDim), scale: scale,
-                                panels: vdit_key_panels(keys: keys, values: values, bias: bias, mean: mean),
-                                block_panel: panels.baseAddress, block_keys: offsets.baseAddress,
-                                kept: kept.baseAddress, kept_count: Int32(kept.count),
-                                rest: pooled.map { UnsafePointer($0.list) }, rest_count: Int32(pooled?.count ?? 0),
-                                out: out.data, out_type: out.type, out_stride: Int64(out.stride),
-                                lse: logSumExp?.pointer(as: Float.self), scratch: work.rawPointer,
-                                masses: masses?.pointer(as: Float.self),
-                                mass_sums: sums?.pointer(as: Float.self))
-                            if let slope = pooled?.slope {
-                                slope.attend(call, kernel: kernel, scratch: scratch)
-                            } else {
-                                table.attend(&call)
-                            }
+                    var calls: [vdit_attend_call] = []
+                    for block in queries {
+                        let (positions, kept, masses) = (block.positions, block.kept, block.masses)
+                        precondition(positions.lowerBound >= 0 && positions.upperBound <= min(q.tokens, out.tokens))
+                        precondition((1...AttentionKernel.rows).contains(positions.count), "rows of a query block")
+                        precondition(masses.map { $0.dtype == .f32 && $0.count == kept.count } ?? true)
+                        let pooled = rest?.spans(
+                            head: head, leavingOut: kept, levels: block.levels, scratch: scratch)
+                        precondition(!kept.isEmpty || pooled != nil)
+                        let sums = masses.map { _ in scratch.tensor(.f32, [positions.count, kept.count + 1]) }
+                        let call = vdit_attend_call(
+                            q: q.rows(order, positions.lowerBound), rows: Int32(positions.count),
+                            head_dim: Int32(headDim), scale: scale, panels: panels,
+                            block_panel: blockPanels.baseAddress, block_keys: offsets.baseAddress,
+                            kept: scratch.copy(kept), kept_count: Int32(kept.count),
+                            rest: pooled.map { UnsafePointer($0.list) }, rest_count: Int32(pooled?.count ?? 0),
+                            out: out.data, out_type: out.type, out_stride: Int64(out.stride),
+                            lse: logSumExp?.pointer(as: Float.self), masses: masses?.pointer(as: Float.self),
+                            mass_sums: sums?.pointer(as: Float.self))
+                        if let slope = pooled?.slope {
+                            slope.attend(call, kernel: kernel, scratch: scratch)
+                        } else {
+                            calls.append(call)
                         }
                     }
+                    if calls.isEmpty { return }
+                    kernel.table.pointee.attend(
+                        calls, Int32(calls.count), kernel.memory(for: calls, scratch).rawPointer)
                 }
             }
         }
+    }
+}
+
+/// Some queries of a head, and the keys they attend to.
+public struct QueryBlock {
+    let positions: Range<Int>
+    let kept: ArraySlice<Int32>
+    let levels: ArraySlice<UInt8>?
+    let masses: Tensor?
+
+    /// - Parameters:
+    ///   - positions: places in the order of queries, 1 ... `AttentionKernel.rows` of them.
+    ///   - kept: indices of key blocks, ascending; at least one where there is no rest.
+    ///   - levels: of each key block, which of the rest's levels stands for it, counted from 1; 0 for none. Nil is the
+    ///     only one.
+    ///   - masses: `[kept]` f32, the softmax mass on each kept block, mean over the queries.
+    public init(
+        positions: Range<Int>, kept: ArraySlice<Int32>, levels: ArraySlice<UInt8>? = nil, masses: Tensor? = nil
+    ) {
+        (self.positions, self.kept, self.levels, self.masses) = (positions, kept, levels, masses)
+    }
+}
+
+extension Scratch {
+    fileprivate func copy(_ list: ArraySlice<Int32>) -> UnsafePointer<Int32> {
+        let copy = tensor(.i32, [list.count]).pointer(as: Int32.self)
+        for (index, value) in list.enumerated() { copy[index] = value }
+        return UnsafePointer(copy)
     }
 }
 

@@ -54,6 +54,7 @@ struct ValueSlope: Sendable {
         let (count, dim) = (Int(call.rows), Int(call.head_dim))
         let q = scratch.tensor(.f32, [count, dim])
         call.q.widen(count, dim, into: q.pointer(as: Float.self))
+        let memory = kernel.memory(for: [call], scratch)
 
         func part(kept: Int32, rest: Int32, masses: Bool = false) -> (values: Floats, lse: Floats) {
             let values = scratch.tensor(.f32, [count, dim]).pointer(as: Float.self)
@@ -63,7 +64,7 @@ struct ValueSlope: Sendable {
             (part.kept_count, part.rest_count) = (kept, rest)
             if !masses { part.masses = nil }
             (part.out, part.out_type, part.out_stride, part.lse) = (.init(values), VDIT_F32, Int64(dim), lse)
-            kernel.table.pointee.attend(&part)
+            kernel.table.pointee.attend(&part, 1, memory.rawPointer)
             return (values, lse)
         }
         // Masses are those of the zeroth order: shares of all that is attended to.

@@ -102,6 +102,61 @@ struct AttentionInvariantTests {
         }
     }
 
+    /// Short query blocks are computed together; so are none of their bits.
+    @Test(
+        arguments: AttentionCase.allKernels,
+        [.dropped, .pooled(run: 3), .pooled(run: 40, order: .first), .levels([], runs: [1, 4, 32])]
+            as [AttentionPlan.Rest])
+    func queryBlocksTogetherEqualEachAloneBitForBit(kernel: AttentionKernelCase, rest: AttentionPlan.Rest) {
+        var random = SeededRandom.fresh()
+        let (heads, tokens, dim) = (3, 700, 40)
+        let call = AttentionCase.call(heads: heads, tokens: tokens, headDim: dim, kernel, threads: 2, &random)
+        var plan = AttentionCase.plan(heads: heads, tokens: tokens, density: 0.2, largest: 64, &random).with(rest: rest)
+        if case .levels(_, let runs) = rest { plan = AttentionCase.withLevels(plan, runs: runs, &random) }
+        plan.measuresMass = true
+        let together = blockSparseAttention(call, plan, values: .f32, kernel: kernel.kernel)
+
+        let packed = PackedKeys(
+            k: call.k, v: call.v,
+            blocks: plan.heads.map { KeyBlocks(order: $0.keyOrder, offsets: $0.keyOffsets, kernel: kernel.kernel) },
+            kernel: kernel.kernel, pool: call.pool)
+        let runs = plan.heads.map { head -> PooledKeys.Runs? in
+            switch head.rest {
+            case .dropped, .rectified: nil
+            case .pooled(let run, let order): PooledKeys.Runs(keys: run ?? .max, order: order)
+            case .levels(let levels, let runs): PooledKeys.Runs(keys: runs, levels: levels)
+            }
+        }
+        let pooled = rest == .dropped ? nil : PooledKeys(
+            k: call.k, v: call.v, beside: packed, runs: runs, set: call.instructionSet, pool: call.pool,
+            buffers: TensorPool())
+        let values = Tensor([Float](repeating: 0, count: together.values.count), shape: together.values.shape)
+        let logSumExp = Tensor(
+            [Float](repeating: -.infinity, count: heads * tokens), shape: together.logSumExp.shape)
+        for (index, head) in plan.heads.enumerated() {
+            let masses = Tensor([Float](repeating: 0, count: head.keyBlocks.count), shape: [head.keyBlocks.count])
+            for block in 0..<head.queryBlocks {
+                let kept = head.kept(block)
+                var levels: ArraySlice<UInt8>?
+                if case .levels(let all, _) = head.rest {
+                    levels = all[block * head.keyBlockCount..<(block + 1) * head.keyBlockCount]
+                }
+                if kept.isEmpty && (pooled == nil || levels?.max() == 0) { continue }
+                packed.attend(
+                    head: index, q: HeadView(headMajor: call.q, head: index), order: head.queryOrder,
+                    blocks: [
+                        QueryBlock(
+                            positions: Int(head.queryOffsets[block])..<Int(head.queryOffsets[block + 1]), kept: kept,
+                            levels: levels, masses: masses.slice(kept.indices))
+                    ], rest: pooled, scale: call.scale, out: HeadView(tokenMajor: values, head: index),
+                    logSumExp: logSumExp[index], scratch: Scratch())
+            }
+            #expect(masses.floats() == together.masses[index].floats(), "seed \(random.seed)")
+        }
+        #expect(values.floats() == together.values.floats(), "seed \(random.seed)")
+        #expect(logSumExp.floats() == together.logSumExp.floats(), "seed \(random.seed)")
+    }
+
     @Test(arguments: [1, 127, 128, 129, 300])
     func partsCoverARangeEvenly(count: Int) {
         let parts = (5..<5 + count).parts(atMost: 128)

@@ -138,8 +138,9 @@ struct AttentionKernelTests {
         let out = Tensor(.f32, [rows, heads, headDim])
         pool.run(heads) { head, scratch in
             packed.attend(
-                head: head, q: HeadView(tokenMajor: q, head: head), positions: 0..<rows, kept: [0, 1, 2],
-                scale: 0.125, out: HeadView(tokenMajor: out, head: head), scratch: scratch)
+                head: head, q: HeadView(tokenMajor: q, head: head),
+                blocks: [QueryBlock(positions: 0..<rows, kept: [0, 1, 2])], scale: 0.125,
+                out: HeadView(tokenMajor: out, head: head), scratch: scratch)
         }
         let (qs, ks, vs) = (q.floats(), k.floats(), v.floats())
         var expected: [Float] = []

@@ -26,7 +26,10 @@ import VDiT
                 for block in 0..<rowBlocks {
                     packed.attend(
                         head: head, q: HeadView(headMajor: q, head: head),
-                        positions: block * 16..<min(rows, block * 16 + 16), kept: kept(head, block)[...],
+                        blocks: [
+                            QueryBlock(
+                                positions: block * 16..<min(rows, block * 16 + 16), kept: kept(head, block)[...])
+                        ],
                         scale: 1 / Float(dim).squareRoot(), out: HeadView(headMajor: values, head: head),
                         logSumExp: logSumExp[head], scratch: Scratch())
                 }

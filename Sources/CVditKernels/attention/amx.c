@@ -25,6 +25,7 @@ VDIT_ISA_BEGIN(VDIT_TARGET_AMX)
 #include "../tiles.h"
 #include "score_tiles_float.h"
 #include "attend_amx.h"
+#include "calls.h"
 
 VDIT_ISA_END
 

@@ -27,6 +27,7 @@ VDIT_ISA_BEGIN(VDIT_TARGET_AVX512_BF16)
 #include "../tiles_emulated.h"
 #include "score_tiles_float.h"
 #include "attend_amx.h"
+#include "calls.h"
 
 VDIT_ISA_END
 

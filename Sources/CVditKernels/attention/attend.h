@@ -1,14 +1,14 @@
-// Block-sparse attention of one query block by broadcast multiply-adds on vectors, for any operand type
-// and vector width: scores = queries × packed keys and output += weights × packed values are the same
-// product, of rows of 32-bit units with streams of 64-byte lines.
-// Included inside an ISA region after vec_*.h, pack.h, scores_*.h and chunk.h; defines `attend` and `scratch_bytes`.
+// Block-sparse attention by broadcast multiply-adds on vectors, for any operand type and vector width: scores = queries
+// × packed keys and output += weights × packed values are the same product, of rows of 32-bit units with streams of
+// 64-byte lines.
+// Included inside an ISA region after vec_*.h, pack.h, scores_*.h and chunk.h; before calls.h.
 //
 // For each chunk of keys: the scores of all rows (in units of log 2), weights in place of them, output. A
 // row's reference maximum only moves when a score exceeds it by more than SLACK, so that the output is rarely
 // rescaled.
 //
-// While a chunk is multiplied the next one is fetched: a short query block is done with its keys before they would have
-// come by themselves.
+// While a chunk is multiplied the next in turn is fetched: a short query block is done with its keys before they would
+// have come by themselves.
 
 enum {
     CHUNK = CHUNK_PANELS * PANEL,  // keys whose scores are held at once
@@ -22,28 +22,31 @@ typedef struct {
     const vdit_attend_call *call;
     int32_t units, columns;  // of a query row; of an output row
     uint32_t *q;             // [tiles][units][TALL rows]: one pointer serves all rows of a tile
-    float *out;              // [VDIT_ATTEND_ROWS][columns], sums of weight * value
-    float *scores;           // [VDIT_ATTEND_ROWS][CHUNK]; then the weights, as units at the start of each row
-    float *total;            // [VDIT_ATTEND_ROWS][LANES], sums of weights
-    float *reference;        // [VDIT_ATTEND_ROWS], subtracted from scores
-    float *factor;           // [VDIT_ATTEND_ROWS], of the products of a row
+    float *out;              // [rows][columns], sums of weight * value
+    float *scores;           // [rows][CHUNK], shared; then the weights, as units at the start of each row
+    float *total;            // [rows][LANES], sums of weights
+    float *reference;        // [rows], subtracted from scores
+    float *factor;           // [rows], of the products of a row
     fetching_chunk *ahead;   // the next chunk
 } work;
 
-static int64_t scratch_bytes(int32_t head_dim) {
-    int64_t per_row = depth_units(head_dim) + padded_columns(head_dim) + CHUNK + LANES + 2;
-    return (VDIT_ATTEND_ROWS * per_row + TALL * depth_units(head_dim)) * 4;
+enum { SHARED_FLOATS = VDIT_ATTEND_ROWS * CHUNK };
+
+VDIT_INLINE int64_t floats_of(const vdit_attend_call *call) {
+    const int32_t rows = rounded_up(call->rows, GROUP);
+    return rows * (padded_columns(call->head_dim) + LANES + 2)
+        + rounded_up((rows + TALL) * depth_units(call->head_dim), GROUP);
 }
 
-VDIT_INLINE work divided(const vdit_attend_call *call) {
+VDIT_INLINE work divided(const vdit_attend_call *call, float *shared, float *own) {
+    const int32_t rows = rounded_up(call->rows, GROUP);
     work w = {
-        .call = call, .units = depth_units(call->head_dim), .columns = padded_columns(call->head_dim)};
-    w.out = call->scratch;
-    w.scores = w.out + VDIT_ATTEND_ROWS * w.columns;
-    w.total = w.scores + VDIT_ATTEND_ROWS * CHUNK;
-    w.reference = w.total + VDIT_ATTEND_ROWS * LANES;
-    w.factor = w.reference + VDIT_ATTEND_ROWS;
-    w.q = (uint32_t *)(w.factor + VDIT_ATTEND_ROWS);
+        .call = call, .units = depth_units(call->head_dim), .columns = padded_columns(call->head_dim),
+        .scores = shared, .out = own};
+    w.total = w.out + rows * w.columns;
+    w.reference = w.total + rows * LANES;
+    w.factor = w.reference + rows;
+    w.q = (uint32_t *)(w.factor + rows);
     return w;
 }
 
@@ -212,31 +215,33 @@ static void attend_chunk(const work *w, int32_t rows, const chunk *keys) {
     for (; group < groups; group++) value_rows(1, w, rows, panels, count, group);
 }
 
-static void attend(const vdit_attend_call *call) {
-    work w = divided(call);
-    fetch_queries(call);
-    start_masses(call);
+static void start(work *w) {
+    const vdit_attend_call *call = w->call;
     uint32_t line[MAX_HEAD_DIM] = {0};
     for (int32_t row = 0; row < call->rows; row++) {
-        w.factor[row] = load_query(&call->q, row, call->head_dim, line) * (call->scale * LOG2_E);
-        uint32_t *to = units_of_row(&w, row);
-        for (int32_t u = 0; u < w.units; u++) to[u * TALL] = line[u];
-        w.reference[row] = MASKED;
+        w->factor[row] = load_query(&call->q, row, call->head_dim, line) * (call->scale * LOG2_E);
+        uint32_t *to = units_of_row(w, row);
+        for (int32_t u = 0; u < w->units; u++) to[u * TALL] = line[u];
+        w->reference[row] = MASKED;
     }
-    memset(w.out, 0, (size_t)call->rows * w.columns * 4);
-    memset(w.total, 0, (size_t)call->rows * LANES * 4);
-    chunk keys[2] = {0};
-    int more = next_chunk(call, &keys[0], &keys[0]);
-    for (int side = 0; more; side ^= 1) {
-        more = next_chunk(call, &keys[side], &keys[!side]);
-        if (!more) fetch_output(call);
-        fetching_chunk ahead = begin_fetching(more ? &keys[!side] : NULL, call->head_dim);
-        w.ahead = &ahead;
-        attend_chunk(&w, call->rows, &keys[side]);
-    }
-    for (int32_t row = 0; row < call->rows; row++) {
+    memset(w->out, 0, (size_t)call->rows * w->columns * 4);
+    memset(w->total, 0, (size_t)call->rows * LANES * 4);
+}
+
+static void finish(const work *w) {
+    for (int32_t row = 0; row < w->call->rows; row++) {
         float total = 0;
-        for (int32_t i = 0; i < LANES; i++) total += w.total[row * LANES + i];
-        write_row(call, row, w.out + (int64_t)row * w.columns, total, w.reference[row]);
+        for (int32_t i = 0; i < LANES; i++) total += w->total[row * LANES + i];
+        write_row(w->call, row, w->out + (int64_t)row * w->columns, total, w->reference[row]);
+    }
+}
+
+static void take_turns(key_walk *walks, work *works, int32_t count) {
+    for (key_walk *turn = whose_turn(walks, count); turn;) {
+        work *w = &works[turn - walks];
+        fetching_chunk ahead;
+        const chunk *keys = take_turn(&turn, walks, count, &ahead);
+        w->ahead = &ahead;
+        attend_chunk(w, w->call->rows, keys);
     }
 }

@@ -1,7 +1,7 @@
-// Block-sparse attention of one query block by 16 × 16 tiles. Queries, scores, weights and output lie in
-// memory as whole tiles of 1 KiB, so that every tile load and store is sixteen consecutive lines.
+// Block-sparse attention by 16 × 16 tiles. Queries, scores, weights and output lie in memory as whole tiles of 1 KiB,
+// so that every tile load and store is sixteen consecutive lines.
 // Included inside an ISA region after vec_avx512.h, tile_weights.h, pack.h, scores_*.h, chunk.h, the tile instructions
-// (tiles_*.h) and score_tiles_*.h.
+// (tiles_*.h) and score_tiles_*.h; before calls.h.
 //
 // A strip of 32 rows takes a chunk of keys, a group of panels at a time. A tile product keeps the tile unit busy for 16
 // cycles and leaves all else idle: after each, a row of the scores of the group before becomes weights. A strip's
@@ -18,47 +18,50 @@ enum {
 
 typedef struct {
     const vdit_attend_call *call;
-    int32_t rows, depth, columns;  // depth of a query row and columns of an output row, in tiles
+    int32_t depth, columns;        // of a query row; of an output row; in tiles
     float scale;                   // of scores, times WEIGHT_UNITS log2(e)
     uint32_t *q;                   // [row tile][depth] tiles
     float *out;                    // [row tile][columns] tiles, sums of weight * value
-    float *scores[2];              // [GROUP_PANELS][2 groups of keys][2 row tiles] tiles, of alternate groups
-    uint32_t *weights[2];          // [CHUNK_PANELS][2 row tiles] tiles, of alternate strips
-    float *total;                  // [VDIT_ATTEND_ROWS][LANES], sums of weights
-    float *factor;                 // [VDIT_ATTEND_ROWS], of the products of a row
-    float *reference, *offset;     // [VDIT_ATTEND_ROWS], subtracted from scores, in units of log 2; as is added to them
-    float *moved;                  // [VDIT_ATTEND_ROWS], what a row's output is yet to be scaled by
+    float *total;                  // [rows][LANES], sums of weights
+    float *factor;                 // [rows], of the products of a row
+    float *reference, *offset;     // [rows], subtracted from scores, in units of log 2; as is added to them
+    float *moved;                  // [rows], what a row's output is yet to be scaled by
+    // Shared by all calls.
+    float *scores[2];      // [GROUP_PANELS][2 groups of keys][2 row tiles] tiles, of alternate groups
+    uint32_t *weights[2];  // [CHUNK_PANELS][2 row tiles] tiles, of alternate strips
 } work;
+
+enum { SHARED_FLOATS = 2 * (GROUP_PANELS * PANEL_SCORES + CHUNK_PANELS * PANEL_WEIGHTS) };
 
 VDIT_INLINE int32_t depth_tiles(int32_t head_dim) { return depth_units(head_dim) / GROUP; }
 VDIT_INLINE int32_t column_tiles(int32_t head_dim) { return padded_columns(head_dim) / GROUP; }
 
-static int64_t scratch_bytes(int32_t head_dim) {
-    int64_t tiles = VDIT_ATTEND_ROWS / 16 * (depth_tiles(head_dim) + column_tiles(head_dim));
-    tiles += 2 * (GROUP_PANELS * 4 + CHUNK_PANELS * 2);
-    return (tiles * TILE + VDIT_ATTEND_ROWS * (LANES + 4)) * 4;
+VDIT_INLINE int64_t floats_of(const vdit_attend_call *call) {
+    const int32_t tiles = depth_tiles(call->head_dim) + column_tiles(call->head_dim);
+    return rounded_up(call->rows, 16) * (tiles * 16 + LANES + 4);
 }
 
-VDIT_INLINE work divided(const vdit_attend_call *call) {
+VDIT_INLINE work divided(const vdit_attend_call *call, float *shared, float *own) {
+    const int32_t rows = rounded_up(call->rows, 16);
     work w = {
-        .call = call, .rows = call->rows, .depth = depth_tiles(call->head_dim), .columns = column_tiles(call->head_dim),
-        .scale = call->scale * LOG2_E * WEIGHT_UNITS};
-    w.out = call->scratch;
-    w.scores[0] = w.out + VDIT_ATTEND_ROWS / 16 * w.columns * TILE;
+        .call = call, .depth = depth_tiles(call->head_dim), .columns = column_tiles(call->head_dim),
+        .scale = call->scale * LOG2_E * WEIGHT_UNITS, .out = own};
+    w.q = (uint32_t *)(w.out + rows / 16 * w.columns * TILE);
+    w.total = (float *)(w.q + rows / 16 * w.depth * TILE);
+    w.factor = w.total + rows * LANES;
+    w.reference = w.factor + rows;
+    w.offset = w.reference + rows;
+    w.moved = w.offset + rows;
+    w.scores[0] = shared;
     w.scores[1] = w.scores[0] + GROUP_PANELS * PANEL_SCORES;
     w.weights[0] = (uint32_t *)(w.scores[1] + GROUP_PANELS * PANEL_SCORES);
     w.weights[1] = w.weights[0] + CHUNK_PANELS * PANEL_WEIGHTS;
-    w.q = w.weights[1] + CHUNK_PANELS * PANEL_WEIGHTS;
-    w.total = (float *)(w.q + VDIT_ATTEND_ROWS / 16 * w.depth * TILE);
-    w.factor = w.total + VDIT_ATTEND_ROWS * LANES;
-    w.reference = w.factor + VDIT_ATTEND_ROWS;
-    w.offset = w.reference + VDIT_ATTEND_ROWS;
-    w.moved = w.offset + VDIT_ATTEND_ROWS;
     return w;
 }
 
 /// A strip and a chunk of keys.
 typedef struct {
+    const work *w;
     const chunk *keys;
     int32_t first, tiles;  // row; row tiles that hold rows: 2, or 1 at the end
     uint32_t *weights;
@@ -66,7 +69,6 @@ typedef struct {
 
 /// The scores of a group of panels on their way to weights.
 typedef struct {
-    const work *w;
     task task;
     int panel, end;     // the panel under way, of the chunk; past the group's last
     int32_t row, rows;  // the next of the strip; all of them
@@ -75,14 +77,14 @@ typedef struct {
     float adjustment[PANEL] __attribute__((aligned(64)));
 } weighing;
 
+/// Runs on from one call to the next.
 typedef struct {
-    const work *w;
     weighing weighing;
     int rows_a_product;  // to weigh
     fetching_chunk fetching;
     task out;            // whose output is under way
     int32_t column;      // of it, the next
-    int side;            // of scores
+    int side, strip;     // of scores; of weights
 } pipeline;
 
 VDIT_INLINE void fetch_some_keys(fetching_chunk *f) {
@@ -94,7 +96,7 @@ VDIT_INLINE void fetch_some_keys(fetching_chunk *f) {
 /// numbers, so that everything made with the old one is scaled without an error. A score that is no number makes the
 /// total none.
 static __attribute__((noinline)) void move_reference(const weighing *f, int32_t row_of_strip, vec low, vec high) {
-    const work *w = f->w;
+    const work *w = f->task.w;
     const int32_t row = f->task.first + row_of_strip;
     const float largest = v_largest(v_max(low, high)) / WEIGHT_UNITS;
     int first = w->reference[row] == MASKED;
@@ -118,10 +120,10 @@ static __attribute__((noinline)) void move_reference(const weighing *f, int32_t 
 
 /// A row's scores of the panel under way, in WEIGHT_UNITS of log 2, and an offset.
 VDIT_INLINE void exponents(const weighing *f, int32_t row, float offset, vec *low, vec *high) {
-    const int32_t units = f->w->depth * GROUP;
+    const int32_t units = f->task.w->depth * GROUP;
     const uint32_t *keys = f->task.keys->panels[f->panel].keys;
     const float *pair = f->scores + row * GROUP;
-    const vec factor = v_set(f->w->factor[f->task.first + row]), more = v_set(offset);
+    const vec factor = v_set(f->task.w->factor[f->task.first + row]), more = v_set(offset);
     *low = s_exponent(pair, factor, more, keys, units, 0);
     *high = s_exponent(pair + 2 * TILE, factor, more, keys, units, GROUP);
     if (f->late) {
@@ -149,7 +151,7 @@ static __attribute__((noinline)) int next_panel(weighing *f) {
 /// The weights of a row, 2^(scale * score - reference), as bf16 pairs; adds them to the total. 0 if none is left.
 VDIT_INLINE int weigh_row(weighing *f) {
     if (__builtin_expect(f->row == f->rows, 0) && !next_panel(f)) return 0;
-    const work *w = f->w;
+    const work *w = f->task.w;
     const int32_t row = f->row++, row_of_block = f->task.first + row;
     vec low, high;
     exponents(f, row, w->offset[row_of_block], &low, &high);
@@ -173,8 +175,8 @@ VDIT_INLINE void weigh_some(pipeline *p) {
 
 /// Scores of a strip's rows and a panel's keys.
 VDIT_INLINE void score(
-    const int tall, tile_file *tiles, pipeline *p, const uint32_t *q, const uint32_t *keys, float *scores) {
-    const int32_t depth = p->w->depth;
+    const int tall, const int32_t depth, tile_file *tiles, pipeline *p, const uint32_t *q, const uint32_t *keys,
+    float *scores) {
     TILE_ZERO(0);
     TILE_ZERO(1);
     if (tall) TILE_ZERO(2);
@@ -204,8 +206,8 @@ VDIT_INLINE void score(
 
 VDIT_INLINE void value_columns(const int tall, const int wide, tile_file *tiles, pipeline *p) {
     enum { COLUMN = PANEL / ELEMENTS * GROUP };
-    const work *w = p->w;
     const task *t = &p->out;
+    const work *w = t->w;
     float *out = w->out + (t->first / 16 * w->columns + p->column) * TILE, *below = out + w->columns * TILE;
     TILE_LOAD(0, out);
     if (wide) TILE_LOAD(1, out + TILE);
@@ -243,8 +245,8 @@ VDIT_INLINE void value_columns(const int tall, const int wide, tile_file *tiles,
 /// The next `pairs` pairs of columns of the output under way.
 static void add_values(tile_file *tiles, pipeline *p, int32_t pairs) {
     const int tall = p->out.tiles == 2;
-    for (; pairs > 0 && p->out.keys && p->column < p->w->columns; pairs--, p->column += 2) {
-        const int wide = p->column + 1 < p->w->columns;
+    for (; pairs > 0 && p->out.keys && p->column < p->out.w->columns; pairs--, p->column += 2) {
+        const int wide = p->column + 1 < p->out.w->columns;
         if (tall && wide) value_columns(1, 1, tiles, p);
         else if (tall) value_columns(1, 0, tiles, p);
         else if (wide) value_columns(0, 1, tiles, p);
@@ -255,12 +257,12 @@ static void add_values(tile_file *tiles, pipeline *p, int32_t pairs) {
 /// Ends the weighing. If it was the last of a strip and a chunk, their output is next.
 static void end_weighing(tile_file *tiles, pipeline *p) {
     const task *t = &p->weighing.task;
-    const work *w = p->w;
+    const work *w = t->w;
     while (weigh_row(&p->weighing)) {}
     if (!t->keys || p->weighing.end < t->keys->count) return;
     add_values(tiles, p, w->columns);
     for (int32_t row = t->first; row < t->first + t->tiles * 16; row++) {
-        if (w->call->masses && row < w->rows)
+        if (w->call->masses && row < w->call->rows)
             add_to_mass_sums(w->call, row, t->keys, t->weights + (row - t->first) * GROUP, PANEL_WEIGHTS);
         if (w->moved[row] == 1) continue;
         float *out = w->out + row / 16 * w->columns * TILE + row % 16 * GROUP;
@@ -275,7 +277,7 @@ static void end_weighing(tile_file *tiles, pipeline *p) {
 /// Scores of panels from ..< to of a strip and a chunk; meanwhile weights of the group before and a part of the output
 /// of the strip before.
 static void attend_group(tile_file *tiles, pipeline *p, const task *t, int from, int to) {
-    const work *w = p->w;
+    const work *w = t->w;
     const int32_t pairs = ((w->columns + 1) / 2 + GROUPS - 1) / GROUPS;
     const uint32_t *q = w->q + t->first / 16 * w->depth * TILE;
     float *scores = w->scores[p->side];
@@ -284,22 +286,23 @@ static void attend_group(tile_file *tiles, pipeline *p, const task *t, int from,
     if (p->out.keys && p->column < w->columns) products += pairs * p->out.keys->count * 2 * p->out.tiles;
     p->rows_a_product = ((before->end - before->panel) * before->rows + products - 1) / products;
     for (int panel = from; panel < to; panel++, scores += PANEL_SCORES)
-        if (t->tiles == 2) score(1, tiles, p, q, t->keys->panels[panel].keys, scores);
-        else score(0, tiles, p, q, t->keys->panels[panel].keys, scores);
+        if (t->tiles == 2) score(1, w->depth, tiles, p, q, t->keys->panels[panel].keys, scores);
+        else score(0, w->depth, tiles, p, q, t->keys->panels[panel].keys, scores);
     add_values(tiles, p, pairs);
     end_weighing(tiles, p);
     *before = (weighing){
-        .w = w, .task = *t, .panel = from, .end = to, .rows = t->tiles * 16, .scores = w->scores[p->side]};
+        .task = *t, .panel = from, .end = to, .rows = t->tiles * 16, .scores = w->scores[p->side]};
     begin_panel(before);
     p->side ^= 1;
 }
 
-static void start(const vdit_attend_call *call, work *w) {
-    int32_t tiles = (call->rows + 15) / 16;
-    memset(w->q, 0, (size_t)tiles * w->depth * TILE * 4);
-    memset(w->out, 0, (size_t)tiles * w->columns * TILE * 4);
-    memset(w->total, 0, (size_t)VDIT_ATTEND_ROWS * LANES * 4);
-    for (int32_t row = 0; row < VDIT_ATTEND_ROWS; row++) {
+static void start(work *w) {
+    const vdit_attend_call *call = w->call;
+    const int32_t rows = rounded_up(call->rows, 16);
+    memset(w->q, 0, (size_t)rows / 16 * w->depth * TILE * 4);
+    memset(w->out, 0, (size_t)rows / 16 * w->columns * TILE * 4);
+    memset(w->total, 0, (size_t)rows * LANES * 4);
+    for (int32_t row = 0; row < rows; row++) {
         w->reference[row] = MASKED;
         w->offset[row] = weight_offset(MASKED);
         w->factor[row] = w->scale;
@@ -313,7 +316,8 @@ static void start(const vdit_attend_call *call, work *w) {
     }
 }
 
-static void finish(const vdit_attend_call *call, const work *w) {
+static void finish(const work *w) {
+    const vdit_attend_call *call = w->call;
     float line[MAX_HEAD_DIM];
     for (int32_t row = 0; row < call->rows; row++) {
         const float *from = w->out + row / 16 * w->columns * TILE + row % 16 * GROUP;
@@ -324,35 +328,29 @@ static void finish(const vdit_attend_call *call, const work *w) {
     }
 }
 
-static void attend(const vdit_attend_call *call) {
-    work w = divided(call);
-    fetch_queries(call);
-    start(call, &w);
-    start_masses(call);
-    // The next one, which is being fetched, down to the one whose output is under way.
-    chunk chunks[4] = {0};
-    pipeline p = {.w = &w};
+/// All strips of a call and a chunk.
+static void attend_chunk(tile_file *tiles, pipeline *p, const work *w, const chunk *keys) {
+    const int32_t rows = w->call->rows, strips = (rows + STRIP - 1) / STRIP;
+    const int products = strips * (w->depth + (w->columns + 1) / 2);
+    p->fetching.now.lines = ((p->fetching.bytes[0] + p->fetching.bytes[1]) / 64 + products - 1) / products;
+    for (int32_t first = 0; first < rows; first += STRIP, p->strip ^= 1) {
+        const task t = {
+            .w = w, .keys = keys, .first = first, .tiles = rows - first > 16 ? 2 : 1, .weights = w->weights[p->strip]};
+        for (int from = 0; from < keys->count; from += GROUP_PANELS)
+            attend_group(tiles, p, &t, from, from + GROUP_PANELS < keys->count ? from + GROUP_PANELS : keys->count);
+    }
+}
+
+static void take_turns(key_walk *walks, const work *works, int32_t count) {
+    pipeline p = {0};
     tile_file file, *tiles = &file;
-    const int32_t strips = (call->rows + STRIP - 1) / STRIP;
-    const int products = strips * (w.depth + (w.columns + 1) / 2);
-    int more = next_chunk(call, &chunks[0], &chunks[0]), side = 0;
     TILES_BEGIN;
-    for (int n = 0; more; n++) {
-        const chunk *keys = &chunks[n % 4];
-        more = next_chunk(call, keys, &chunks[(n + 1) % 4]);
-        if (!more) fetch_output(call);
-        p.fetching = begin_fetching(more ? &chunks[(n + 1) % 4] : NULL, call->head_dim);
-        p.fetching.now.lines = ((p.fetching.bytes[0] + p.fetching.bytes[1]) / 64 + products - 1) / products;
-        for (int32_t first = 0; first < call->rows; first += STRIP, side ^= 1) {
-            const task t = {
-                .keys = keys, .first = first, .tiles = call->rows - first > 16 ? 2 : 1, .weights = w.weights[side]};
-            for (int from = 0; from < keys->count; from += GROUP_PANELS)
-                attend_group(
-                    tiles, &p, &t, from, from + GROUP_PANELS < keys->count ? from + GROUP_PANELS : keys->count);
-        }
+    for (key_walk *turn = whose_turn(walks, count); turn;) {
+        const work *w = &works[turn - walks];
+        const chunk *keys = take_turn(&turn, walks, count, &p.fetching);
+        attend_chunk(tiles, &p, w, keys);
     }
     end_weighing(tiles, &p);
-    add_values(tiles, &p, w.columns);
+    add_values(tiles, &p, works->columns);
     TILES_END;
-    finish(call, &w);
 }

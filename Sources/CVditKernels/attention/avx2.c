@@ -20,6 +20,7 @@ VDIT_ISA_BEGIN(VDIT_TARGET_AVX2)
 #include "../fetch.h"
 #include "chunk.h"
 #include "attend.h"
+#include "calls.h"
 
 VDIT_ISA_END
 

@@ -1,6 +1,6 @@
-// What attend has in common whatever multiplies: the walk over the kept keys, a chunk of panels at a time, and
-// the end of a row, masses included. Included inside an ISA region after vec_*.h, pack.h, ../fetch.h and the definition
-// of CHUNK_PANELS.
+// What attend has in common whatever multiplies: the walks of its calls over the keys they keep, a chunk of panels at a
+// time, and the end of a row, masses included. Included inside an ISA region after vec_*.h, pack.h, ../fetch.h and the
+// definition of CHUNK_PANELS.
 
 // In units of log 2: how far a score may exceed its row's reference before the row is rescaled; the score of
 // what is no key.
@@ -17,6 +17,7 @@ typedef struct {
 typedef struct {
     key_panel panels[CHUNK_PANELS];
     int count;
+    int64_t place;  // of the first panel among the head's; the rest is behind them all
     // Where the next chunk starts: the panel of the block at `kept`.
     int32_t kept, panel;
 } chunk;
@@ -31,6 +32,7 @@ static int next_chunk(const vdit_attend_call *call, const chunk *last, chunk *ne
         int32_t left = block.count - within * PANEL;
         int64_t panel = block.panel + within;
         const vdit_key_panels *from = block.panels;
+        if (count == 0) next->place = kept < call->kept_count ? panel : INT64_MAX;
         next->panels[count++] = (key_panel){
             (const uint32_t *)((const char *)from->keys + panel * of_keys),
             (const uint32_t *)((const char *)from->values + panel * of_values),
@@ -83,6 +85,43 @@ VDIT_INLINE void fetch_queries(const vdit_attend_call *call) {
 
 VDIT_INLINE void fetch_output(const vdit_attend_call *call) {
     fetch_rows(call, call->out, call->out_type, call->out_stride);
+}
+
+/// A call on its way through its keys.
+typedef struct {
+    const vdit_attend_call *call;
+    // The next one, which may be being fetched, down to the one whose output is under way.
+    chunk chunks[4];
+    uint32_t next;
+} key_walk;
+
+VDIT_INLINE chunk *next_of(key_walk *walk) { return &walk->chunks[walk->next % 4]; }
+
+static void begin_walks(const vdit_attend_call *calls, int32_t count, key_walk *walks) {
+    for (int32_t i = 0; i < count; i++) {
+        walks[i] = (key_walk){.call = &calls[i]};
+        next_chunk(&calls[i], next_of(&walks[i]), next_of(&walks[i]));
+    }
+}
+
+/// The first of those whose next chunk begins at the least panel: what several calls keep is in the second-level cache
+/// from one to the next. NULL at the end of all.
+static key_walk *whose_turn(key_walk *walks, int32_t count) {
+    key_walk *first = NULL;
+    for (key_walk *walk = walks; walk < walks + count; walk++)
+        if (next_of(walk)->count > 0 && (!first || next_of(walk)->place < next_of(first)->place)) first = walk;
+    return first;
+}
+
+/// The next chunk of the walk in turn, which becomes that of the turn after, whose chunk is to be fetched meanwhile.
+static const chunk *take_turn(key_walk **turn, key_walk *walks, int32_t count, fetching_chunk *ahead) {
+    key_walk *walk = *turn;
+    const chunk *keys = next_of(walk);
+    walk->next++;
+    if (!next_chunk(walk->call, keys, next_of(walk))) fetch_output(walk->call);
+    *turn = whose_turn(walks, count);
+    *ahead = begin_fetching(*turn ? next_of(*turn) : NULL, walk->call->head_dim);
+    return keys;
 }
 
 /// Whether a panel's scores need biases added or what is no key masked.

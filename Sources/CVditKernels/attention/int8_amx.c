@@ -28,6 +28,7 @@ VDIT_ISA_BEGIN(VDIT_TARGET_AMX_INT8)
 #include "../tiles.h"
 #include "score_tiles_int8.h"
 #include "attend_amx.h"
+#include "calls.h"
 
 VDIT_ISA_END
 

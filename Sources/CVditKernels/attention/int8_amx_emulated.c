@@ -30,6 +30,7 @@ VDIT_ISA_BEGIN(VDIT_TARGET_AVX512_BF16 ",avx512vnni")
 #include "../tiles_emulated.h"
 #include "score_tiles_int8.h"
 #include "attend_amx.h"
+#include "calls.h"
 
 VDIT_ISA_END
 

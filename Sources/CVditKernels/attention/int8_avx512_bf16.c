@@ -23,6 +23,7 @@ VDIT_ISA_BEGIN(VDIT_TARGET_AVX512_BF16 ",avx512vnni")
 #include "../fetch.h"
 #include "chunk.h"
 #include "attend.h"
+#include "calls.h"
 
 VDIT_ISA_END
 

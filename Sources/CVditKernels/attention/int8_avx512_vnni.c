@@ -23,6 +23,7 @@ VDIT_ISA_BEGIN(VDIT_TARGET_AVX512_VNNI)
 #include "../fetch.h"
 #include "chunk.h"
 #include "attend.h"
+#include "calls.h"
 
 VDIT_ISA_END
 

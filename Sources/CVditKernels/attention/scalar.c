@@ -12,7 +12,10 @@ static int64_t panel_bytes(int32_t head_dim) { return (int64_t)head_dim * 4; }
 
 static int64_t int8_key_bytes(int32_t head_dim) { return panel_bytes(head_dim) + SCALE * 4; }
 
-static int64_t scratch_bytes(int32_t head_dim) { return (int64_t)head_dim * (4 + 8); }
+static int64_t scratch_bytes(const vdit_attend_call *calls, int32_t count) {
+    (void)count;
+    return (int64_t)calls->head_dim * (4 + 8);
+}
 
 static void pack(const vdit_token_rows *rows, int64_t count, int32_t head_dim, void *panels) {
     for (int64_t i = 0; i < count; i++) load_floats(rows, i, head_dim, (float *)panels + i * head_dim);
@@ -51,8 +54,8 @@ static double score(
     return sum * scale + (panels->bias ? panels->bias[panel] : 0);
 }
 
-static void attend_row(const int is_int8, const vdit_attend_call *call, int32_t row) {
-    double *sum = call->scratch;
+static void attend_row(const int is_int8, const vdit_attend_call *call, int32_t row, void *scratch) {
+    double *sum = scratch;
     float *q = (float *)(sum + call->head_dim);
     load_floats(&call->q, row, call->head_dim, q);
     double of_mean = 0, scale = call->scale;
@@ -93,12 +96,17 @@ static void attend_row(const int is_int8, const vdit_attend_call *call, int32_t 
         call->masses[i] = (row > 0 ? call->masses[i] : 0) + (float)(call->mass_sums[i] / total / call->rows);
 }
 
-static void attend(const vdit_attend_call *call) {
-    for (int32_t row = 0; row < call->rows; row++) attend_row(0, call, row);
+VDIT_INLINE void attend_calls(const int is_int8, const vdit_attend_call *calls, int32_t count, void *scratch) {
+    for (const vdit_attend_call *call = calls; call < calls + count; call++)
+        for (int32_t row = 0; row < call->rows; row++) attend_row(is_int8, call, row, scratch);
 }
 
-static void attend_int8(const vdit_attend_call *call) {
-    for (int32_t row = 0; row < call->rows; row++) attend_row(1, call, row);
+static void attend(const vdit_attend_call *calls, int32_t count, void *scratch) {
+    attend_calls(0, calls, count, scratch);
+}
+
+static void attend_int8(const vdit_attend_call *calls, int32_t count, void *scratch) {
+    attend_calls(1, calls, count, scratch);
 }
 
 const vdit_attention vdit_attention_scalar = {

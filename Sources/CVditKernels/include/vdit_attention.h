@@ -7,7 +7,7 @@
 #include "vdit_int8.h"
 #include "vdit_rows.h"
 
-/// Most query rows one `attend` takes.
+/// Most query rows of a call.
 #define VDIT_ATTEND_ROWS 128
 
 /// A matrix of tokens in memory: row `order ? order[i] : first + i`, of which the first head_dim elements
@@ -60,8 +60,7 @@ typedef struct {
     void *out;
     vdit_float_type out_type;  // VDIT_F32 or VDIT_BF16
     int64_t out_stride;
-    float *lse;     // natural log of the softmax denominator; NULL if not wanted
-    void *scratch;  // scratch_bytes(head_dim) bytes, 64-byte aligned, contents arbitrary
+    float *lse;  // natural log of the softmax denominator; NULL if not wanted
     // masses[i] = softmax mass on the i-th kept block, mean over the rows, [kept_count]; and room for sums on the way
     // there, [rows][kept_count + 1], contents arbitrary. NULL if not wanted. The output is the same either way.
     float *masses;
@@ -82,14 +81,19 @@ typedef struct vdit_attention {
     vdit_float_type key_type, value_type;
     int64_t (*key_bytes)(int32_t head_dim);
     int64_t (*value_bytes)(int32_t head_dim);
-    int64_t (*scratch_bytes)(int32_t head_dim);
+    /// What `attend` needs for calls of so many rows and such a head_dim.
+    int64_t (*scratch_bytes)(const vdit_attend_call *calls, int32_t count);
     /// Packs `count` rows into ceil(count / keys_per_panel) panels, zeros beyond the last row. mean [head_dim] is
     /// subtracted from keys by a kernel that smooths them; NULL for nothing.
     void (*pack_keys)(
         const vdit_token_rows *rows, int64_t count, int32_t head_dim, const float *mean, void *panels);
     void (*pack_values)(const vdit_token_rows *rows, int64_t count, int32_t head_dim, void *panels);
-    /// Writes only the rows named by q.order; reads no key outside the kept blocks. Accumulates in fp32.
-    void (*attend)(const vdit_attend_call *call);
+    /// Does one or more calls of one head: of the same panels and head_dim. Each comes to the bytes it comes to alone;
+    /// they take turns, so that keys which several of them keep, in ascending order, are fetched once.
+    ///
+    /// Writes only the rows named by q.order; reads no key outside the kept blocks. Accumulates in fp32. scratch is
+    /// scratch_bytes(calls, count) bytes, 64-byte aligned, contents arbitrary.
+    void (*attend)(const vdit_attend_call *calls, int32_t count, void *scratch);
 } vdit_attention;
 
 /// The kernel for an instruction set and an operand type (VDIT_F32 or VDIT_BF16). A set without a kernel of
