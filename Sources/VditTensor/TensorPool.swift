@@ -8,8 +8,12 @@ public final class TensorPool: Sendable {
     private let storages = Mutex(Storages())
     private let reclaims: Bool
 
-    /// - Parameter reclaims: whether idle tensors of other sizes are given back before one is made, where the pool would
-    ///   hold more than an eighth beyond what was alive at once: new memory has to be cleared by the system.
+    /// Of what was alive at once, the part that a pool that reclaims holds beside it: the system has to clear new
+    /// memory.
+    public static let idlePart = 8
+
+    /// - Parameter reclaims: whether idle tensors of other sizes are given back before one is made, where the pool
+    ///   would hold more than an eighth beyond what was alive at once.
     public init(reclaims: Bool = false) { self.reclaims = reclaims }
 
     /// Bytes handed out and kept.
@@ -59,7 +63,7 @@ public final class TensorPool: Sendable {
                 ofSize[size] = ofThis
             }
             mostAlive = max(mostAlive, held - idle.reduce(0) { $0 + $1.size })
-            while held > mostAlive + mostAlive / 8, let (size, index) = idle.popLast() {
+            while held > mostAlive + mostAlive / idlePart, let (size, index) = idle.popLast() {
                 ofSize[size]?.remove(at: index)
                 held -= size
             }

@@ -59,8 +59,8 @@ import Testing
                 for channel in 0..<size.to {
                     var sum = Double(bias[channel]) + Double(residual[result.count])
                     for tap in 0..<9 {
-                        guard let row = place(y + tap / 3 - 1, size.height), let column = place(x + tap % 3 - 1, size.width)
-                        else { continue }
+                        guard let row = place(y + tap / 3 - 1, size.height) else { continue }
+                        guard let column = place(x + tap % 3 - 1, size.width) else { continue }
                         for c in 0..<size.from {
                             let at = (row * size.width + column) * size.from + c
                             sum += (Double(frames[0][at]) - Double(frames[1][at]))

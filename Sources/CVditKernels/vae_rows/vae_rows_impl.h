@@ -209,7 +209,8 @@ VDIT_INLINE v16 NAME(term_sum)(const vdit_vae_finish *f, int64_t at, int64_t n) 
 
 /// What is added to a pixel's sum of n channels from c on; keeps its value and adds to the squares.
 VDIT_INLINE void NAME(finish_value)(
-    const vdit_vae_finish *f, int64_t pixel, int64_t channels, int64_t c, int64_t n, v16 v, float *value, v16 *squares) {
+    const vdit_vae_finish *f, int64_t pixel, int64_t channels, int64_t c, int64_t n, v16 v, float *value,
+    v16 *squares) {
     const int64_t to = pixel * f->pixel_stride + c;
     if (f->bias) v += NAME(load)(f->bias + c, n);
     if (f->noise) v += f->noise[pixel] * NAME(load)(f->noise_scale + c, n);

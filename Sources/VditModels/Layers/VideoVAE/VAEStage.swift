@@ -86,7 +86,7 @@ extension [any VAEStage] {
 
     /// Bytes held at most beside the weights: what every stage keeps; of groups that stay together the largest; and
     /// behind those at every resolution the widest stage's passing frames, since a group at one resolution waits for
-    /// those made of it at the next, unless it is handed over.
+    /// those made of it at the next, unless it is handed over. With what their pool keeps idle.
     func bytes(_ clip: VAEClip, operandBytes: Int) -> Int {
         var clip = clip
         var kept = 0
@@ -110,6 +110,7 @@ extension [any VAEStage] {
                 handed = memory.passing
             }
         }
-        return kept + most + together
+        let alive = kept + most + together
+        return alive + alive / TensorPool.idlePart
     }
 }
