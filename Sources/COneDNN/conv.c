@@ -102,8 +102,8 @@ int vdit_dnnl_conv_repack(const vdit_dnnl_conv *from, const void *packed, const 
     vdit_md layout;
     TRY_OR(vdit_dnnl_md(&layout, 4, from->w_dims, dnnl_f32, dnnl_oihw), free(plain));
     dnnl_status_t status = vdit_dnnl_reorder(from->w, packed, MD_REF(layout), plain);
-    if (status == dnnl_success) status = vdit_dnnl_reorder(MD_REF(layout), plain, to->w, repacked);
     MD_FREE(layout);
+    if (status == dnnl_success) status = vdit_dnnl_conv_pack(to, plain, repacked);
     free(plain);
     return status;
 }

@@ -7,7 +7,6 @@ protocol PlaneProduct: Sendable {
     /// Elements of a plane's input and of its products, with what is read or written beyond them.
     var inputCount: Int { get }
     var productCount: Int { get }
-    var panelBytes: Int { get }
     var scratchBytes: Int { get }
 
     /// - Parameters:
@@ -53,7 +52,6 @@ final class TilePlaneProduct: PlaneProduct {
         (rowTiles * 16 + (shape.kernel - 1) * pitch + shape.planeColumns - 1) * shape.inChannels
     }
     var productCount: Int { rowTiles * 16 * shape.outChannels }
-    var panelBytes: Int { 2 * shape.kernel * shape.planeColumns * shape.inChannels * shape.outChannels }
 
     /// A panel `[to, from, rows, columns]` f32 as `run` reads it.
     static func pack(_ panel: Tensor, _ shape: ConvolutionShape, _ kernel: TileKernel) -> Tensor {

@@ -52,10 +52,11 @@ public final class TiledConvolution: Sendable {
             if gathered != step.input { gather(program.inputs[step.input], tile, into: input) }
             gathered = step.input
             let result = scratch.tensor(.f32, [planes, productPlane])
+            let panel = panels[step.panel]
             for plane in 0..<planes {
                 try product.run(
                     input.rawPointer + plane * inputPlane * input.dtype.byteCount,
-                    panels[step.panel].rawPointer + plane * product.panelBytes,
+                    panel.rawPointer + plane * panel.byteCount / planes,
                     into: result.pointer(as: Float.self) + plane * productPlane, workspace)
             }
             products.append(result)
