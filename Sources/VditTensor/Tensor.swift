@@ -151,11 +151,6 @@ extension Tensor {
         return Tensor(dtype, shape, storage: storage, byteOffset: byteOffset)
     }
 
-    /// The first elements, in order, under another shape.
-    func leading(_ shape: [Int]) -> Tensor {
-        Tensor(dtype, shape, storage: storage, byteOffset: byteOffset)
-    }
-
     /// Elements `range` of the first axis, as a view.
     public func slice(_ range: Range<Int>) -> Tensor {
         precondition(rank >= 1 && range.lowerBound >= 0 && range.upperBound <= shape[0])

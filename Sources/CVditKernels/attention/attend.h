@@ -13,6 +13,7 @@
 enum {
     CHUNK = CHUNK_PANELS * PANEL,  // keys whose scores are held at once
     TALL = 6,  // rows summed at once
+    SHORT = 4,
     VECTORS = GROUP / LANES,
     WIDE = TILE_VECTORS / VECTORS,  // groups of columns summed at once
     UNITS = PANEL / ELEMENTS,       // of a column of values
@@ -21,7 +22,8 @@ enum {
 typedef struct {
     const vdit_attend_call *call;
     int32_t units, columns;  // of a query row; of an output row
-    uint32_t *q;             // [tiles][units][TALL rows]: one pointer serves all rows of a tile
+    int32_t tall;            // rows in tiles of TALL
+    uint32_t *q;             // [tiles][units][TALL rows]: one pointer serves all rows of a tile, or of parts of one
     float *out;              // [rows][columns], sums of weight * value
     float *scores;           // [rows][CHUNK], shared; then the weights, as units at the start of each row
     float *total;            // [rows][LANES], sums of weights
@@ -35,14 +37,21 @@ enum { SHARED_FLOATS = VDIT_ATTEND_ROWS * CHUNK };
 VDIT_INLINE int64_t floats_of(const vdit_attend_call *call) {
     const int32_t rows = rounded_up(call->rows, GROUP);
     return rows * (padded_columns(call->head_dim) + LANES + 2)
-        + rounded_up((rows + TALL) * depth_units(call->head_dim), GROUP);
+        + rounded_up((rows + 2 * TALL) * depth_units(call->head_dim), GROUP);
+}
+
+/// Rows in tiles of TALL. Two tiles of SHORT are worth more than one of TALL and one of two rows, whose products would
+/// wait for each other.
+VDIT_INLINE int32_t rows_in_tall(int32_t rows) {
+    const int32_t left = rows % TALL;
+    return rows - (left == 2 && rows >= 2 * SHORT ? 2 * SHORT : left);
 }
 
 VDIT_INLINE work divided(const vdit_attend_call *call, float *shared, float *own) {
     const int32_t rows = rounded_up(call->rows, GROUP);
     work w = {
         .call = call, .units = depth_units(call->head_dim), .columns = padded_columns(call->head_dim),
-        .scores = shared, .out = own};
+        .tall = rows_in_tall(call->rows), .scores = shared, .out = own};
     w.total = w.out + rows * w.columns;
     w.reference = w.total + rows * LANES;
     w.factor = w.reference + rows;
@@ -52,7 +61,9 @@ VDIT_INLINE work divided(const vdit_attend_call *call, float *shared, float *own
 
 /// The first unit of a row; the next ones follow at a distance of TALL.
 VDIT_INLINE uint32_t *units_of_row(const work *w, int32_t row) {
-    return w->q + (int64_t)(row / TALL) * TALL * w->units + row % TALL;
+    const int32_t tall = w->tall, left = row - tall;
+    const int32_t tile = left < 0 ? row / TALL : tall / TALL + left / SHORT;
+    return w->q + (int64_t)tile * TALL * w->units + (left < 0 ? row % TALL : left % SHORT);
 }
 
 /// So many lines of the next chunk to fetch; the given ones, which are there, once all of it is on its way.
@@ -174,11 +185,11 @@ VDIT_INLINE void weigh(const work *w, int32_t row, int panels) {
 }
 
 // Tiles of TALL rows, then smaller ones for what is left.
-#define FOR_TILES(rows, TILE)                        \
-    int r = 0;                                       \
-    for (; rows - r >= TALL; r += TALL) TILE(TALL);  \
-    if (rows - r >= 4) TILE(4), r += 4;              \
-    if (rows - r >= 2) TILE(2), r += 2;              \
+#define FOR_TILES(rows, TILE)                          \
+    int r = 0;                                         \
+    for (; r < w->tall; r += TALL) TILE(TALL);         \
+    for (; rows - r >= SHORT; r += SHORT) TILE(SHORT); \
+    if (rows - r >= 2) TILE(2), r += 2;                \
     if (rows - r >= 1) TILE(1)
 
 VDIT_INLINE void score_rows(
