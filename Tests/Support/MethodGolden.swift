@@ -197,7 +197,7 @@ public struct MethodExample: Sendable, CustomTestStringConvertible {
         .init("adaspa", ["block": "16", "sparsity": "0.5", "refresh-every": "3"]),
         .init("mass", ["refresh-every": "3", "full-steps": "2", "ramp": "0.5"], density: 0.6),
         .init("mass", ["order": "raster", "residual": "5", "branches": "apart"], density: 0.5),
-        .init("mass", ["order": "positions", "block": "20", "budget": "rows", "neighbours": "on"]),
+        .init("mass", ["order": "positions", "block": "20", "even": "1", "neighbours": "on"]),
         .init("radial", ["block": "16", "density-steps": "50%:1", "density-layers": "1:1"], density: 0.94),
         .init("rettention", ["refresh-every": "5", "density-steps": "50%:1"], density: 0.5),
         .init("adaspa", ["block": "16", "refresh-every": "5", "density-steps": "50%:0.7"], density: 0.5),

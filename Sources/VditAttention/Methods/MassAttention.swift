@@ -4,10 +4,11 @@ import VditTensor
 /// Keeps the pairs of small boxes of tokens that held the most softmax mass when it was last measured, and lets the
 /// rest stand in as means.
 ///
-/// Full calls measure the mass of every pair as they go. Between them each call keeps its own share of the pairs: of
-/// all heads together, so that heads whose mass is spread keep more than those whose mass is concentrated. What such a
-/// call would have lacked is measured too, and put back, less and less with every step. Guidance branches go by one
-/// measurement: what they lack alike is not multiplied by the guidance, which takes their difference times its scale.
+/// Full calls measure the mass of every pair as they go. Between them each call keeps its own share of the pairs: a part
+/// of it in every query block alike, and the rest where the mass is, of all heads together, so that heads whose mass is
+/// spread keep more than those whose mass is concentrated. What such a call would have lacked is measured too, and put
+/// back, less and less with every step. Guidance branches go by one measurement: what they lack alike is not multiplied
+/// by the guidance, which takes their difference times its scale.
 ///
 /// - Source: ours, of known parts: exact mass and its reuse across steps from AdaSpa (arXiv 2502.21079), boxes from STA
 ///   (2502.04507), the means from PISA (2602.01077), what is put back from Re-ttention (2505.22918).
@@ -42,9 +43,6 @@ public struct MassAttention: SparseMethod {
     /// Whose measurement the calls of a guidance branch go by.
     private enum Branches: String, Sendable, CaseIterable { case shared, apart }
 
-    /// Among what pairs compete.
-    private enum Budget: String, Sendable, CaseIterable { case heads, rows }
-
     struct Selector: MassSelector {
         static let learned = "mass-levels"
         static let choosesAtOnce = false
@@ -53,15 +51,16 @@ public struct MassAttention: SparseMethod {
         let share: Double
         /// How much more the first step computes, and the last one less, as a part of the share.
         let ramp: Double
-        let isByRow: Bool
+        /// The part of the share that every query block has to itself; the pairs of all heads compete for the rest.
+        let even: Double
         /// Keys that stand for a block that is not kept.
         let means: Int
         fileprivate let forcing: ForcedBlocks
         /// Pairs of video blocks kept whatever their mass.
         private(set) var forced: [Bool] = []
 
-        fileprivate init(share: Double, ramp: Double, isByRow: Bool, means: Int, forcing: ForcedBlocks) {
-            (self.share, self.ramp, self.isByRow, self.means) = (share, ramp, isByRow, means)
+        fileprivate init(share: Double, ramp: Double, even: Double, means: Int, forcing: ForcedBlocks) {
+            (self.share, self.ramp, self.even, self.means) = (share, ramp, even, means)
             self.forcing = forcing
         }
 
@@ -95,44 +94,45 @@ public struct MassAttention: SparseMethod {
             let wanted = min(1, share * (1 + ramp * (1 - 2 * place)))
             let keys = blocks.layout.videoPairs(density: wanted) / Double(blocks.layout.videoTokens) - Double(base)
 
-            @Sendable func budget(_ rows: Range<Int>, _ levels: UnsafeRawBufferPointer) -> LevelBudget {
+            // What a row has left to spend, and what its pairs that are not kept cost.
+            @Sendable func budget(_ row: Int, _ levels: UnsafeRawBufferPointer, _ keeps: [Bool]) -> LevelBudget {
+                let queries = Double(sizes[row])
                 var budget = LevelBudget()
-                for row in rows {
-                    let queries = Double(sizes[row])
-                    budget.left += queries * keys
-                    for block in 0..<count {
-                        let (pair, gain) = (row * count + block, queries * gains[block])
-                        if forced[pair] { budget.left -= gain } else { budget.add(gain, at: levels[pair]) }
-                    }
+                budget.left = queries * keys
+                for (block, pair) in (row * count..<(row + 1) * count).enumerated() {
+                    let gain = queries * gains[block]
+                    if keeps[pair] { budget.left -= gain } else { budget.add(gain, at: levels[pair]) }
                 }
                 return budget
             }
             @Sendable func keep(
-                _ rows: Range<Int>, _ levels: UnsafeRawBufferPointer, _ cut: LevelBudget.Cut, _ keeps: inout [Bool]
+                _ row: Int, _ levels: UnsafeRawBufferPointer, _ cut: inout LevelBudget.Cut, _ keeps: inout [Bool]
             ) {
-                var cut = cut
-                for row in rows {
-                    for block in 0..<count {
-                        let pair = row * count + block
-                        keeps[pair] = forced[pair]
-                            || cut.takes(Double(sizes[row]) * gains[block], at: levels[pair])
-                    }
+                for (block, pair) in (row * count..<(row + 1) * count).enumerated() where !keeps[pair] {
+                    keeps[pair] = cut.takes(Double(sizes[row]) * gains[block], at: levels[pair])
                 }
             }
-            let shared: LevelBudget.Cut? =
-                isByRow
-                ? nil
-                : try call.pool.map(call.heads) { (head, _) throws(AttentionError) in
-                    learned[head].withBytes { budget(0..<count, $0) }
-                }.reduce(LevelBudget()) { $0.adding($1) }.cut
+            let ofRows = try call.pool.map(call.heads) { (head, _) throws(AttentionError) in
+                learned[head].withBytes { levels in
+                    var (keeps, rest) = (forced, LevelBudget())
+                    for row in 0..<count {
+                        if even > 0 {
+                            var own = budget(row, levels, keeps)
+                            own.left *= even
+                            var cut = own.cut
+                            keep(row, levels, &cut, &keeps)
+                        }
+                        if even < 1 { rest.add(budget(row, levels, keeps)) }
+                    }
+                    return (keeps, rest)
+                }
+            }
+            if even == 1 { return ofRows.map(\.0) }
+            let shared = ofRows.reduce(into: LevelBudget()) { $0.add($1.1) }.cut
             return try call.pool.map(call.heads) { (head, _) throws(AttentionError) in
                 learned[head].withBytes { levels in
-                    var keeps = [Bool](repeating: false, count: count * count)
-                    if let shared {
-                        keep(0..<count, levels, shared, &keeps)
-                    } else {
-                        for row in 0..<count { keep(row..<row + 1, levels, budget(row..<row + 1, levels).cut, &keeps) }
-                    }
+                    var (keeps, cut) = (ofRows[head].0, shared)
+                    for row in 0..<count { keep(row, levels, &cut, &keeps) }
                     return keeps
                 }
             }
@@ -164,8 +164,9 @@ public struct MassAttention: SparseMethod {
     private static let residualRun = MethodOption(
         "residual", .integer(0...AttentionKernel.rows), default: 1,
         "tokens that share a mean of what a call lacked at the last full step, and get it back; 0 for none")
-    private static let budget = MethodOption<Budget>(
-        "budget", .choice, default: .heads, "pairs of all heads compete for the share, or each query block has it")
+    private static let even = MethodOption(
+        "even", .number(0...1), default: 0.75,
+        "the part of the share that every query block has to itself; pairs of all heads compete for the rest")
     private static let branches = MethodOption<Branches>(
         "branches", .choice, default: .shared, "guidance branches go by one measurement, or by one each")
     private static let rest = RestChoice.option.standing(at: .pooled)
@@ -174,7 +175,7 @@ public struct MassAttention: SparseMethod {
         name: name, summary: "keeps the boxes with the most mass, measured in full steps, the rest as means",
         paper: nil,
         options: [
-            kept, ramp, Refresh.startOption, refreshes, residualRun, fade, branches, budget, ForcedBlocks.neighbours,
+            kept, ramp, Refresh.startOption, refreshes, residualRun, fade, branches, even, ForcedBlocks.neighbours,
             ForcedBlocks.sink,
         ] + BlockOrder.options(.tiles) + DenseSchedule.options(steps: .fraction(0.15), layers: 0) + [rest],
         presets: [
@@ -189,7 +190,7 @@ public struct MassAttention: SparseMethod {
             residual: values[residualRun] > 0 ? MeanResidual(run: values[residualRun], fade: Float(values[fade])) : nil,
             sharesBranches: values[branches] == .shared,
             selector: Selector(
-                share: density ?? values[kept], ramp: values[ramp], isByRow: values[budget] == .rows,
+                share: density ?? values[kept], ramp: values[ramp], even: values[even],
                 means: values[rest].rest.keys(for: 1), forcing: ForcedBlocks(values)),
             mustReach: density != nil)
     }

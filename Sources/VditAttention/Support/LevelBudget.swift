@@ -6,11 +6,9 @@ struct LevelBudget: Sendable {
 
     mutating func add(_ cost: Double, at level: UInt8) { costs[Int(level)] += cost }
 
-    func adding(_ other: LevelBudget) -> LevelBudget {
-        var sum = self
-        sum.left += other.left
-        for level in costs.indices { sum.costs[level] += other.costs[level] }
-        return sum
+    mutating func add(_ other: LevelBudget) {
+        left += other.left
+        for level in costs.indices { costs[level] += other.costs[level] }
     }
 
     /// Where the budget ends: entries above a level are taken, and a part of those at it, spread evenly.

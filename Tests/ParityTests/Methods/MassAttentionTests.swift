@@ -7,8 +7,9 @@ import VDiT
 
     /// The plan of the step after a full one, on the same operands.
     private func measured(
-        _ options: [String: String], density: Double? = nil, seed: UInt64
+        _ options: [String: String], density: Double? = nil, layout: TokenLayout? = nil, seed: UInt64
     ) throws -> (plan: AttentionPlan, call: AttentionCall) {
+        let layout = layout ?? self.layout
         var random = SeededRandom(seed: seed)
         let call = MethodCase.call(layout, &random)
         let planner = try MethodExample("mass", options, density: density).configured().planner(for: layout)
@@ -22,18 +23,18 @@ import VDiT
     }
 
     /// No pair that is dropped holds more mass per key than one of its rivals that is kept, but for the levels' width.
-    @Test(arguments: ["heads", "rows"], ["tiles", "raster", "positions"])
-    func whatIsKeptHasTheMostMassPerKey(budget: String, order: String) throws {
+    @Test(arguments: ["0", "0.5", "1"], ["tiles", "raster", "positions"])
+    func whatIsKeptHasTheMostMassPerKey(even: String, order: String) throws {
         let seed = SeededRandom.fresh().seed
         let (plan, call) = try measured(
-            ["budget": budget, "order": order, "block": "24", "rest": "dropped"], density: 0.5, seed: seed)
+            ["even": even, "order": order, "block": "24", "rest": "dropped"], density: 0.5, seed: seed)
         var kept: [[Int]: Float] = [:]
         var dropped: [[Int]: Float] = [:]
         for (index, head) in plan.heads.enumerated() {
             let mass = try attentionMass(call, head: index, blocks: head).floats()
             let video = 1..<head.keyBlockCount - 1
             for row in video {
-                let rivals = budget == "rows" ? [index, row] : []
+                let rivals = even == "0" ? [] : [index, row]
                 let keeps = Set(head.kept(row).map(Int.init))
                 for block in video where block != row {
                     let keys = Float(head.keyOffsets[block + 1] - head.keyOffsets[block])
@@ -50,6 +51,21 @@ import VDiT
         for (rivals, most) in dropped {
             #expect(most <= (kept[rivals] ?? .infinity) * 1.1, "\(rivals) seed \(seed)")
         }
+    }
+
+    /// Blocks of equal size, so that a query block's part is theirs but for the rounding of one.
+    @Test(arguments: [0, 0.5, 0.9, 1], ["pooled", "dropped"])
+    func everyQueryBlockHasItsEvenPart(even: Double, rest: String) throws {
+        let layout = TokenLayout(frames: 6, height: 8, width: 12)
+        let options = ["even": "\(even)", "order": "raster", "block": "24", "rest": rest]
+        let plan = try measured(options, density: 0.4, layout: layout, seed: SeededRandom.fresh().seed).plan
+        let blocks = 24.0, means = rest == "pooled" ? 1.0 / 24 : 0
+        let whole = (0.4 - means) * blocks / (1 - means)
+        let counts = plan.heads.flatMap { head in (0..<head.queryBlocks).map { Double(head.kept($0).count) } }
+        let (least, most) = (counts.min() ?? 0, counts.max() ?? 0)
+        #expect(least >= even * (whole - 1), "\(counts)")
+        #expect(even < 1 ? most > whole : most <= whole + 1, "\(counts)")
+        #expect(abs(counts.reduce(0, +) / Double(counts.count) - whole) < 0.6, "\(counts)")
     }
 
     @Test(arguments: [0.3, 0.5, 0.8], ["pooled", "dropped"])
