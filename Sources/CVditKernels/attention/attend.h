@@ -215,6 +215,8 @@ static void attend_chunk(const work *w, int32_t rows, const chunk *keys) {
     const key_panel *panels = keys->panels;
     int p = 0, count = keys->count;
     for (; p + WIDE <= count; p += WIDE) score_rows(WIDE, w, rows, panels + p, w->scores + p * PANEL);
+    // Of one panel alone there are too few sums at once to keep a core busy.
+    for (; WIDE > 2 && p + 2 <= count; p += 2) score_rows(2, w, rows, panels + p, w->scores + p * PANEL);
     for (; p < count; p++) score_rows(1, w, rows, panels + p, w->scores + p * PANEL);
     adjust(rows, panels, count, w->scores);
     for (int32_t row = 0; row < rows; row++) weigh(w, row, count);
