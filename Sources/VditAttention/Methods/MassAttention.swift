@@ -94,7 +94,7 @@ public struct MassAttention: SparseMethod {
             let wanted = min(1, share * (1 + ramp * (1 - 2 * place)))
             let keys = blocks.layout.videoPairs(density: wanted) / Double(blocks.layout.videoTokens) - Double(base)
 
-            // What a row has left to spend, and what its pairs that are not kept cost.
+            // What a row has to spend beside what it keeps, and what its other pairs cost.
             @Sendable func budget(_ row: Int, _ levels: UnsafeRawBufferPointer, _ keeps: [Bool]) -> LevelBudget {
                 let queries = Double(sizes[row])
                 var budget = LevelBudget()
@@ -105,24 +105,31 @@ public struct MassAttention: SparseMethod {
                 }
                 return budget
             }
+            // Keeps what a cut takes of a row; what is spent on that leaves `rest`, and what is not taken is added to it.
             @Sendable func keep(
-                _ row: Int, _ levels: UnsafeRawBufferPointer, _ cut: inout LevelBudget.Cut, _ keeps: inout [Bool]
+                _ row: Int, _ levels: UnsafeRawBufferPointer, _ cut: inout LevelBudget.Cut, _ keeps: inout [Bool],
+                _ rest: inout LevelBudget
             ) {
+                let queries = Double(sizes[row])
                 for (block, pair) in (row * count..<(row + 1) * count).enumerated() where !keeps[pair] {
-                    keeps[pair] = cut.takes(Double(sizes[row]) * gains[block], at: levels[pair])
+                    let gain = queries * gains[block]
+                    keeps[pair] = cut.takes(gain, at: levels[pair])
+                    if keeps[pair] { rest.left -= gain } else { rest.add(gain, at: levels[pair]) }
                 }
             }
             let ofRows = try call.pool.map(call.heads) { (head, _) throws(AttentionError) in
                 learned[head].withBytes { levels in
                     var (keeps, rest) = (forced, LevelBudget())
                     for row in 0..<count {
-                        if even > 0 {
-                            var own = budget(row, levels, keeps)
+                        var own = budget(row, levels, keeps)
+                        if even == 0 {
+                            rest.add(own)
+                        } else {
+                            rest.left += own.left
                             own.left *= even
                             var cut = own.cut
-                            keep(row, levels, &cut, &keeps)
+                            keep(row, levels, &cut, &keeps, &rest)
                         }
-                        if even < 1 { rest.add(budget(row, levels, keeps)) }
                     }
                     return (keeps, rest)
                 }
@@ -131,8 +138,8 @@ public struct MassAttention: SparseMethod {
             let shared = ofRows.reduce(into: LevelBudget()) { $0.add($1.1) }.cut
             return try call.pool.map(call.heads) { (head, _) throws(AttentionError) in
                 learned[head].withBytes { levels in
-                    var (keeps, cut) = (ofRows[head].0, shared)
-                    for row in 0..<count { keep(row, levels, &cut, &keeps) }
+                    var (keeps, cut, rest) = (ofRows[head].0, shared, LevelBudget())
+                    for row in 0..<count { keep(row, levels, &cut, &keeps, &rest) }
                     return keeps
                 }
             }
