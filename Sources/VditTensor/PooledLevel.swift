@@ -126,17 +126,20 @@ final class PooledLevel: Sendable {
                     mean: mean),
                 count: min(panels.upperBound * perPanel, cut.bias.count) - first * perPanel)
         }
-        var listed = 0..<0
+        copyBias(of: 0..<cut.bias.count, to: bias)
+        var (listed, shown) = (0..<0, 0)
+        func hide(upTo place: Int) { for hidden in shown..<place { bias[hidden] = VDIT_HIDDEN } }
         for some in blocks.lazy.map(places) {
+            hide(upTo: some.lowerBound)
+            shown = some.upperBound
             let panels = max(listed.upperBound, some.lowerBound / perPanel)..<(some.upperBound - 1) / perPanel + 1
-            (bias + panels.lowerBound * perPanel).update(repeating: VDIT_HIDDEN, count: panels.count * perPanel)
             if panels.lowerBound > listed.upperBound {
                 append(listed)
                 listed = panels
             }
             listed = listed.lowerBound..<panels.upperBound
-            copyBias(of: some, to: bias + some.lowerBound)
         }
+        hide(upTo: cut.bias.count)
         append(listed)
     }
 

@@ -37,6 +37,11 @@ typedef struct {
     /// values[t][h] = ratio[h][t] · values[t][h] + residual[t][h], shapes as above.
     void (*rescale)(float *values, const float *ratio, const void *residual, vdit_float_type type,
                     int64_t first, int64_t last, int64_t tokens, int64_t heads, int64_t head_dim);
+
+    /// values[order[i]] += part · x for i in first ..< last, the same bits with every instruction set.
+    /// values [rows, columns] f32; x [columns] f32 or bf16; order, or NULL for the identity.
+    void (*add_to_rows)(float *values, int64_t columns, const int32_t *order, int64_t first, int64_t last,
+                        float part, const void *x, vdit_float_type type);
 } vdit_planning_kernels;
 
 /// The kernels of an instruction set, or of the best one before it that has any.

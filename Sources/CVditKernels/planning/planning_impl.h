@@ -110,5 +110,21 @@ static void NAME(rescale)(float *values, const float *ratio, const void *residua
         }
 }
 
+static void NAME(add_to_rows)(float *values, int64_t columns, const int32_t *order, int64_t first, int64_t last,
+                              float part, const void *x, vdit_float_type type) {
+#pragma clang fp contract(off)
+    for (int64_t at = first; at < last; at++) {
+        float *VDIT_RESTRICT to = values + (order ? order[at] : at) * columns;
+        if (type == VDIT_BF16) {
+            const uint16_t *VDIT_RESTRICT from = (const uint16_t *)x;
+            for (int64_t i = 0; i < columns; i++) to[i] += part * vdit_f32_of_bf16(from[i]);
+        } else {
+            const float *VDIT_RESTRICT from = (const float *)x;
+            for (int64_t i = 0; i < columns; i++) to[i] += part * from[i];
+        }
+    }
+}
+
 const vdit_planning_kernels NAME(vdit_planning) = {
-    NAME(block_means), NAME(cluster_sums), NAME(row_argmax), NAME(softmax_rows), NAME(residual), NAME(rescale)};
+    NAME(block_means), NAME(cluster_sums), NAME(row_argmax), NAME(softmax_rows), NAME(residual), NAME(rescale),
+    NAME(add_to_rows)};

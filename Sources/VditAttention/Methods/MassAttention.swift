@@ -66,7 +66,9 @@ public struct MassAttention: SparseMethod {
 
         func prepared(_ blocks: VideoBlocks) -> Selector {
             var prepared = self
-            prepared.forced = forcing.pairs(blocks)
+            // Those that cost no more than what stands for them, too.
+            let free = blocks.queries.videoSizes.map { $0 <= means }
+            prepared.forced = forcing.pairs(blocks).enumerated().map { $1 || free[$0 % free.count] }
             return prepared
         }
 
@@ -88,60 +90,45 @@ public struct MassAttention: SparseMethod {
             _ learned: Tensor, at place: Double, _ call: AttentionCall, _ blocks: VideoBlocks
         ) throws(AttentionError) -> [[Bool]] {
             let (count, sizes) = (blocks.count, blocks.queries.videoSizes)
-            // What a pair costs beyond the means that stand for it, and what there is to spend.
-            let gains = sizes.map { Double($0 - min(means, $0)) }
+            // What a pair costs a query beyond the means that stand for it, and what a query has to spend.
+            let gains = sizes.map { Int32($0 - min(means, $0)) }
             let base = sizes.reduce(0) { $0 + min(means, $1) }
             let wanted = min(1, share * (1 + ramp * (1 - 2 * place)))
             let keys = blocks.layout.videoPairs(density: wanted) / Double(blocks.layout.videoTokens) - Double(base)
 
-            // What a row has to spend beside what it keeps, and what its other pairs cost.
-            @Sendable func budget(_ row: Int, _ levels: UnsafeRawBufferPointer, _ keeps: [Bool]) -> LevelBudget {
-                let queries = Double(sizes[row])
-                var budget = LevelBudget()
-                budget.left = queries * keys
-                for (block, pair) in (row * count..<(row + 1) * count).enumerated() {
-                    let gain = queries * gains[block]
-                    if keeps[pair] { budget.left -= gain } else { budget.add(gain, at: levels[pair]) }
-                }
-                return budget
-            }
-            // Keeps what a cut takes of a row; what is spent on that leaves `rest`, and what is not taken is added to it.
-            @Sendable func keep(
-                _ row: Int, _ levels: UnsafeRawBufferPointer, _ cut: inout LevelBudget.Cut, _ keeps: inout [Bool],
-                _ rest: inout LevelBudget
+            /// Goes through the rows of a head.
+            @Sendable func forEachRow(
+                _ head: Int, _ keeps: inout [Bool],
+                _ body: (LevelEntries, UnsafeMutableBufferPointer<Bool>) -> Void
             ) {
-                let queries = Double(sizes[row])
-                for (block, pair) in (row * count..<(row + 1) * count).enumerated() where !keeps[pair] {
-                    let gain = queries * gains[block]
-                    keeps[pair] = cut.takes(gain, at: levels[pair])
-                    if keeps[pair] { rest.left -= gain } else { rest.add(gain, at: levels[pair]) }
+                learned[head].withBytes { levels in
+                    keeps.withUnsafeMutableBufferPointer { keeps in
+                        for row in 0..<count {
+                            let pairs = row * count..<(row + 1) * count
+                            body(
+                                LevelEntries(
+                                    levels: .init(rebasing: levels.bindMemory(to: UInt8.self)[pairs]), costs: gains,
+                                    factor: Double(sizes[row])), .init(rebasing: keeps[pairs]))
+                        }
+                    }
                 }
             }
             let ofRows = try call.pool.map(call.heads) { (head, _) throws(AttentionError) in
-                learned[head].withBytes { levels in
-                    var (keeps, rest) = (forced, LevelBudget())
-                    for row in 0..<count {
-                        var own = budget(row, levels, keeps)
-                        if even == 0 {
-                            rest.add(own)
-                        } else {
-                            rest.left += own.left
-                            own.left *= even
-                            var cut = own.cut
-                            keep(row, levels, &cut, &keeps, &rest)
-                        }
-                    }
-                    return (keeps, rest)
+                var (keeps, rest) = (forced, LevelBudget())
+                forEachRow(head, &keeps) { row, keeps in
+                    var own = LevelBudget(row.factor * keys, row, keeps)
+                    var cut = own.cut(even)
+                    if even > 0 { own.keep(&cut, row, keeps) }
+                    rest.add(own)
                 }
+                return (keeps, rest)
             }
             if even == 1 { return ofRows.map(\.0) }
-            let shared = ofRows.reduce(into: LevelBudget()) { $0.add($1.1) }.cut
+            let shared = ofRows.reduce(into: LevelBudget()) { $0.add($1.1) }.cut()
             return try call.pool.map(call.heads) { (head, _) throws(AttentionError) in
-                learned[head].withBytes { levels in
-                    var (keeps, cut, rest) = (ofRows[head].0, shared, LevelBudget())
-                    for row in 0..<count { keep(row, levels, &cut, &keeps, &rest) }
-                    return keeps
-                }
+                var (keeps, cut) = (ofRows[head].0, shared)
+                forEachRow(head, &keeps) { row, keeps in row.keep(&cut, keeps) }
+                return keeps
             }
         }
 

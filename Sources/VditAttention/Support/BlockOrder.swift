@@ -70,9 +70,16 @@ struct BlockOrder: Sendable, Equatable {
         case .positions: return (layout.positionMajor(), offsets)
         case .gilbert: return (layout.gilbert(), offsets)
         case .tiles:
-            let bounds = zip(layout.extents, tile).map { Cut.even.bounds($0, size: $1) }
+            let bounds = zip(layout.extents, tile).map(Self.bounds)
             let (order, offsets) = layout.regions(frames: bounds[0], rows: bounds[1], columns: bounds[2])
             return (order, offsets)
         }
+    }
+
+    /// Where an extent is cut: into pieces of the wanted size, as their product is what the kernel multiplies at once,
+    /// with what is left over first, as the first latent frame is one frame of the video and the others are four.
+    private static func bounds(_ extent: Int, size: Int) -> [Int] {
+        let left = extent % size
+        return (left > 0 ? [0] : []) + stride(from: left, through: extent, by: size)
     }
 }

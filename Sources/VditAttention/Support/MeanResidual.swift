@@ -50,19 +50,12 @@ struct MeanResidual: Sendable {
     /// Adds what was measured `age` steps ago to the values of the video's tokens, shaped as above.
     func add(_ residual: Tensor, age: Float, to values: Tensor, _ blocks: VideoBlocks, _ call: AttentionCall) {
         let (offsets, part, width) = (offsets(blocks), powf(1 - fade, age), residual.columns)
+        let (kernels, rows) = (PlanningKernels(call.instructionSet), values.reshaped([call.tokens, width]))
         let parts = (0..<residual.shape[0]).parts(atMost: Self.atOnce)
-        call.pool.run(parts.count) { item, scratch in
-            let some = parts[item]
-            let means = scratch.tensor(.f32, [some.count, width])
-            means.convert(from: residual.slice(some))
-            var mean = UnsafePointer(means.pointer(as: Float.self))
-            for run in some {
-                for position in Int(offsets[run])..<Int(offsets[run + 1]) {
-                    let token = blocks.order.map { Int($0[position]) } ?? position
-                    let row = values.pointer(as: Float.self) + token * width
-                    for column in 0..<width { row[column] += part * mean[column] }
-                }
-                mean += width
+        call.pool.run(parts.count) { item, _ in
+            for run in parts[item] {
+                let positions = Int(offsets[run])..<Int(offsets[run + 1])
+                kernels.add(residual[run], times: part, order: blocks.order, positions: positions, to: rows)
             }
         }
     }

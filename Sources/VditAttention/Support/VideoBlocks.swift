@@ -95,7 +95,17 @@ struct VideoBlocks: Sendable {
     /// The same of one head.
     func head(keeping pairs: [Bool]) -> AttentionPlan.Head {
         let count = keys.video.count
-        return head { row in (0..<Int32(count)).filter { pairs[row * count + Int($0)] } }
+        return pairs.withUnsafeBufferPointer { pairs in
+            head { row in
+                [Int32](unsafeUninitializedCapacity: count) { kept, found in
+                    // Every block is written where the next one kept would be: no branch to be guessed wrong.
+                    for block in 0..<count {
+                        kept[found] = Int32(truncatingIfNeeded: block)
+                        found += pairs[row * count + block] ? 1 : 0
+                    }
+                }
+            }
+        }
     }
 
     /// One head's plan: video queries keep the video key blocks that `kept` lists.

@@ -20,12 +20,11 @@ public struct PlanningKernels: Sendable {
     public func blockMeans(_ x: Tensor, order: [Int32]?, offsets: [Int32], into means: Tensor) {
         precondition(means.count == (offsets.count - 1) * x.columns)
         precondition(Int(offsets.last ?? 0) <= (order?.count ?? x.rowCount))
-        func run(_ order: UnsafePointer<Int32>?) {
+        order.withPointer { order in
             table.pointee.block_means(
                 x.rawPointer, x.operandFloatType, Int64(x.columns), order, offsets,
                 Int64(offsets.count - 1), means.pointer(as: Float.self))
         }
-        if let order { order.withUnsafeBufferPointer { run($0.baseAddress) } } else { run(nil) }
     }
 
     /// Sums of the rows of each cluster, and their number.
@@ -89,5 +88,20 @@ public struct PlanningKernels: Sendable {
             values.pointer(as: Float.self), ratio.pointer(as: Float.self), residual.rawPointer,
             residual.operandFloatType, Int64(tokens.lowerBound), Int64(tokens.upperBound),
             Int64(values.shape[0]), Int64(values.shape[1]), Int64(values.shape[2]))
+    }
+
+    /// `values[token] += part · x` for the tokens at some positions, the same bits with every instruction set.
+    ///
+    /// - Parameters:
+    ///   - x: `[columns]` f32 or bf16.
+    ///   - order: the token at each position; nil is the identity.
+    ///   - values: `[tokens, columns]` f32.
+    public func add(_ x: Tensor, times part: Float, order: [Int32]?, positions: Range<Int>, to values: Tensor) {
+        precondition(x.count == values.columns && positions.upperBound <= (order?.count ?? values.rowCount))
+        order.withPointer { order in
+            table.pointee.add_to_rows(
+                values.pointer(as: Float.self), Int64(values.columns), order, Int64(positions.lowerBound),
+                Int64(positions.upperBound), part, x.rawPointer, x.operandFloatType)
+        }
     }
 }

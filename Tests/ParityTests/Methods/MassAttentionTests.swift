@@ -196,6 +196,6 @@ import VDiT
         let method = try MethodExample("mass", ["tile-frames": "5", "tile-height": "9"]).configured()
         #expect {
             try method.planner(for: layout)
-        } throws: { "\($0)".contains("blocks of 225 tokens") }
+        } throws: { "\($0)".contains("blocks of 180 tokens") }
     }
 }

@@ -72,6 +72,24 @@ import VDiT
     }
 
     @Test(arguments: InstructionSet.supported, [DType.f32, .bf16])
+    func aPartOfARowIsAddedToOthersWithTheSameBits(set: InstructionSet, dtype: DType) {
+        var random = SeededRandom.fresh()
+        for columns in [1, 8, 40, 129] {
+            let x = AttentionCase.normal([columns], dtype, &random)
+            let values = AttentionCase.normal([20, columns], .f32, &random)
+            let order = (0..<Int32(20)).shuffled(using: &random)
+            let (before, added) = (values.floats(), x.floats())
+            PlanningKernels(set).add(x, times: 0.3, order: order, positions: 3..<12, to: values)
+            let chosen = Set(order[3..<12])
+            for (place, found) in values.floats().enumerated() {
+                let (row, column) = (Int32(place / columns), place % columns)
+                let more: Float = 0.3 * added[column]
+                #expect(found == (chosen.contains(row) ? before[place] + more : before[place]), "seed \(random.seed)")
+            }
+        }
+    }
+
+    @Test(arguments: InstructionSet.supported, [DType.f32, .bf16])
     func rescalingUndoesTheResidual(set: InstructionSet, dtype: DType) {
         var random = SeededRandom.fresh()
         let kernels = PlanningKernels(set)
