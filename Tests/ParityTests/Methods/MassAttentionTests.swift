@@ -192,6 +192,14 @@ import VDiT
         } throws: { "\($0)".contains("mass-levels") }
     }
 
+    @Test func boxesAreWholeButForTheFirst() throws {
+        let layout = TokenLayout(frames: 5, height: 6, width: 9)
+        let head = try measured([:], density: 0.5, layout: layout, seed: 1).plan.heads[0]
+        let (frames, rows, columns): ([Int], [Int], [Int]) = ([1, 2, 2], [2, 4], [1, 4, 4])
+        let expected = frames.flatMap { frames in rows.flatMap { rows in columns.map { frames * rows * $0 } } }
+        #expect(zip(head.queryOffsets, head.queryOffsets.dropFirst()).map { Int($1 - $0) } == expected)
+    }
+
     @Test func tilesOfMoreQueriesThanTheKernelTakesAreRefused() throws {
         let method = try MethodExample("mass", ["tile-frames": "5", "tile-height": "9"]).configured()
         #expect {
