@@ -268,13 +268,23 @@ struct BenchDecode: ParsableCommand {
 
     @OptionGroup var model: BenchModel
     @OptionGroup var size: BenchSize
+    @Flag(help: "A tiny autoencoder's decoder of the same latents.") var tiny = false
     @OptionGroup var options: BenchOptions
 
     func run() throws {
         let specification = try model.published().specification
+        var decoder = specification.decoder
+        if tiny {
+            let small = TinyVAEConfig(
+                latentChannels: decoder.latentChannels, patch: max(1, decoder.spatialCompression / 8))
+            guard small.temporalCompression == decoder.temporalCompression else {
+                throw ValidationError("no tiny autoencoder has the latents of \(specification.defaults.name)")
+            }
+            decoder = small
+        }
         let compute = try options.compute()
         let result = try DecodeBenchmark(
-            specification.decoder, latents: size.latents(specification), seed: options.seed
+            decoder, latents: size.latents(specification), seed: options.seed
         ).run(repeats: options.repeats, compute)
         try options.report(
             "decode", result.timing, flops: nil, compute,

@@ -26,7 +26,8 @@ typedef struct {
 } vdit_vae_gather;
 
 /// Pixels made from a convolution's products:
-///   value = terms[0] + sign * (terms[1] + terms[2]) + bias + noise * noise_scale + residual
+///   value = terms[0] + sign * (terms[1] + terms[2]) + bias + noise * noise_scale + residual, or 0 where relu is set and
+///           that is less
 ///   stream = value,  operand = value, or silu(normalised value), or normalised value
 /// where normalised(v) = v / max(|v|, 1e-12) * sqrt(channels) * gamma + shift, |v| over the pixel's channels, in f32;
 /// with an epsilon above 0 the divisor is sqrt(|v|^2 / channels + epsilon) instead of |v| / sqrt(channels).
@@ -41,6 +42,7 @@ typedef struct {
     const float *noise;           // a number for each pixel, or NULL
     const float *noise_scale;     // [channels]
     const float *residual;        // dense pixels, or NULL
+    int relu;
     float *value;                 // scratch, [2 * channels]
     void *stream;                 // of stream_type, pixel_stride apart, or NULL
     vdit_float_type stream_type;  // f32 or bf16

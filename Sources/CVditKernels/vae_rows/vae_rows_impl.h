@@ -215,6 +215,7 @@ VDIT_INLINE void NAME(finish_value)(
     if (f->bias) v += NAME(load)(f->bias + c, n);
     if (f->noise) v += f->noise[pixel] * NAME(load)(f->noise_scale + c, n);
     if (f->residual) v += NAME(load)(f->residual + pixel * channels + c, n);
+    if (f->relu) v = (v16)((__typeof__(v < 0))v & ~(v < 0));  // what is no number stays
     *squares += v * v;
     NAME(store)(value + c, v, n);
     if (f->stream) NAME(store_as)(f->stream, f->stream_type, to, v, n);

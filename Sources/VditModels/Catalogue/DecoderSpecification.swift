@@ -12,6 +12,8 @@ public protocol DecoderSpecification: Sendable {
     var frameStep: Int { get }
     /// Whether it is told a time and has noise mixed into its latents.
     var takesConditions: Bool { get }
+    /// Whether there is an encoder beside it, which pictures and videos to begin from need.
+    var hasEncoder: Bool { get }
     /// Every tensor of the checkpoint and its shape.
     var tensors: [(name: String, shape: [Int])] { get }
     /// The shape in words, for a person.
@@ -48,6 +50,8 @@ extension DecoderSpecification {
     public var frameStep: Int { temporalCompression }
 
     public var takesConditions: Bool { false }
+
+    public var hasEncoder: Bool { true }
 
     public func loadEncoder(_ weights: any WeightSource, _ compute: ComputeContext) throws -> (any VideoEncoder)? {
         nil

@@ -30,9 +30,13 @@ extension ModelCatalogue {
     }
 
     /// Opens a VAE, likewise; in a file that holds a whole model it is found under its prefix.
+    ///
+    /// A tiny autoencoder's file does not say which family's latents it decodes.
+    /// - Parameter transformer: the family whose model it goes with, where that is known.
     public static func openDecoder(
-        _ path: String, of family: ModelFamily? = nil
+        _ path: String, of family: ModelFamily? = nil, beside transformer: ModelFamily? = nil
     ) throws -> OpenedPart<any DecoderSpecification> {
+        if let tiny = try tinyDecoder(path, of: transformer ?? family ?? wan) { return tiny }
         let kind = PartKind<any DecoderSpecification>(
             name: "a VAE", className: \.decoderClass, reading: { $0.reading?.decoder },
             configured: { try $0.decoder($1) },
@@ -41,6 +45,32 @@ extension ModelCatalogue {
                 decoderPrefixes.filter { prefix in names.contains { $0.hasPrefix(prefix) } } + [""]
             })
         return try open(path, of: family, kind)
+    }
+
+    private static func tinyDecoder(
+        _ path: String, of family: ModelFamily
+    ) throws -> OpenedPart<any DecoderSpecification>? {
+        guard FilePath.exists(path), !FilePath.isFolder(path) else { return nil }
+        let store = try WeightStore(path).without(["encoder."])
+        guard TinyVAEConfig.names(store.shapes) else { return nil }
+        guard TinyVAEConfig.families.contains(family.name) else {
+            throw ModelError.unsupported(
+                path, found: "a tiny VAE with a model of \(family.name)",
+                expected: "a VAE of \(family.name); tiny ones decode \(TinyVAEConfig.families.joined(separator: " and "))")
+        }
+        let specification = try blaming(path) { () throws(ModelError) in try TinyVAEConfig(store.shapes) }
+        try store.check(specification.tensors)
+        return OpenedPart(family: family, specification: specification, weights: store)
+    }
+
+    /// Runs what reads shapes, and has what is wrong said of the file.
+    private static func blaming<Result>(
+        _ path: String, _ read: () throws(ModelError) -> Result
+    ) throws(ModelError) -> Result {
+        do { return try read() } catch {
+            guard case .invalid(let what, let found, let expected, let kind) = error else { throw error }
+            throw .invalid("\(path): \(what)", found: found, expected: expected, kind: kind)
+        }
     }
 
     /// Whether a file holds a VAE too.
@@ -123,13 +153,8 @@ extension ModelCatalogue {
                 guard let reading = kind.reading(family), let table = reading.names(shapes) else { continue }
                 let part = try store.part(prefix, named: table)
                 if let opened = configured(part, beside: path, family, kind) { return opened }
-                var specification: Specification
-                do {
-                    specification = kind.matched(try reading.specification(part.shapes), part)
-                } catch {
-                    guard case .invalid(let what, let found, let expected, let kind) = error else { throw error }
-                    throw ModelError.invalid("\(path): \(what)", found: found, expected: expected, kind: kind)
-                }
+                let read = try blaming(path) { () throws(ModelError) in try reading.specification(part.shapes) }
+                var specification = kind.matched(read, part)
                 let shaped = part.shaped(kind.tensors(specification))
                 specification = kind.matched(specification, shaped)
                 try shaped.check(kind.tensors(specification))

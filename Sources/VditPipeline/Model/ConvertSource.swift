@@ -49,6 +49,11 @@ extension ConvertJob {
         ) throws -> Source {
             let directory = try ModelDirectory(model).adapted(by: adapters)
             let specification = directory.specification
+            guard specification.decoder.hasEncoder else {
+                throw PipelineError.invalid(
+                    directory.decoderPath, found: "a tiny VAE", expected: "the model's own: a tiny one stays a file",
+                    kind: .usage)
+            }
             var parts: [Part] = []
             for (index, transformer) in specification.transformers.enumerated() {
                 let base = directory.transformerWeights[index]

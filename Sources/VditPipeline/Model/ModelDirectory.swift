@@ -66,7 +66,7 @@ public struct ModelDirectory: Sendable {
             try ModelCatalogue.openTransformer($0, of: given, pipeline: components.pipeline)
         }
         family = opened[0].family
-        let decoder = try ModelCatalogue.openDecoder(components.decoder, of: given)
+        let decoder = try ModelCatalogue.openDecoder(components.decoder, of: given, beside: opened[0].family)
         let assumed = family.assumed(opened.map(\.specification), decoder.specification)
         try Self.check(opened, decoder, components, areAlike: reference.secondTransformer != nil)
         let boundary = components.boundary ?? assumed?.boundary ?? 0

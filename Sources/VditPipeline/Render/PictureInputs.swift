@@ -118,6 +118,13 @@ struct PictureInputs: Sendable {
             "last_image", path.last, rule?.last ?? .none,
             none: rule == nil ? "this model makes videos of text alone" : "this model takes the first picture alone",
             required: "a picture that the video ends with: this model makes videos between two")
+        let given = [("image", path.first), ("last_image", path.last), ("video", path.video)]
+        if !model.decoder.hasEncoder, case let (name, found?)? = given.first(where: { $0.1 != nil }) {
+            throw PipelineError.setting(
+                name, found: found,
+                expected: "none: a tiny VAE cannot encode it; render with the model's own and --save-latents, then "
+                    + "'vdit decode --model' the tiny one")
+        }
         if path.last != nil, settings.numFrames == 1 {
             throw PipelineError.setting("num_frames", found: "1", expected: "more than one with a last picture")
         }

@@ -43,7 +43,7 @@ public final class SettingTable: Sendable {
         at: .job(get: { $0.model.path.isEmpty ? nil : $0.model.path }, set: { $1.model.path = $0 }))
     let transformer = Setting<String?>.part("transformer", "a transformer in place of the model's", \.model.transformer)
     let transformer2 = Setting<String?>.part("transformer_2", "a second one, for low noise", \.model.secondTransformer)
-    let decoder = Setting<String?>.part("vae", "a VAE in place of the model's", \.model.decoder)
+    let decoder = Setting<String?>.part("vae", "a VAE in place of the model's, or a tiny one", \.model.decoder)
     let sampler = Setting<String?>.part("scheduler_config", "a scheduler in place of the model's", \.model.scheduler)
     let prompt = Setting<String?>.prompt(
         "prompt", "what to show, in words", SettingFlag("text", "What to show, in words."), \.text) { .text($0) }

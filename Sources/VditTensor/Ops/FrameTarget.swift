@@ -33,6 +33,8 @@ public struct FrameTarget: Sendable {
     public var stream: Tensor?
     public var operand: Tensor?
     public var preparation: Preparation
+    /// Whether values below 0 become 0, in both forms.
+    public var isRectified = false
 
     public init(stream: Tensor?, operand: Tensor?, preparation: Preparation) {
         self.stream = stream
@@ -50,6 +52,7 @@ public struct FrameTarget: Sendable {
             finish.operand = operand.rawPointer + offset * operand.dtype.byteCount
             finish.operand_type = operand.rowType
         }
+        finish.relu = isRectified ? 1 : 0
         switch preparation {
         case .plain: break
         case .silu: finish.silu = 1

@@ -65,6 +65,26 @@ func phases(of kernel: Tensor) -> [Tensor] {
     }
 }
 
+extension ConvolutionProgram {
+    /// The four convolutions of `phases` into a frame of twice the height and width.
+    ///
+    /// - Parameters:
+    ///   - panel: the first of the four.
+    ///   - addend: what is added to the output of a phase.
+    static func enlarging(
+        _ frame: Tensor?, panel: Int = 0, bias: Tensor, into target: FrameTarget,
+        adding addend: (_ phase: Int) -> Addend = { _ in .none }
+    ) -> ConvolutionProgram {
+        ConvolutionProgram(
+            inputs: (0..<4).map { .init(frame, top: $0 / 2 - 1, left: $0 % 2 - 1) },
+            products: (0..<4).map { .init(input: $0, panel: panel + $0) },
+            outputs: (0..<4).map {
+                .init(
+                    terms: [$0], bias: bias, addend: addend($0), target: target, scale: 2, row: $0 / 2, column: $0 % 2)
+            })
+    }
+}
+
 private final class EnlargeLayer: VAELayer {
     private let tiled: TiledConvolution
     private let bias: Tensor
@@ -112,14 +132,7 @@ private final class EnlargeLayer: VAELayer {
     private func program(
         _ frame: Tensor?, adding remembered: VAEGroup.Remembered?, into target: FrameTarget
     ) -> ConvolutionProgram {
-        ConvolutionProgram(
-            inputs: (0..<4).map { .init(frame, top: $0 / 2 - 1, left: $0 % 2 - 1) },
-            products: (0..<4).map { .init(input: $0, panel: $0) },
-            outputs: (0..<4).map {
-                .init(
-                    terms: [$0], bias: bias, addend: shortcut(remembered, phase: $0), target: target, scale: 2,
-                    row: $0 / 2, column: $0 % 2)
-            })
+        .enlarging(frame, bias: bias, into: target) { shortcut(remembered, phase: $0) }
     }
 
     private func shortcut(_ remembered: VAEGroup.Remembered?, phase: Int) -> ConvolutionProgram.Addend {
@@ -151,26 +164,38 @@ struct ShrinkStage: VAEStage {
     func load(_ loader: VAEWeightLoader) throws(TensorError) -> VAELayerMaker {
         let packed = try loader.convolution(convolution, stride: 2)
         return { height, width, session throws(TensorError) in
-            ShrinkLayer(try SizedConvolution(packed, height / 2, width / 2, session.compute))
+            PlaneLayer(try SizedConvolution(packed, height / 2, width / 2, session.compute), corner: 0)
         }
     }
 }
 
-private final class ShrinkLayer: VAELayer {
+/// A convolution of each frame by itself.
+final class PlaneLayer: VAELayer {
     private let convolution: SizedConvolution
+    private let corner: Int
+    private let isRectified: Bool
 
-    init(_ convolution: SizedConvolution) { self.convolution = convolution }
+    /// - Parameters:
+    ///   - corner: where the kernel's upper left corner is for output pixel (0, 0), from the frame's.
+    ///   - isRectified: whether outputs below 0 become 0.
+    init(_ convolution: SizedConvolution, corner: Int, isRectified: Bool = false) {
+        (self.convolution, self.corner, self.isRectified) = (convolution, corner, isRectified)
+    }
 
     func demand(before next: VAEDemand) -> VAEDemand { VAEDemand(stream: nil, operand: convolution.operand) }
 
     func step(
         _ group: VAEGroup, for next: VAEDemand, _ session: VAESession, emit: (VAEGroup) throws -> Void
     ) throws {
-        let targets = group.frames.map { _ in convolution.target(session, for: next) }
+        let targets = group.frames.map { _ in
+            var target = convolution.target(session, for: next)
+            target.isRectified = isRectified
+            return target
+        }
         try convolution.tiled.run(
             group.frames.indices.map { index in
                 ConvolutionProgram(
-                    inputs: [.init(group.frames[index].operand, top: 0, left: 0)],
+                    inputs: [.init(group.frames[index].operand, top: corner, left: corner)],
                     products: [.init(input: 0, panel: 0)],
                     outputs: [.init(terms: [0], bias: convolution.bias, target: targets[index])])
             })

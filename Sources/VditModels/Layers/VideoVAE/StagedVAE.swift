@@ -17,6 +17,8 @@ protocol StagedVAESpecification: DecoderSpecification {
     var tiling: VAETiling? { get }
     /// Frames that the decoder makes before the clip's first.
     var leadingFrames: Int { get }
+    /// Pixels that are folded into channels of what the decoder's last stage makes, in height and in width.
+    var outputPatch: Int { get }
 }
 
 extension StagedVAESpecification {
@@ -33,6 +35,7 @@ extension StagedVAESpecification {
     var pieces: VAEPieces? { nil }
     var tiling: VAETiling? { nil }
     var leadingFrames: Int { 0 }
+    var outputPatch: Int { 1 }
 
     public func decodeFLOPs(height: Int, width: Int, frames: Int) -> Double {
         let (height, width) = (height / spatialCompression, width / spatialCompression)
@@ -106,7 +109,10 @@ public final class StagedDecoder: VideoDecoder {
             try inTwos(frames.count, isLast: true) { range, _ in try deliver(Array(frames[range])) }
         }
         func pictures(_ frames: [Tensor]) throws {
-            try onFrames(frames.map { unpatchedFrame($0, patch: 1, limitedTo: -1...1, compute: compute) })
+            try onFrames(
+                frames.map {
+                    unpatchedFrame($0, patch: specification.outputPatch, limitedTo: -1...1, compute: compute)
+                })
         }
         guard let pieces = specification.pieces, pieces.cut(latents.shape[1], unit: 1) else {
             return try decode(latents, pictures)
