@@ -59,6 +59,11 @@ import VDiT
         let stored = try render("b.y4m", files + ["--weights", "as-stored"])
         #expect(stored.status == 0, "\(stored.errors)")
         #expect(try video("a.y4m") == video("b.y4m"))
+        // So a video is what either makes, and a state what either goes on from; of blocks it is another.
+        let same = try render("a.y4m", files + ["--weights", "as-stored", "--skip-existing"])
+        #expect(same.status == 0, "\(same.errors)")
+        let other = try render("a.y4m", files + ["--weights", "q8_0", "--skip-existing"])
+        #expect(other.status == 78 && other.errors.contains("weights"), "\(other.errors)")
         let kept = try render("c.y4m", files + ["--weights", "q8_0"])
         #expect(kept.status == 0, "\(kept.errors)")
         let record = try RunRecord(path: folder.path("c.y4m.json"))

@@ -26,6 +26,8 @@ struct TinyVAECommandTests {
         #expect(try decode("d.y4m").status == 0)
         #expect(try bytes(folder.path("a.y4m")) == bytes(folder.path("d.y4m")))
         #expect(try bytes(folder.path("a.y4m")) != bytes(folder.path("c.y4m")))
+        let told = try CommandRun.run(["inspect", tiny])
+        #expect(told.output.contains("tiny VAE") && told.output.contains("16 latent channels"), "\(told.output)")
     }
 
     @Test func whatItCannotDoIsRefusedInOneLine() throws {

@@ -73,7 +73,7 @@ extension TinyVAEConfig: StagedVAESpecification {
     public var tensors: [(name: String, shape: [Int])] { decoderStages.tensors }
 
     public var summary: String {
-        "tiny, \(latentChannels) latent channels, \(spatialCompression)× in space, \(temporalCompression)× in time"
+        "\(latentChannels) latent channels, \(spatialCompression)× in space, \(temporalCompression)× in time"
     }
 
     public var configuration: [String: ConfigurationValue] {

@@ -30,7 +30,8 @@ struct DecoderDirectory {
         self.path = path
         let opened = try ModelCatalogue.openDecoder(path)
         (specification, weights) = (opened.specification, opened.weights)
-        (family, frameRate) = ("\(opened.family.name)-vae", opened.family.frameRate)
+        family = specification.hasEncoder ? "\(opened.family.name)-vae" : "tiny-vae"
+        frameRate = opened.family.frameRate
         storedType = weights.names.first.flatMap { [weights] in weights.info($0)?.dtypeName } ?? "unknown"
         files = RunRecord.ModelFile.of(weights)
     }

@@ -37,7 +37,9 @@ public struct ModelFile: Sendable {
         }
         let isTransformer = failure == nil
         if try !isTransformer || ModelCatalogue.holdsDecoder(path), let opened = try? ModelCatalogue.openDecoder(path) {
-            parts.append(Part(kind: "VAE of \(opened.family.name)", summary: opened.specification.summary))
+            // A tiny one's file does not say which family's.
+            let kind = opened.specification.hasEncoder ? "VAE of \(opened.family.name)" : "tiny VAE"
+            parts.append(Part(kind: kind, summary: opened.specification.summary))
         }
         lacks = !isTransformer ? [] : (parts.count > 1 ? [] : ["a VAE (--vae)"])
             + ["a text encoder (--text-encoder) for prompts in words"]

@@ -33,6 +33,7 @@ public final class KnownFiles {
             var identity = settings.identity
             identity[SettingTable.rows.seed.name] = nil
             identity[SettingTable.rows.threads.name] = settings.threads.written
+            identity[SettingTable.rows.weights.name] = settings.weights?.rawValue
             self.settings = identity
         }
     }

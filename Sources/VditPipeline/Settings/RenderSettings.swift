@@ -145,6 +145,8 @@ public struct RenderSettings: Sendable, Equatable {
         // Takes the place of flow_shift.
         if let dynamic = scheduler.dynamicShift { identity["dynamic_shift"] = "\(dynamic)" }
         for row in SettingTable.all where row.effect == .latents { identity[row.name] = values[row.name]?.written }
+        // Packed or as stored, weights have the same values: who runs out of memory goes on with less.
+        if self.weights?.type == nil { identity[SettingTable.rows.weights.name] = nil }
         return identity
     }
 
