@@ -248,6 +248,50 @@ def decoding(config, precision, width, height, frames):
     return make
 
 
+def tiny_decoding(width, height, frames):
+    """A tiny autoencoder's decoder (TAEHV, taew2_1), all frames together as its author's code has them by default."""
+    def make():
+        import torch
+        from torch import nn
+        from torch.nn.functional import pad
+
+        def convolution(inputs, outputs, bias=True):
+            return nn.Conv2d(inputs, outputs, 3, padding=1, bias=bias)
+
+        class MemoryBlock(nn.Module):
+            def __init__(self, width):
+                super().__init__()
+                self.layers = nn.Sequential(
+                    convolution(2 * width, width), nn.ReLU(), convolution(width, width), nn.ReLU(),
+                    convolution(width, width))
+
+            def forward(self, x):
+                past = pad(x, (0, 0, 0, 0, 0, 0, 1, 0))[:-1]
+                return torch.relu(self.layers(torch.cat([x, past], 1)) + x)
+
+        class Split(nn.Module):
+            def __init__(self, width, times):
+                super().__init__()
+                self.pointwise = nn.Conv2d(width, width * times, 1, bias=False)
+
+            def forward(self, x):
+                return self.pointwise(x).reshape(-1, *x.shape[1:])
+
+        class Limit(nn.Module):
+            def forward(self, x):
+                return torch.tanh(x / 3) * 3
+
+        widths, layers = [256, 128, 64, 64], [Limit(), convolution(16, 256), nn.ReLU()]
+        for level, times in enumerate([1, 2, 2]):
+            layers += [MemoryBlock(widths[level]) for _ in range(3)] + [
+                nn.Upsample(scale_factor=2), Split(widths[level], times),
+                convolution(widths[level], widths[level + 1], bias=False)]
+        decoder = nn.Sequential(*layers, nn.ReLU(), convolution(64, 3)).to(torch.bfloat16).eval()
+        return decoder, torch.randn((frames - 1) // 4 + 1, 16, height // 8, width // 8, dtype=torch.bfloat16)
+
+    return make
+
+
 ATTENTION = ["bench", "attention", "--head-dim", "128"]
 LINEAR = ["bench", "linear", "--rows", "14040"]
 LAYER = ["bench", "layer", "--config", "wan2.1-t2v-1.3b", "--size", "832x480", "--num-frames", "33"]
@@ -273,6 +317,8 @@ def decode_openvino(config, width, height, frames):
 ATTENTION_SMALL = ATTENTION + ["--heads", "4", "--tokens", "5040"]
 ATTENTION_480P = ATTENTION + ["--heads", "12", "--tokens", "14040"]
 
+TINY = decode("wan2.1-t2v-1.3b", 832, 480, 17)[0] + ["--tiny"]
+
 # Row: vdit's arguments, and the peer.
 ROWS = {
     "attention-bf16": (ATTENTION_SMALL, Peer(attention(4, 5040))),
@@ -295,6 +341,8 @@ ROWS = {
     "decode-bf16-small": decode("wan2.1-t2v-1.3b", 416, 240, 5),
     "decode-openvino": decode_openvino("wan2.1-t2v-1.3b", 832, 480, 17),
     "decode-openvino-small": decode_openvino("wan2.1-t2v-1.3b", 416, 240, 5),
+    "decode-tiny": (TINY, Peer(tiny_decoding(832, 480, 17))),
+    "decode-tiny-openvino": (TINY, OpenVINOPeer(tiny_decoding(832, 480, 17))),
     "layer-cogvideox": (COGVIDEOX_LAYER, Peer(joint_layer("cogvideox", 17550, 226))),
     "layer-hunyuan": (HUNYUAN_LAYER, Peer(joint_layer("hunyuan-video", 18360, 256))),
     "layer-hunyuan-radial": (HUNYUAN_LAYER + ["--sparse", "radial"], Peer(joint_layer("hunyuan-video", 18360, 256))),

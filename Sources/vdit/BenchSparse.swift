@@ -32,6 +32,10 @@ struct BenchSparse: ParsableCommand {
     var blocks = "64,128"
     @Option(name: .long, parsing: .unconditional, help: "Part of the attention a method keeps. Default: its own.")
     var density: Double?
+    @Option(
+        name: .long, parsing: .unconditional,
+        help: ArgumentHelp("What methods make of what they leave out, those that have the option.", valueName: "rest"))
+    var rest: String?
     @OptionGroup var options: BenchOptions
 
     func validate() throws {
@@ -60,12 +64,17 @@ struct BenchSparse: ParsableCommand {
         return sizes.allSatisfy(served.contains) ? sizes : nil
     }
 
+    private func rest(of method: String) -> [String: String] {
+        let options = MethodCatalogue.methods.first { $0.name == method }?.options ?? []
+        return rest.map { options.contains { $0.name == "rest" } ? ["rest": $0] : [:] } ?? [:]
+    }
+
     func run() throws {
         let names =
             methods?.split(separator: ",").map(String.init)
             ?? MethodCatalogue.methods.map(\.name).filter { $0 != Dense.name }
         let chosen = try names.map {
-            try MethodChoice($0, density: density).withoutWarmUp()
+            try MethodChoice($0, options: rest(of: $0), density: density).withoutWarmUp()
                 .configured(forModel: MethodCatalogue.modelOfBareGrids)
         }
         let compute = try options.compute()
