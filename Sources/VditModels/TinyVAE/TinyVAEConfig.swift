@@ -4,8 +4,8 @@ import VditTensor
 /// before it, at a tenth and less of a VAE's work, and a little less sharp.
 ///
 /// It decodes what the model makes, latents as the sampler has them, to frames of its own; a file tells neither which
-/// model's latents it was trained on nor how they are normalised. Its encoder is not used: what a video begins with is
-/// encoded by the model's own VAE.
+/// model's latents it was trained on nor how they are normalised. Its encoder is not used: what a video begins with needs
+/// the model's own VAE.
 /// - Source: TAEHV, github.com/madebyollin/taehv (`taew2_1`, `taew2_2`, `taehv`); stable-diffusion.cpp and LightX2V
 ///   read the same files.
 public struct TinyVAEConfig: Sendable, Equatable {

@@ -122,8 +122,7 @@ struct PictureInputs: Sendable {
         if !model.decoder.hasEncoder, case let (name, found?)? = given.first(where: { $0.1 != nil }) {
             throw PipelineError.setting(
                 name, found: found,
-                expected: "none: a tiny VAE cannot encode it; render with the model's own and --save-latents, then "
-                    + "'vdit decode --model' the tiny one")
+                expected: "none: a tiny VAE cannot encode it, the model's own can")
         }
         if path.last != nil, settings.numFrames == 1 {
             throw PipelineError.setting("num_frames", found: "1", expected: "more than one with a last picture")
