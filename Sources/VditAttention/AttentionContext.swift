@@ -158,14 +158,16 @@ public final class AttentionContext {
             layer: call.site.layer, branch: configuration.method.learningBranch(of: call.site.branch))
 
         let kernel = AttentionKernel(call.instructionSet, operands: call.q.dtype, precision: precision)
-        func run(_ plan: AttentionPlan, _ type: DType, _ cost: inout AttentionStatistics.Row) -> AttentionOutput {
+        func run(
+            _ plan: AttentionPlan, _ type: DType, _ cost: inout AttentionStatistics.Row
+        ) -> (output: AttentionOutput, pairs: Int) {
             plans.append(plan)
             let start = ContinuousClock.now
-            let output = blockSparseAttention(
-                call, plan, values: type, kernel: kernel, buffers: buffers)
+            let work = PlanWork(plan, for: call)
+            let output = blockSparseAttention(call, plan, work, values: type, kernel: kernel, buffers: buffers)
             cost.attentionSeconds += start.secondsUntilNow
-            cost.computedPairs += plan.pairs(heads: call.heads)
-            return output
+            cost.computedPairs += work.pairs
+            return (output, work.pairs)
         }
 
         let (dense, layer) = (configuration.schedule.denseSteps(of: call.steps), call.site.layer)
@@ -181,7 +183,7 @@ public final class AttentionContext {
         let denseLayer = configuration.schedule.isDense(layer: layer)
         if denseLayer || call.step < dense {
             cost.scheduledDenseCalls = 1
-            let output = run(service.dense, call.q.dtype, &cost)
+            let output = run(service.dense, call.q.dtype, &cost).output
             if !denseLayer, let planner {
                 let start = ContinuousClock.now
                 try planner.observe(call, output, &learned)
@@ -192,7 +194,7 @@ public final class AttentionContext {
         }
         guard let planner else {
             cost.fallbackCalls = 1
-            return run(service.dense, call.q.dtype, &cost)
+            return run(service.dense, call.q.dtype, &cost).output
         }
 
         do {
@@ -200,17 +202,16 @@ public final class AttentionContext {
             let isRefresh = planner.isRefresh(call, learned)
             let plan = try planner.plan(call, &learned)
             cost.planningSeconds += start.secondsUntilNow
-            let kept = plan.pairs(heads: call.heads)
+            var (output, kept) = run(plan, planner.finishes ? .f32 : call.q.dtype, &cost)
             if kept == pairs { cost.fullCalls = 1 } else { cost.sparseCalls = 1 }
             if isRefresh { cost.refreshCalls = 1 }
             if kept < pairs {
                 cost.sparsePairs = pairs
                 cost.keptPairs = kept
             }
-            var output = run(plan, planner.finishes ? .f32 : call.q.dtype, &cost)
             let finishing = ContinuousClock.now
             let nested = cost.attentionSeconds
-            try planner.finish(&output, of: call, by: plan, &learned) { plan in run(plan, .f32, &cost) }
+            try planner.finish(&output, of: call, by: plan, &learned) { plan in run(plan, .f32, &cost).output }
             if output.values.dtype != call.q.dtype {
                 let (whole, values) = (output.values, buffers.tensor(call.q.dtype, output.values.shape))
                 let parts = call.tokenParts
@@ -226,7 +227,7 @@ public final class AttentionContext {
             cost.fallbackCalls = 1
             cost.sparseCalls = 0
             (cost.fullCalls, cost.refreshCalls) = (0, 0)
-            return run(service.dense, call.q.dtype, &cost)
+            return run(service.dense, call.q.dtype, &cost).output
         }
     }
 

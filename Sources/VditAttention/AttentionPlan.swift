@@ -91,7 +91,9 @@ public struct AttentionPlan: Sendable, Equatable {
         }
 
         /// Query-key pairs computed. The one small product of a rest of first order is not counted.
-        public var pairs: Int {
+        public var pairs: Int { pairs(keysOfRows) }
+
+        func pairs(_ keysOfRows: [Int]) -> Int {
             zip(keysOfRows, zip(queryOffsets, queryOffsets.dropFirst()))
                 .reduce(0) { $0 + $1.0 * Int($1.1.1 - $1.1.0) }
         }

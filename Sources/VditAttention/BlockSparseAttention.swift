@@ -12,8 +12,14 @@ public func blockSparseAttention(
     _ call: AttentionCall, _ plan: AttentionPlan, values dtype: DType, kernel: AttentionKernel? = nil,
     buffers: TensorPool = TensorPool()
 ) -> AttentionOutput {
-    precondition(plan.heads.count == 1 || plan.heads.count == call.heads)
-    for head in plan.heads { head.require(tokens: call.tokens) }
+    blockSparseAttention(call, plan, PlanWork(plan, for: call), values: dtype, kernel: kernel, buffers: buffers)
+}
+
+/// - Parameter work: of that plan and call.
+func blockSparseAttention(
+    _ call: AttentionCall, _ plan: AttentionPlan, _ work: PlanWork, values dtype: DType, kernel: AttentionKernel?,
+    buffers: TensorPool
+) -> AttentionOutput {
     let kernel = kernel ?? AttentionKernel(call.instructionSet, operands: call.q.dtype)
     let blocks = plan.heads.map { KeyBlocks(order: $0.keyOrder, offsets: $0.keyOffsets, kernel: kernel) }
     let packed = PackedKeys(
@@ -24,7 +30,7 @@ public func blockSparseAttention(
     let logSumExp = buffers.tensor(.f32, [call.heads, call.tokens])
     let masses = plan.measuresMass
         ? (0..<call.heads).map { Tensor(.f32, [plan.head($0).keyBlocks.count]) } : []
-    let items = workItems(plan, heads: call.heads)
+    let items = work.items(plan, call)
     call.pool.run(items.count) { index, scratch in
         let item = items[index]
         let head = plan.head(item.head)
@@ -105,24 +111,43 @@ private struct WorkItem {
     }
 }
 
-/// Query blocks, short ones together, as neighbours keep much the same keys, and long ones cut: head by head, so that
-/// the threads share one head's keys in their caches, and costliest first within a head, so that the last items to
-/// finish are short.
-private func workItems(_ plan: AttentionPlan, heads: Int) -> [WorkItem] {
-    var items: [WorkItem] = []
-    for index in 0..<heads {
-        let head = plan.head(index), keys = head.keysOfRows
-        var ofHead: [(item: WorkItem, cost: Int)] = []
-        for blocks in head.gangs {
-            let positions = head.positions(blocks.lowerBound).lowerBound..<head.positions(blocks.last!).upperBound
-            for part in positions.parts(atMost: AttentionKernel.rows) {
-                let item = WorkItem(head: index, positions: part, keys: keys[blocks])
-                ofHead.append((item, blocks.reduce(0) { $0 + item.positions(head, $1).count * keys[$1] }))
-            }
+/// What a plan comes to for a call it was made for.
+struct PlanWork {
+    /// Of each of the plan's entries, the keys each query block is multiplied with.
+    private let keys: [[Int]]
+    /// Query-key pairs of all heads.
+    let pairs: Int
+
+    /// Stops on a plan that would make the kernel read or write elsewhere.
+    init(_ plan: AttentionPlan, for call: AttentionCall) {
+        precondition(plan.heads.count == 1 || plan.heads.count == call.heads)
+        let ofEntries = call.pool.map(plan.heads.count) { index, _ in
+            let head = plan.heads[index]
+            head.require(tokens: call.tokens)
+            let keys = head.keysOfRows
+            return (keys: keys, pairs: head.pairs(keys))
         }
-        items += ofHead.sorted { $0.cost > $1.cost }.map(\.item)
+        keys = ofEntries.map(\.keys)
+        pairs = ofEntries.reduce(0) { $0 + $1.pairs } * (call.heads / plan.heads.count)
     }
-    return items
+
+    /// Query blocks, short ones together, as neighbours keep much the same keys, and long ones cut: head by head, so
+    /// that the threads share one head's keys in their caches, and costliest first within a head, so that the last items
+    /// to finish are short.
+    fileprivate func items(_ plan: AttentionPlan, _ call: AttentionCall) -> [WorkItem] {
+        call.pool.map(call.heads) { index, _ in
+            let (head, keys) = (plan.head(index), keys.count == 1 ? keys[0] : keys[index])
+            var items: [(item: WorkItem, cost: Int)] = []
+            for blocks in head.gangs {
+                let positions = head.positions(blocks.lowerBound).lowerBound..<head.positions(blocks.last!).upperBound
+                for part in positions.parts(atMost: AttentionKernel.rows) {
+                    let item = WorkItem(head: index, positions: part, keys: keys[blocks])
+                    items.append((item, blocks.reduce(0) { $0 + item.positions(head, $1).count * keys[$1] }))
+                }
+            }
+            return items.sorted { $0.cost > $1.cost }.map(\.item)
+        }.flatMap(\.self)
+    }
 }
 
 extension AttentionPlan.Head {

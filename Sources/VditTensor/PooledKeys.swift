@@ -64,12 +64,12 @@ public struct PooledKeys: Sendable {
         let (blocks, dim) = (packed.blocks, k.shape[2])
         precondition(k.rank == 3 && k.shape == v.shape && blocks.count == runs.count && k.shape[0] == packed.heads)
         means = packed.means
-        let cuts = zip(blocks, runs).map { blocks, runs in
-            runs.map { runs in
-                runs.keys.map { $0.map { RunCut(blocks, run: $0, areChosen: runs.areChosen, packed.kernel) } }
+        let cuts = pool.map(blocks.count) { entry, _ in
+            runs[entry].map { runs in
+                runs.keys.map { $0.map { RunCut(blocks[entry], run: $0, areChosen: runs.areChosen, packed.kernel) } }
             }
         }
-        heads = (0..<packed.heads).map { head in
+        let heads = (0..<packed.heads).map { head -> Head? in
             let entry = blocks.count == 1 ? 0 : head
             return cuts[entry].map { cuts in
                 Head(
@@ -77,24 +77,29 @@ public struct PooledKeys: Sendable {
                     slope: runs[entry]?.order == .first ? ValueSlope(headDim: dim, set) : nil)
             }
         }
-        let kernels = PlanningKernels(set)
-        pool.run(2 * heads.count) { [heads, means] item, scratch in
-            let head = item / 2
-            guard let short = heads[head] else { return }
-            let order = blocks[blocks.count == 1 ? 0 : head].order
-            for case let level? in short.levels {
-                let offsets = level.cut.offsets
-                let rows = scratch.tensor(.f32, [offsets.count - 1, dim])
-                if item % 2 == 0 {
-                    kernels.blockMeans(k[head], order: order, offsets: offsets, into: rows)
-                    level.place(keys: rows, less: means?[head].pointer(as: Float.self))
-                    short.slope?.sum(
-                        k: HeadView(headMajor: k, head: head), v: HeadView(headMajor: v, head: head), order: order,
-                        offsets: offsets, means: rows, scratch: scratch)
-                } else {
-                    kernels.blockMeans(v[head], order: order, offsets: offsets, into: rows)
-                    level.place(values: rows)
+        self.heads = heads
+        let items = heads.enumerated().flatMap { index, head in
+            (head?.levels ?? []).compactMap(\.self).flatMap { level in
+                (head?.slope == nil ? level.cut.slabs : [0..<level.cut.runs.count - 1]).flatMap { slab in
+                    [true, false].map { (head: index, level: level, blocks: slab, areKeys: $0) }
                 }
+            }
+        }
+        let kernels = PlanningKernels(set)
+        pool.run(items.count) { [means] item, scratch in
+            let (head, level, slab, areKeys) = items[item]
+            let order = blocks[blocks.count == 1 ? 0 : head].order
+            let runs = level.cut.runs(of: slab)
+            let offsets = Array(level.cut.offsets[runs.lowerBound...runs.upperBound])
+            let rows = scratch.tensor(.f32, [runs.count, dim])
+            kernels.blockMeans((areKeys ? k : v)[head], order: order, offsets: offsets, into: rows)
+            if areKeys {
+                level.place(keys: rows, of: slab, less: means?[head].pointer(as: Float.self))
+                heads[head]?.slope?.sum(
+                    k: HeadView(headMajor: k, head: head), v: HeadView(headMajor: v, head: head), order: order,
+                    offsets: offsets, means: rows, scratch: scratch)
+            } else {
+                level.place(values: rows, of: slab)
             }
         }
     }

@@ -45,6 +45,24 @@ struct RunCut: Sendable {
     }
 
     var panels: Int { (bias.count + perPanel - 1) / perPanel }
+
+    /// Blocks whose runs are made and placed at a time, for threads to share and caches to hold: so many that no other's
+    /// runs lie in their panels.
+    var slabs: [Range<Int>] {
+        var slabs: [Range<Int>] = []
+        var first = 0
+        for block in 1..<runs.count {
+            let fillsPanels = !isPacked || places[block] % perPanel == 0
+            if fillsPanels && offsets[runs[block]] - offsets[runs[first]] >= 2048 || block + 1 == runs.count {
+                slabs.append(first..<block)
+                first = block
+            }
+        }
+        return slabs
+    }
+
+    /// The runs of blocks.
+    func runs(of blocks: Range<Int>) -> Range<Int> { runs[blocks.lowerBound]..<runs[blocks.upperBound] }
 }
 
 /// Keys and values of a head's runs of one length. A class: every query block takes hold of it.
@@ -68,33 +86,38 @@ final class PooledLevel: Sendable {
     }
 
     /// - Parameters:
-    ///   - means: `[runs, headDim]` f32.
+    ///   - means: `[runs, headDim]` f32, those of the blocks, which are one of the cut's slabs.
     ///   - mean: what keys are packed less.
-    func place(keys means: Tensor, less mean: UnsafePointer<Float>?) {
-        guard cut.isPacked else { return keys.convert(from: means) }
-        forEachPiece(of: means) { rows, count, panel in
+    func place(keys means: Tensor, of blocks: Range<Int>, less mean: UnsafePointer<Float>?) {
+        guard cut.isPacked else { return keys.slice(cut.runs(of: blocks)).convert(from: means) }
+        forEachPiece(of: means, blocks) { rows, count, panel in
             kernel.table.pointee.pack_keys(
                 &rows, count, Int32(headDim), mean, keys.rawPointer + panel * kernel.keyBytes(headDim))
         }
     }
 
-    /// - Parameter means: `[runs, headDim]` f32.
-    func place(values means: Tensor) {
-        guard cut.isPacked else { return values.convert(from: means) }
-        forEachPiece(of: means) { rows, count, panel in
+    /// - Parameters: as for keys.
+    func place(values means: Tensor, of blocks: Range<Int>) {
+        guard cut.isPacked else { return values.slice(cut.runs(of: blocks)).convert(from: means) }
+        forEachPiece(of: means, blocks) { rows, count, panel in
             kernel.table.pointee.pack_values(
                 &rows, count, Int32(headDim), values.rawPointer + panel * kernel.valueBytes(headDim))
         }
     }
 
     /// Rows that lie side by side, and the first panel they go to.
-    private func forEachPiece(of means: Tensor, _ body: (inout vdit_token_rows, Int64, Int) -> Void) {
+    private func forEachPiece(
+        of means: Tensor, _ blocks: Range<Int>, _ body: (inout vdit_token_rows, Int64, Int) -> Void
+    ) {
         var rows = vdit_token_rows(
             data: means.rawPointer, type: VDIT_F32, stride: Int64(headDim), order: nil, first: 0)
-        guard cut.startsPanels else { return body(&rows, Int64(means.rowCount), 0) }
-        for block in 0..<cut.runs.count - 1 {
-            rows.first = Int64(cut.runs[block])
-            body(&rows, Int64(cut.runs[block + 1] - cut.runs[block]), cut.places[block] / kernel.keysPerPanel)
+        guard cut.startsPanels else {
+            return body(&rows, Int64(means.rowCount), cut.places[blocks.lowerBound] / kernel.keysPerPanel)
+        }
+        for block in blocks {
+            let runs = cut.runs(of: block..<block + 1)
+            body(&rows, Int64(runs.count), cut.places[block] / kernel.keysPerPanel)
+            rows.first += Int64(runs.count)
         }
     }
 

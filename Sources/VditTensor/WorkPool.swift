@@ -105,6 +105,18 @@ public final class WorkPool: Sendable {
         if let first = failure.withLock({ $0 }) { throw first.error }
     }
 
+    /// `body` of every index, in index order.
+    package func map<T: Sendable, E: Error>(
+        _ count: Int, _ body: @Sendable (Int, Scratch) throws(E) -> T
+    ) throws(E) -> [T] {
+        let results = Mutex([T?](repeating: nil, count: count))
+        try run(count) { (index, scratch) throws(E) in
+            let result = try body(index, scratch)
+            results.withLock { $0[index] = result }
+        }
+        return results.withLock { $0.compactMap { $0 } }
+    }
+
     /// Runs something on this thread where the first worker runs: memory that it touches lies as the workers' does.
     package func asFirstWorker<R, E: Error>(_ body: () throws(E) -> R) throws(E) -> R {
         guard let places else { return try body() }

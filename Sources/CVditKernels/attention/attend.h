@@ -162,8 +162,10 @@ static void adjust(int32_t rows, const key_panel *panels, int count, float *scor
 }
 
 static __attribute__((noinline)) void rescale(const work *w, int32_t row, float reference) {
-    float factor = exp2f(w->reference[row] - reference);
+    float last = w->reference[row], factor;
     w->reference[row] = reference;
+    if (last == MASKED) return;  // nothing is summed yet
+    factor = exp2f(last - reference);
     for (int32_t i = 0; i < LANES; i++) w->total[row * LANES + i] *= factor;
     rescale_mass_sums(w->call, row, factor);
     float *out = w->out + (int64_t)row * w->columns;
@@ -230,11 +232,13 @@ static void attend_chunk(const work *w, int32_t rows, const chunk *keys) {
 
 static void start(work *w) {
     const vdit_attend_call *call = w->call;
+    const int32_t units = w->units;
     uint32_t line[MAX_HEAD_DIM] = {0};
     for (int32_t row = 0; row < call->rows; row++) {
         w->factor[row] = load_query(&call->q, row, call->head_dim, line) * (call->scale * LOG2_E);
         uint32_t *to = units_of_row(w, row);
-        for (int32_t u = 0; u < w->units; u++) to[u * TALL] = line[u];
+#pragma clang loop unroll_count(8)
+        for (int32_t u = 0; u < units; u++) to[u * TALL] = line[u];
         w->reference[row] = MASKED;
     }
     memset(w->out, 0, (size_t)call->rows * w->columns * 4);
@@ -242,11 +246,10 @@ static void start(work *w) {
 }
 
 static void finish(const work *w) {
-    for (int32_t row = 0; row < w->call->rows; row++) {
-        float total = 0;
-        for (int32_t i = 0; i < LANES; i++) total += w->total[row * LANES + i];
-        write_row(w->call, row, w->out + (int64_t)row * w->columns, total, w->reference[row]);
-    }
+    add_lanes(w->call, w->total);
+    for (int32_t row = 0; row < w->call->rows; row++)
+        write_row(w->call, row, w->out + (int64_t)row * w->columns, w->total[row * LANES]);
+    write_lse(w->call, w->total, w->reference);
 }
 
 static void take_turns(key_walk *walks, work *works, int32_t count) {

@@ -319,13 +319,13 @@ static void start(work *w) {
 static void finish(const work *w) {
     const vdit_attend_call *call = w->call;
     float line[MAX_HEAD_DIM];
+    add_lanes(call, w->total);
     for (int32_t row = 0; row < call->rows; row++) {
         const float *from = w->out + row / 16 * w->columns * TILE + row % 16 * GROUP;
         for (int32_t c = 0; c < w->columns; c++) memcpy(line + c * GROUP, from + c * TILE, GROUP * 4);
-        float total = 0;
-        for (int32_t i = 0; i < LANES; i++) total += w->total[row * LANES + i];
-        write_row(call, row, line, total, w->reference[row]);
+        write_row(call, row, line, w->total[row * LANES]);
     }
+    write_lse(call, w->total, w->reference);
 }
 
 /// All strips of a call and a chunk.

@@ -177,9 +177,14 @@ static float score_of_mean(const vdit_attend_call *call, int32_t row) {
     return sum * call->scale;
 }
 
+/// Sums of weights, [rows][LANES], added up in the first lane.
+static void add_lanes(const vdit_attend_call *call, float *totals) {
+    for (float *total = totals; total < totals + call->rows * LANES; total += LANES)
+        for (int32_t i = 1; i < LANES; i++) total[0] += total[i];
+}
+
 /// sums / total to the row's place.
-static void write_row(
-    const vdit_attend_call *call, int32_t row, const float *sums, float total, float reference) {
+static void write_row(const vdit_attend_call *call, int32_t row, const float *sums, float total) {
     float factor = 1 / total;
     int64_t token = row_of(&call->q, row);
     if (call->out_type == VDIT_BF16) {
@@ -189,10 +194,18 @@ static void write_row(
         float *to = (float *)call->out + token * call->out_stride;
         for (int32_t c = 0; c < call->head_dim; c++) to[c] = sums[c] * factor;
     }
-    if (call->lse) call->lse[token] = reference * LN_2 + logf(total);
-    if (call->lse && call->panels.mean) call->lse[token] += score_of_mean(call, row);
     if (!call->masses) return;
     const float *of_blocks = mass_sums_of(call, row);
     factor /= call->rows;
     for (int32_t i = 0; i < call->kept_count; i++) call->masses[i] += of_blocks[i] * factor;
+}
+
+/// The rows' log-sum-exp, of what `add_lanes` left and the references.
+static void write_lse(const vdit_attend_call *call, const float *totals, const float *references) {
+    if (!call->lse) return;
+    for (int32_t row = 0; row < call->rows; row++) {
+        float *lse = &call->lse[row_of(&call->q, row)];
+        *lse = references[row] * LN_2 + logf(totals[row * LANES]);
+        if (call->panels.mean) *lse += score_of_mean(call, row);
+    }
 }

@@ -12,15 +12,30 @@ VDIT_INLINE void NAME(add_row)(float *VDIT_RESTRICT sum, const void *x, vdit_flo
     }
 }
 
+/// Means of the columns from ..< from + count, which is a constant, so that the sums stay in registers.
+VDIT_INLINE void NAME(means_of)(const void *x, vdit_float_type type, int64_t columns, const int32_t *order,
+                                int64_t first, int64_t last, int64_t from, const int64_t count, float *mean) {
+    float sum[WIDE];
+    for (int64_t i = 0; i < count; i++) sum[i] = 0;
+    for (int64_t at = first; at < last; at++) {
+        int64_t row = (order ? order[at] : at) * columns + from;
+        if (type == VDIT_BF16)
+            for (int64_t i = 0; i < count; i++) sum[i] += vdit_f32_of_bf16(((const uint16_t *)x)[row + i]);
+        else
+            for (int64_t i = 0; i < count; i++) sum[i] += ((const float *)x)[row + i];
+    }
+    float inverse = 1.0f / (float)(last - first);
+    for (int64_t i = 0; i < count; i++) mean[from + i] = sum[i] * inverse;
+}
+
 static void NAME(block_means)(const void *x, vdit_float_type type, int64_t columns, const int32_t *order,
                               const int32_t *offsets, int64_t blocks, float *means) {
-    for (int64_t b = 0; b < blocks; b++) {
-        float *VDIT_RESTRICT mean = means + b * columns;
-        for (int64_t i = 0; i < columns; i++) mean[i] = 0;
-        for (int64_t at = offsets[b]; at < offsets[b + 1]; at++)
-            NAME(add_row)(mean, x, type, order ? order[at] : at, columns);
-        float inverse = 1.0f / (float)(offsets[b + 1] - offsets[b]);
-        for (int64_t i = 0; i < columns; i++) mean[i] *= inverse;
+    for (int64_t b = 0; b < blocks; b++, means += columns) {
+        int64_t from = 0;
+        for (; from + WIDE <= columns; from += WIDE)
+            NAME(means_of)(x, type, columns, order, offsets[b], offsets[b + 1], from, WIDE, means);
+        for (; from < columns; from++)
+            NAME(means_of)(x, type, columns, order, offsets[b], offsets[b + 1], from, 1, means);
     }
 }
 

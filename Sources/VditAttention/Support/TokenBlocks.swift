@@ -1,4 +1,3 @@
-import Synchronization
 import VditTensor
 
 /// Block boundaries of a sequence: video blocks as a method cuts them, text in blocks of its own.
@@ -68,13 +67,6 @@ extension AttentionPlan.Head {
     }
 }
 
-extension AttentionPlan {
-    /// Query-key pairs over `heads` heads.
-    func pairs(heads count: Int) -> Int {
-        heads.count == 1 ? heads[0].pairs * count : heads.reduce(0) { $0 + $1.pairs }
-    }
-}
-
 extension TokenLayout {
     /// A permutation of the video's tokens as one of the sequence: text stays where it is.
     func order(ofVideo video: [Int32]) -> [Int32] {
@@ -96,19 +88,5 @@ extension TokenLayout {
         let all = Double(tokens) * Double(tokens)
         let video = Double(videoTokens) * Double(videoTokens)
         return (all - video + videoPairs) / all
-    }
-}
-
-extension WorkPool {
-    /// `body` of every index, in index order.
-    package func map<T: Sendable, E: Error>(
-        _ count: Int, _ body: @Sendable (Int, Scratch) throws(E) -> T
-    ) throws(E) -> [T] {
-        let results = Mutex([T?](repeating: nil, count: count))
-        try run(count) { (index, scratch) throws(E) in
-            let result = try body(index, scratch)
-            results.withLock { $0[index] = result }
-        }
-        return results.withLock { $0.compactMap { $0 } }
     }
 }
