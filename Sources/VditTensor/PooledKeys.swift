@@ -44,6 +44,12 @@ public struct PooledKeys: Sendable {
         let levels: [PooledLevel?]
         /// Nil for the zeroth order.
         let slope: ValueSlope?
+
+        /// Blocks whose runs of all levels are made and placed at a time, which no two levels cut differently.
+        var slabs: [Range<Int>] {
+            guard let cut = levels.lazy.compactMap(\.self).first?.cut else { return [] }
+            return slope == nil ? cut.slabs : [0..<cut.runs.count - 1]
+        }
     }
 
     /// Of each head, what keys are packed less.
@@ -79,27 +85,26 @@ public struct PooledKeys: Sendable {
         }
         self.heads = heads
         let items = heads.enumerated().flatMap { index, head in
-            (head?.levels ?? []).compactMap(\.self).flatMap { level in
-                (head?.slope == nil ? level.cut.slabs : [0..<level.cut.runs.count - 1]).flatMap { slab in
-                    [true, false].map { (head: index, level: level, blocks: slab, areKeys: $0) }
-                }
-            }
+            (head?.slabs ?? []).flatMap { slab in [true, false].map { (head: index, blocks: slab, areKeys: $0) } }
         }
         let kernels = PlanningKernels(set)
         pool.run(items.count) { [means] item, scratch in
-            let (head, level, slab, areKeys) = items[item]
-            let order = blocks[blocks.count == 1 ? 0 : head].order
-            let runs = level.cut.runs(of: slab)
-            let offsets = Array(level.cut.offsets[runs.lowerBound...runs.upperBound])
-            let rows = scratch.tensor(.f32, [runs.count, dim])
-            kernels.blockMeans((areKeys ? k : v)[head], order: order, offsets: offsets, into: rows)
-            if areKeys {
-                level.place(keys: rows, of: slab, less: means?[head].pointer(as: Float.self))
-                heads[head]?.slope?.sum(
-                    k: HeadView(headMajor: k, head: head), v: HeadView(headMajor: v, head: head), order: order,
-                    offsets: offsets, means: rows, scratch: scratch)
-            } else {
-                level.place(values: rows, of: slab)
+            let (index, slab, areKeys) = items[item]
+            guard let head = heads[index] else { return }
+            let order = blocks[blocks.count == 1 ? 0 : index].order
+            for case let level? in head.levels {
+                let runs = level.cut.runs(of: slab)
+                let offsets = Array(level.cut.offsets[runs.lowerBound...runs.upperBound])
+                let rows = scratch.tensor(.f32, [runs.count, dim])
+                kernels.blockMeans((areKeys ? k : v)[index], order: order, offsets: offsets, into: rows)
+                if areKeys {
+                    level.place(keys: rows, of: slab, less: means?[index].pointer(as: Float.self))
+                    head.slope?.sum(
+                        k: HeadView(headMajor: k, head: index), v: HeadView(headMajor: v, head: index), order: order,
+                        offsets: offsets, means: rows, scratch: scratch)
+                } else {
+                    level.place(values: rows, of: slab)
+                }
             }
         }
     }

@@ -53,7 +53,7 @@ struct RunCut: Sendable {
         var first = 0
         for block in 1..<runs.count {
             let fillsPanels = !isPacked || places[block] % perPanel == 0
-            if fillsPanels && offsets[runs[block]] - offsets[runs[first]] >= 2048 || block + 1 == runs.count {
+            if fillsPanels && offsets[runs[block]] - offsets[runs[first]] >= 1024 || block + 1 == runs.count {
                 slabs.append(first..<block)
                 first = block
             }

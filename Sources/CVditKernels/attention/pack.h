@@ -54,7 +54,7 @@ static void pack_values(const vdit_token_rows *rows, int64_t count, int32_t head
     uint32_t staged[ELEMENTS][MAX_HEAD_DIM];
     const uint32_t *lines[ELEMENTS];  // one per operand of a unit
     int32_t columns = padded_columns(head_dim);
-    memset(staged, 0, sizeof staged);
+    if (columns > head_dim) memset(staged, 0, sizeof staged);
     char *panel = panels;
     for (int64_t first = 0; first < count; first += PANEL, panel += value_bytes(head_dim)) {
         for (int32_t unit = 0; unit < PANEL / ELEMENTS; unit++) {

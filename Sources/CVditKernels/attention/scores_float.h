@@ -11,7 +11,7 @@ static void pack_keys(const vdit_token_rows *rows, int64_t count, int32_t head_d
     const uint32_t *lines[GROUP];
     int32_t units = depth_units(head_dim);
     (void)mean;
-    memset(staged, 0, sizeof staged);
+    if (units * ELEMENTS > head_dim) memset(staged, 0, sizeof staged);
     char *panel = panels;
     for (int64_t first = 0; first < count; first += PANEL, panel += key_bytes(head_dim)) {
         uint32_t *to = (uint32_t *)panel;
