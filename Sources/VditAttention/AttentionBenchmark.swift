@@ -120,11 +120,12 @@ public struct AttentionBenchmark: Sendable {
     }
 }
 
+/// What benchmarks are made of.
 extension SplitMix64 {
-    fileprivate mutating func uniform() -> Float { Float(next() >> 40) * 0x1p-24 }
+    mutating func uniform() -> Float { Float(next() >> 40) * 0x1p-24 }
 
     /// A sum of four uniforms with mean 0 and variance 1: near enough to normal for timing.
-    fileprivate mutating func normal() -> Float {
+    mutating func normal() -> Float {
         (uniform() + uniform() + uniform() + uniform() - 2) * 1.7320508
     }
 }

@@ -1,3 +1,4 @@
+import Glibc
 import VditTensor
 
 /// What sparse attention costs beside the pairs it keeps: the kernel's efficiency on random block masks, and
@@ -77,7 +78,8 @@ public struct SparseBenchmark: Sendable {
                 blockDensity: density, seed: seed
             ).prepare(pool: pool, instructionSet: instructionSet)
         }
-        let (call, densePlan) = random(128, 1)
+        let densePlan = random(128, 1).1
+        let call = video(pool, instructionSet)
         let masks = blocks.flatMap { block in
             densities.flatMap { density in
                 let plan = random(block, density).1
@@ -115,6 +117,42 @@ public struct SparseBenchmark: Sendable {
         return Result(
             tokens: layout.tokens, threads: pool.threads, instructionSet: "\(instructionSet)", dense: dense,
             kernel: kernel, methods: rows, refused: refused)
+    }
+
+    /// A call with operands as a video's are: a token is most like those near it. Its query and its key are the same
+    /// random waves of its place, and noise, so that a score falls with the distance as a Gaussian does, from 8 or so in
+    /// the middle, of another width in frames and in pixels for each head.
+    ///
+    /// - Source: Rahimi, Recht, Random Features for Large-Scale Kernel Machines, NeurIPS 2007 (the waves).
+    private func video(_ pool: WorkPool, _ instructionSet: InstructionSet) -> AttentionCall {
+        let shape = [heads, layout.tokens, headDim]
+        let operands = (0..<3).map { _ in Tensor(.f32, shape) }
+        pool.run(heads) { head, _ in
+            var random = SplitMix64(seed: seed &+ UInt64(head) &* 0x9e37_79b9)
+            let widths: [Float] = [[1, 4][head % 2], [3, 6, 12][head % 3], [3, 6, 12][head % 3]]
+            let waves = (0..<headDim).map { _ in widths.map { random.normal() / $0 } + [2 * .pi * random.uniform()] }
+            let power = min(1, 8 / Float(headDim).squareRoot())
+            let (signal, noise) = ((2 * power).squareRoot(), (1 - power).squareRoot())
+            let rows = operands.map { $0[head].pointer(as: Float.self) }
+            var at = 0
+            for frame in 0..<layout.frames {
+                for row in 0..<layout.height {
+                    for column in 0..<layout.width {
+                        for wave in waves {
+                            let angle = wave[0] * Float(frame) + wave[1] * Float(row) + wave[2] * Float(column) + wave[3]
+                            let value = signal * cosf(angle)
+                            for rows in rows { rows[at] = value + noise * random.normal() }
+                            at += 1
+                        }
+                    }
+                }
+            }
+        }
+        let typed = operands.map { $0.converted(to: precision.dtype) }
+        return AttentionCall(
+            q: typed[0], k: typed[1], v: typed[2], layout: layout,
+            site: AttentionSite(layer: 0, branch: .conditional), step: 0, steps: 1, pool: pool,
+            instructionSet: instructionSet)
     }
 
     private func run(
