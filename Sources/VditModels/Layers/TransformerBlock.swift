@@ -19,7 +19,15 @@ public struct TokenStream: Sendable {
         self.name = name
         self.tokens = tokens
         self.width = width
-        self.chunkRows = chunkRows ?? (tokens.count >= 4096 ? 256 : tokens.count >= 512 ? 128 : 64)
+        self.chunkRows = chunkRows ?? Self.balanced(tokens.count)
+    }
+
+    /// Of 64 to 256 rows, those that sixteen threads are done with first where a chunk costs eight rows beside its own;
+    /// among the many chunks of more tokens any number of threads ends together.
+    private static func balanced(_ count: Int) -> Int {
+        if count >= 8192 { return 256 }
+        func cost(_ rows: Int) -> Int { ((count - 1) / rows / 16 + 1) * (rows + 8) }
+        return stride(from: 256, through: 64, by: -32).min { cost($0) < cost($1) } ?? 256
     }
 
     /// `0 ..< tokens.count` in chunks, the last one shorter.
