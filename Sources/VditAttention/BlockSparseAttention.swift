@@ -132,8 +132,8 @@ struct PlanWork {
     }
 
     /// Query blocks, short ones together, as neighbours keep much the same keys, and long ones cut: head by head, so
-    /// that the threads share one head's keys in their caches, and costliest first within a head, so that the last items
-    /// to finish are short.
+    /// that the threads share one head's keys in their caches, and costliest first within a head, so that the last
+    /// items to finish are short.
     fileprivate func items(_ plan: AttentionPlan, _ call: AttentionCall) -> [WorkItem] {
         call.pool.map(call.heads) { index, _ in
             let (head, keys) = (plan.head(index), keys.count == 1 ? keys[0] : keys[index])

@@ -120,8 +120,8 @@ public struct SparseBenchmark: Sendable {
     }
 
     /// A call with operands as a video's are: a token is most like those near it. Its query and its key are the same
-    /// random waves of its place, and noise, so that a score falls with the distance as a Gaussian does, from 8 or so in
-    /// the middle, of another width in frames and in pixels for each head.
+    /// random waves of its place, and noise, so that a score falls with the distance as a Gaussian does, from 8 or so
+    /// in the middle, of another width in frames and in pixels for each head.
     ///
     /// - Source: Rahimi, Recht, Random Features for Large-Scale Kernel Machines, NeurIPS 2007 (the waves).
     private func video(_ pool: WorkPool, _ instructionSet: InstructionSet) -> AttentionCall {
@@ -139,8 +139,8 @@ public struct SparseBenchmark: Sendable {
                 for row in 0..<layout.height {
                     for column in 0..<layout.width {
                         for wave in waves {
-                            let angle = wave[0] * Float(frame) + wave[1] * Float(row) + wave[2] * Float(column) + wave[3]
-                            let value = signal * cosf(angle)
+                            let place = wave[0] * Float(frame) + wave[1] * Float(row) + wave[2] * Float(column)
+                            let value = signal * cosf(place + wave[3])
                             for rows in rows { rows[at] = value + noise * random.normal() }
                             at += 1
                         }

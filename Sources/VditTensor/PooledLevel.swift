@@ -46,8 +46,8 @@ struct RunCut: Sendable {
 
     var panels: Int { (bias.count + perPanel - 1) / perPanel }
 
-    /// Blocks whose runs are made and placed at a time, for threads to share and caches to hold: so many that no other's
-    /// runs lie in their panels.
+    /// Blocks whose runs are made and placed at a time, for threads to share and caches to hold: so many that no
+    /// other's runs lie in their panels.
     var slabs: [Range<Int>] {
         var slabs: [Range<Int>] = []
         var first = 0

@@ -162,10 +162,10 @@ static void adjust(int32_t rows, const key_panel *panels, int count, float *scor
 }
 
 static __attribute__((noinline)) void rescale(const work *w, int32_t row, float reference) {
-    float last = w->reference[row], factor;
+    const float last = w->reference[row];
     w->reference[row] = reference;
     if (last == MASKED) return;  // nothing is summed yet
-    factor = exp2f(last - reference);
+    const float factor = exp2f(last - reference);
     for (int32_t i = 0; i < LANES; i++) w->total[row * LANES + i] *= factor;
     rescale_mass_sums(w->call, row, factor);
     float *out = w->out + (int64_t)row * w->columns;

@@ -4,7 +4,7 @@
 #include "../isa.h"
 #include "../kernels.h"
 
-enum { LANES = 16, WIDE = 64 };
+enum { LANES = 16, WIDE = 64, NARROW = 8 };
 
 #define VDIT_IMPL "planning/planning_impl.h"
 #include "../instances.h"

@@ -34,6 +34,8 @@ static void NAME(block_means)(const void *x, vdit_float_type type, int64_t colum
         int64_t from = 0;
         for (; from + WIDE <= columns; from += WIDE)
             NAME(means_of)(x, type, columns, order, offsets[b], offsets[b + 1], from, WIDE, means);
+        for (; from + NARROW <= columns; from += NARROW)
+            NAME(means_of)(x, type, columns, order, offsets[b], offsets[b + 1], from, NARROW, means);
         for (; from < columns; from++)
             NAME(means_of)(x, type, columns, order, offsets[b], offsets[b + 1], from, 1, means);
     }
