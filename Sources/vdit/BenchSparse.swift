@@ -10,9 +10,9 @@ struct BenchSparse: ParsableCommand {
               vdit bench sparse --heads 12 --tokens 14040 --head-dim 128
 
             First the kernel on random block masks, what is left out dropped or standing in
-            as means, then each method on operands as a video's, where near tokens are alike:
-            planning (after a first call, as in a run) and the gathering of keys in its
-            order, as parts of dense attention.
+            as means, then each method on operands as a video's, where near tokens are
+            alike: planning (after a first call, as in a run) and the gathering of keys in
+            its order, as parts of dense attention.
             Overhead is the kernel's time over density · dense time, both at their fastest.
             What a method was trained with (gates of vsa, a layer of sla) is made up. A
             method that the size or the density does not suit gets a line that says why.
