@@ -56,6 +56,11 @@ public struct AttentionBenchmark: Sendable {
             layout: TokenLayout(frames: 1, height: 1, width: tokens),
             site: AttentionSite(layer: 0, branch: .conditional), step: 0, steps: 1, pool: pool,
             instructionSet: instructionSet)
+        return (call, plan(&random))
+    }
+
+    /// Its kept blocks, drawn where not all are.
+    func plan(_ random: inout SplitMix64) -> AttentionPlan {
         var plan = AttentionPlan.dense(tokens: tokens, block: block)
         if blockDensity < 1 {
             let offsets = plan.heads[0].queryOffsets
@@ -71,7 +76,7 @@ public struct AttentionBenchmark: Sendable {
                     queryOffsets: offsets, keyOffsets: offsets, rowStart: rowStart, keyBlocks: kept)
             }
         }
-        return (call, plan)
+        return plan
     }
 
     /// Runs once untimed, then `repeats` times.

@@ -93,6 +93,7 @@ public struct AttentionPlan: Sendable, Equatable {
         /// Query-key pairs computed. The one small product of a rest of first order is not counted.
         public var pairs: Int { pairs(keysOfRows) }
 
+        /// - Parameter keysOfRows: its own, where they are counted already.
         func pairs(_ keysOfRows: [Int]) -> Int {
             zip(keysOfRows, zip(queryOffsets, queryOffsets.dropFirst()))
                 .reduce(0) { $0 + $1.0 * Int($1.1.1 - $1.1.0) }

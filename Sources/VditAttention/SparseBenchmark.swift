@@ -72,17 +72,18 @@ public struct SparseBenchmark: Sendable {
         blocks: [Int], densities: [Double], methods: [ConfiguredMethod], repeats: Int, pool: WorkPool,
         instructionSet: InstructionSet
     ) throws(AttentionError) -> Result {
-        func random(_ block: Int, _ density: Double) -> (AttentionCall, AttentionPlan) {
-            AttentionBenchmark(
+        func random(_ block: Int, _ density: Double) -> AttentionPlan {
+            var random = SplitMix64(seed: seed)
+            return AttentionBenchmark(
                 heads: heads, tokens: layout.tokens, headDim: headDim, precision: precision, block: block,
-                blockDensity: density, seed: seed
-            ).prepare(pool: pool, instructionSet: instructionSet)
+                blockDensity: density
+            ).plan(&random)
         }
-        let densePlan = random(128, 1).1
+        let densePlan = AttentionPlan.dense(tokens: layout.tokens)
         let call = video(pool, instructionSet)
         let masks = blocks.flatMap { block in
             densities.flatMap { density in
-                let plan = random(block, density).1
+                let plan = random(block, density)
                 return [(block, false, plan), (block, true, plan.with(rest: .pooled(run: nil)))]
             }
         }

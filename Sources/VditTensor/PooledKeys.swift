@@ -75,7 +75,7 @@ public struct PooledKeys: Sendable {
                 runs.keys.map { $0.map { RunCut(blocks[entry], run: $0, areChosen: runs.areChosen, packed.kernel) } }
             }
         }
-        let heads = (0..<packed.heads).map { head -> Head? in
+        heads = (0..<packed.heads).map { head in
             let entry = blocks.count == 1 ? 0 : head
             return cuts[entry].map { cuts in
                 Head(
@@ -83,12 +83,11 @@ public struct PooledKeys: Sendable {
                     slope: runs[entry]?.order == .first ? ValueSlope(headDim: dim, set) : nil)
             }
         }
-        self.heads = heads
         let items = heads.enumerated().flatMap { index, head in
             (head?.slabs ?? []).flatMap { slab in [true, false].map { (head: index, blocks: slab, areKeys: $0) } }
         }
         let kernels = PlanningKernels(set)
-        pool.run(items.count) { [means] item, scratch in
+        pool.run(items.count) { [heads, means] item, scratch in
             let (index, slab, areKeys) = items[item]
             guard let head = heads[index] else { return }
             let order = blocks[blocks.count == 1 ? 0 : index].order
